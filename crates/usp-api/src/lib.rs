@@ -1,0 +1,1 @@
+//! The contract between roles: StorageApi with its gRPC client and server.

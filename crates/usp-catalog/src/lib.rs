@@ -1,0 +1,1 @@
+//! Facts: buckets, files, versions, uploads, runs, users, outbox, chunk rows.

@@ -1,0 +1,1 @@
+//! Bytes: chunk, hash, compress, pack, place, verify.

@@ -1,0 +1,1 @@
+//! Work: publish, lease, extend, ack.

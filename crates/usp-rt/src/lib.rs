@@ -1,0 +1,1 @@
+//! How work runs: bounded pools, byte permits, clock, backoff, shutdown.

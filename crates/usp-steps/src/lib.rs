@@ -1,0 +1,1 @@
+//! Processing steps: pure transformations of byte streams; no database.

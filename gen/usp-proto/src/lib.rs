@@ -1,0 +1,1 @@
+//! Generated gRPC code; nothing here is written by hand.

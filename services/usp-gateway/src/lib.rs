@@ -1,0 +1,1 @@
+//! Dialects: REST, public gRPC, SSE, limits.

@@ -1,0 +1,1 @@
+//! Workers: lease a run, read bytes, run steps, report.

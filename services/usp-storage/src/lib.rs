@@ -1,0 +1,1 @@
+//! The transaction: joins content, catalog and queue into uploads, reads and deletes.

@@ -1,0 +1,1 @@
+//! Repository chores: gen, tidy, arrows.

@@ -1,0 +1,1 @@
+#![expect(clippy::print_stdout)] fn main() {println!()}
