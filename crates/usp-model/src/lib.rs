@@ -1,1 +1,39 @@
-//! The vocabulary: ids, digests, names, ranges, limits, states, entities and the error; no I/O.
+//! The vocabulary of usp: what every crate means by a file, a run, a digest, an error.
+//!
+//! Nothing here reads a disk, a socket or a clock. Types check themselves when they are built, so that
+//! code further in can rely on them. The serde derives serve two places only: the protocol between roles
+//! (`usp-api`) and JSON columns of the catalogue. REST and public gRPC have shapes of their own.
+
+#[macro_use]
+mod text;
+
+pub mod bucket;
+pub mod digest;
+pub mod error;
+pub mod event;
+pub mod file;
+pub mod id;
+pub mod limits;
+pub mod manifest;
+pub mod media;
+pub mod name;
+pub mod principal;
+pub mod range;
+pub mod rule;
+pub mod run;
+pub mod time;
+
+pub use bucket::{Bucket, BucketPolicy, Compression, Release};
+pub use digest::{ContentDigest, ContentDigests, Digest, DigestAlgorithm, DomainKey};
+pub use error::{Error, ErrorKind, Result, Violation};
+pub use event::{Event, EventKind, EventSeq};
+pub use file::{DerivedFile, File, FileState, StoredBytes, Upload, UploadState};
+pub use id::{ApiKeyId, ChunkId, DomainId, FileId, ManifestId, PackId, RunId, UploadId};
+pub use manifest::{ManifestEntry, Segment};
+pub use media::MediaType;
+pub use name::{BucketName, FileKey, LabelKey, RuleName, UserName};
+pub use principal::{ApiKey, Grant, Principal, PrincipalKind, Role, User};
+pub use range::ByteRange;
+pub use rule::{RetryPolicy, Rule, RuleStep};
+pub use run::{Run, RunState, Step, StepState};
+pub use time::Timestamp;
