@@ -1,1 +1,14 @@
-//! How work runs: bounded pools, byte permits, clock, backoff, shutdown.
+//! How work runs: bounded pools for blocking work, byte permits, the clock, backoff.
+//!
+//! Everything that crosses from async to blocking code crosses here, so that there is one place that bounds it.
+
+pub mod backoff;
+pub mod budget;
+pub mod clock;
+pub mod pool;
+
+pub use backoff::jittered;
+pub use budget::{ByteBudget, BytePermit};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use pool::{Pool, PoolError};
+pub use tokio_util::sync::CancellationToken as Shutdown;
