@@ -1,1 +1,6 @@
-//! Facts: buckets, files, versions, uploads, runs, users, outbox, chunk rows.
+//! Facts: everything usp knows apart from the bytes themselves.
+
+pub mod catalog;
+pub mod records;
+
+pub use catalog::Catalog;

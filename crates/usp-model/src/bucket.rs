@@ -69,7 +69,10 @@ impl BucketPolicy {
         const PATTERN_COUNT_MAX: usize = 100;
         let mut found = Vec::new();
         if self.media_types.len() > PATTERN_COUNT_MAX {
-            found.push(Violation::new(format!("{base}/media_types"), format!("at most {PATTERN_COUNT_MAX} patterns")));
+            found.push(Violation::new(
+                format!("{base}/media_types"),
+                format!("at most {PATTERN_COUNT_MAX} patterns"),
+            ));
         }
         for (index, pattern) in self.media_types.iter().enumerate() {
             let is_pattern = pattern == "*/*" || crate::MediaType::parse(&pattern.replace('*', "x")).is_ok();
@@ -81,7 +84,10 @@ impl BucketPolicy {
         if let Some(domain) = &self.dedup_domain
             && RuleName::parse(domain).is_err()
         {
-            found.push(Violation::new(format!("{base}/dedup_domain"), "use a-z, 0-9, '_' and '-', 1 to 64 characters"));
+            found.push(Violation::new(
+                format!("{base}/dedup_domain"),
+                "use a-z, 0-9, '_' and '-', 1 to 64 characters",
+            ));
         }
         if self.file_size_bytes_max.is_some_and(|max| max > crate::limits::FILE_SIZE_BYTES_MAX) {
             found.push(Violation::new(

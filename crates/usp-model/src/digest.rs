@@ -23,7 +23,9 @@ impl Digest {
     pub fn parse(text: &str) -> Result<Self> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|source| {
-            Error::new(ErrorKind::InvalidInput, "read digest").because("a digest has 64 hex characters").caused_by(source)
+            Error::new(ErrorKind::InvalidInput, "read digest")
+                .because("a digest has 64 hex characters")
+                .caused_by(source)
         })?;
         Ok(Self(bytes))
     }
@@ -116,14 +118,18 @@ impl ContentDigest {
 
     pub fn from_hex(algorithm: DigestAlgorithm, text: &str) -> Result<Self> {
         let bytes = hex::decode(text).map_err(|source| {
-            Error::new(ErrorKind::InvalidInput, "read digest").because("a digest in hex is expected").caused_by(source)
+            Error::new(ErrorKind::InvalidInput, "read digest")
+                .because("a digest in hex is expected")
+                .caused_by(source)
         })?;
         Self::new(algorithm, bytes)
     }
 
     pub fn from_base64(algorithm: DigestAlgorithm, text: &str) -> Result<Self> {
         let bytes = STANDARD.decode(text).map_err(|source| {
-            Error::new(ErrorKind::InvalidInput, "read digest").because("a digest in base64 is expected").caused_by(source)
+            Error::new(ErrorKind::InvalidInput, "read digest")
+                .because("a digest in base64 is expected")
+                .caused_by(source)
         })?;
         Self::new(algorithm, bytes)
     }

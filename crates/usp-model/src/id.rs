@@ -87,7 +87,8 @@ impl ApiKeyId {
     }
 
     pub fn parse(text: &str) -> Result<Self> {
-        if text.len() == Self::CHARS && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        if text.len() == Self::CHARS && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(Error::new(ErrorKind::NotFound, "find API key").because("no such API key"))

@@ -8,6 +8,7 @@
 mod text;
 
 pub mod bucket;
+pub mod chunk;
 pub mod digest;
 pub mod error;
 pub mod event;
@@ -24,6 +25,7 @@ pub mod run;
 pub mod time;
 
 pub use bucket::{Bucket, BucketPolicy, Compression, Release};
+pub use chunk::{ChunkRef, FramePlace, PackRecord, PackState, PlacedChunk, ResumePoint, StoredChunk};
 pub use digest::{ContentDigest, ContentDigests, Digest, DigestAlgorithm, DomainKey};
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use event::{Event, EventKind, EventSeq};

@@ -25,7 +25,10 @@ const FORMAT: u8 = 1;
 impl Segment {
     /// Errors: `Internal` for no entry, too many, or one of zero bytes: the caller broke the shape.
     pub fn new(entries: Vec<ManifestEntry>) -> Result<Self> {
-        if entries.is_empty() || entries.len() > SEGMENT_ENTRY_COUNT_MAX || entries.iter().any(|e| e.size_bytes == 0) {
+        if entries.is_empty()
+            || entries.len() > SEGMENT_ENTRY_COUNT_MAX
+            || entries.iter().any(|e| e.size_bytes == 0)
+        {
             return Err(Error::new(ErrorKind::Internal, "build manifest segment"));
         }
         Ok(Self { entries })

@@ -15,7 +15,8 @@ impl ByteRange {
         if start <= end {
             Ok(Self { start, end })
         } else {
-            Err(Error::new(ErrorKind::OutOfRange, "read byte range").because(format!("{start} lies after {end}")))
+            Err(Error::new(ErrorKind::OutOfRange, "read byte range")
+                .because(format!("{start} lies after {end}")))
         }
     }
 
@@ -50,8 +51,10 @@ impl ByteRange {
         if self.end <= size_bytes {
             Ok(self)
         } else {
-            Err(Error::new(ErrorKind::OutOfRange, "read byte range")
-                .because(format!("bytes {}..{} lie outside a content of {size_bytes} bytes", self.start, self.end)))
+            Err(Error::new(ErrorKind::OutOfRange, "read byte range").because(format!(
+                "bytes {}..{} lie outside a content of {size_bytes} bytes",
+                self.start, self.end
+            )))
         }
     }
 }

@@ -102,10 +102,16 @@ impl Rule {
                 found.push(Violation::new(format!("/steps/{index}/name"), "use a-z, 0-9, '_' and '-'"));
             }
             if !names.insert(&step.name) {
-                found.push(Violation::new(format!("/steps/{index}/name"), "each step needs a name of its own"));
+                found.push(Violation::new(
+                    format!("/steps/{index}/name"),
+                    "each step needs a name of its own",
+                ));
             }
             if !(1..=TIMEOUT_S_MAX).contains(&step.timeout_s) {
-                found.push(Violation::new(format!("/steps/{index}/timeout_s"), format!("1 to {TIMEOUT_S_MAX} seconds")));
+                found.push(Violation::new(
+                    format!("/steps/{index}/timeout_s"),
+                    format!("1 to {TIMEOUT_S_MAX} seconds"),
+                ));
             }
         }
         found

@@ -33,7 +33,8 @@ impl ByteBudget {
     ///
     /// Cancel: safe, nothing is held.
     pub async fn acquire(&self, size_bytes: u64) -> BytePermit {
-        let units = u32::try_from(size_bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.unit_count_max);
+        let units =
+            u32::try_from(size_bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.unit_count_max);
         // The semaphore is never closed, so the only error cannot happen; without a permit the bytes are still bounded
         // by the caller's slab.
         BytePermit { _held: Arc::clone(&self.permits).acquire_many_owned(units).await.ok() }

@@ -1,0 +1,189 @@
+//! The seam: every fact that usp keeps, as domain transactions.
+//!
+//! A method that changes something is one transaction, durable before it returns, and writes the events it causes in
+//! that same transaction. Methods that only read see committed facts. Errors beyond those named: `Unavailable` (busy,
+//! worth a retry), `StorageFull` (no space), `Internal`.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use usp_model::{
+    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, Digest, Event, EventSeq, File, FileId,
+    Grant, ManifestId, PackId, PackRecord, PlacedChunk, Result, Rule, RuleName, Run, RunId, StoredChunk,
+    Timestamp, Upload, UploadId, User, UserName,
+};
+
+use crate::records::{
+    ApiKeyRecord, BucketRecord, Claim, CommittedVersion, DueRun, EventQuery, FilePage, FilePatch, FileQuery,
+    FileRecord, FileRef, NewRun, NewUpload, NewVersion, RefreshRow, ReportOutcome, Rotation, RunPage,
+    RunQuery, RunReport, StoreTotals, UploadProgress, UploadRecord, Usage, UserRecord,
+};
+
+#[async_trait]
+pub trait Catalog: fmt::Debug + Send + Sync + 'static {
+    // ---- buckets -------------------------------------------------------------------------------------------------
+
+    /// Makes the bucket and its dedup domain (a named domain may exist already). Errors: `Conflict` when the name is taken.
+    async fn create_bucket(&self, name: BucketName, policy: BucketPolicy, at: Timestamp) -> Result<Bucket>;
+    /// Errors: `NotFound`.
+    async fn bucket(&self, name: &BucketName) -> Result<BucketRecord>;
+    /// All buckets by name; `visible`: only these.
+    async fn list_buckets(&self, visible: Option<Vec<BucketName>>) -> Result<Vec<Bucket>>;
+    /// Replaces the policy; the dedup domain stays. Errors: `NotFound`, `Conflict` when the domain would change.
+    async fn update_bucket(&self, name: &BucketName, policy: BucketPolicy, at: Timestamp) -> Result<Bucket>;
+    /// Errors: `NotFound`, `Conflict` while files or open uploads are in it.
+    async fn delete_bucket(&self, name: &BucketName) -> Result<()>;
+
+    // ---- chunks and packs (what usp-content's ChunkIndex asks) ---------------------------------------------------
+
+    async fn lookup_chunks(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>>;
+    /// The chunks of `manifest` that hold `range`, at most `count_max`. Errors: `Corrupt` for a chunk without a row.
+    async fn resolve(
+        &self,
+        manifest: ManifestId,
+        range: ByteRange,
+        count_max: usize,
+    ) -> Result<Vec<PlacedChunk>>;
+    async fn begin_pack(&self) -> Result<PackId>;
+    async fn seal_pack(&self, pack: PackId, size_bytes: u64) -> Result<()>;
+    async fn set_pack_aside(&self, pack: PackId) -> Result<()>;
+    async fn packs(&self) -> Result<Vec<PackRecord>>;
+
+    // ---- uploads -------------------------------------------------------------------------------------------------
+
+    /// Opens a session. If a file stands under the key, its id replaces the preliminary one. Errors: `NotFound` (bucket).
+    async fn create_upload(&self, upload: NewUpload) -> Result<Upload>;
+    /// Errors: `NotFound`; `Gone` once expired or terminated.
+    async fn upload(&self, id: &UploadId) -> Result<UploadRecord>;
+    /// The newest upload that was opened under this preliminary file id, whatever its state. Errors: `NotFound`.
+    async fn upload_of_file(&self, file_id: &FileId) -> Result<Upload>;
+    /// Adds durable bytes. Errors: `PreconditionFailed` when the offset differs, `Gone`, `NotFound`, `Conflict` when
+    /// completed, `Unavailable` when a known chunk has no row any more (the caller stores those bytes again).
+    async fn append_upload(&self, progress: UploadProgress) -> Result<Upload>;
+    /// Ends an open session and forgets its bytes. Errors: `NotFound`, `Gone`, `Conflict` when completed.
+    async fn terminate_upload(&self, id: &UploadId, at: Timestamp) -> Result<()>;
+    /// Ends up to `limit` sessions whose time is over; gives their number. Sessions behind a plain PUT
+    /// (`is_announced: false`) of an earlier process are ended by `recover`.
+    async fn expire_uploads(&self, now: Timestamp, limit: u32) -> Result<u64>;
+
+    // ---- files ---------------------------------------------------------------------------------------------------
+
+    /// The commit: chunk rows, manifest, version, usage, runs, events, the end of the upload.
+    /// Errors: `PreconditionFailed`, `StorageFull` (quota), `NotFound` (bucket, upload), `Conflict` (upload completed),
+    /// `Unavailable` when a known chunk has no row any more.
+    async fn commit_version(&self, version: NewVersion) -> Result<CommittedVersion>;
+    /// The current version, or the one asked for. A preliminary id of a completed upload finds its file.
+    /// Errors: `NotFound`.
+    async fn file(&self, file: &FileRef, version: Option<u32>) -> Result<FileRecord>;
+    /// Newest first. Errors: `NotFound`.
+    async fn versions(&self, id: &FileId) -> Result<Vec<File>>;
+    /// Errors: `InvalidInput` for a cursor that is not ours.
+    async fn list_files(&self, bucket: &BucketName, query: FileQuery) -> Result<FilePage>;
+    /// Which of these SHA-256 (hex) some current version in the bucket's dedup domain has.
+    async fn known_sha256(&self, bucket: &BucketName, sha256: Vec<String>) -> Result<Vec<String>>;
+    /// Errors: `NotFound`, `PreconditionFailed`, `InvalidInput` when too many labels result.
+    async fn update_file(&self, id: &FileId, patch: FilePatch, at: Timestamp) -> Result<File>;
+    /// Deletes the file with all its versions, or is `NotFound`; runs that wait are cancelled.
+    async fn delete_file(
+        &self,
+        id: &FileId,
+        condition_etags: Option<Vec<String>>,
+        at: Timestamp,
+    ) -> Result<()>;
+    /// The file that this idempotency key made, if it was used by this owner in the last day.
+    async fn file_of_idempotency_key(
+        &self,
+        owner: &UserName,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<FileId>>;
+
+    // ---- rules and runs ------------------------------------------------------------------------------------------
+
+    /// Keeps the rule; gives it the next version if its meaning changed. All other rules stay.
+    async fn put_rule(&self, rule: Rule, at: Timestamp) -> Result<Rule>;
+    /// Rules at their newest version, by name. Rules not among `keep` at start-up are retired with `retire_rules`.
+    async fn list_rules(&self) -> Result<Vec<Rule>>;
+    async fn retire_rules(&self, keep: Vec<RuleName>) -> Result<()>;
+    /// Adds a run to a file's current version. Errors: `NotFound`.
+    async fn create_run(&self, file: &FileId, run: NewRun, at: Timestamp) -> Result<Run>;
+    /// Errors: `NotFound`.
+    async fn run(&self, id: &RunId) -> Result<Run>;
+    async fn runs_of_file(&self, id: &FileId) -> Result<Vec<Run>>;
+    async fn list_runs(&self, query: RunQuery) -> Result<RunPage>;
+    /// Takes a due run: lease number and attempt rise by one. A running one is due once its lease is over; that lost
+    /// attempt counts, and a run without attempts left becomes `dead` instead.
+    async fn claim_run(&self, id: &RunId, now: Timestamp, lease_until: Timestamp) -> Result<Claim>;
+    /// Writes what a worker says, if its lease holds; rolls the file's state up when the run ends.
+    async fn report_run(&self, report: RunReport) -> Result<ReportOutcome>;
+    /// Errors: `NotFound`, `Conflict` unless dead or cancelled. The file goes back to `processing`; attempts begin anew.
+    async fn retry_run(&self, id: &RunId, at: Timestamp) -> Result<Run>;
+    /// Errors: `NotFound`, `Conflict` once ended.
+    async fn cancel_run(&self, id: &RunId, at: Timestamp) -> Result<Run>;
+    /// Runs that wait or whose lease is over, soonest first; the sweeper offers them to the queue again.
+    async fn due_runs(&self, now: Timestamp, limit: u32) -> Result<Vec<DueRun>>;
+
+    // ---- events (the outbox) -------------------------------------------------------------------------------------
+
+    /// Kept events after a point, oldest first.
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>>;
+    /// The newest kept event's number; 0 if there is none.
+    async fn last_event(&self) -> Result<EventSeq>;
+    /// Rises whenever events were committed, so that a follower knows when to look.
+    fn event_signal(&self) -> tokio::sync::watch::Receiver<EventSeq>;
+    /// Forgets events older than `before`, `limit` at most; gives their number.
+    async fn prune_events(&self, before: Timestamp, limit: u32) -> Result<u64>;
+
+    // ---- users, keys, refresh tokens -----------------------------------------------------------------------------
+
+    /// Errors: `Conflict` when the name is taken.
+    async fn create_user(
+        &self,
+        name: UserName,
+        password_hash: Option<String>,
+        grants: Vec<Grant>,
+        at: Timestamp,
+    ) -> Result<User>;
+    /// Errors: `NotFound`.
+    async fn user(&self, name: &UserName) -> Result<UserRecord>;
+    async fn list_users(&self) -> Result<Vec<User>>;
+    /// `None` leaves a part as it is. A new password or `disabled` ends the user's refresh tokens. Errors: `NotFound`.
+    async fn update_user(
+        &self,
+        name: &UserName,
+        password_hash: Option<String>,
+        grants: Option<Vec<Grant>>,
+        disabled: Option<bool>,
+        at: Timestamp,
+    ) -> Result<User>;
+    /// Deletes the user with keys and tokens. Errors: `NotFound`.
+    async fn delete_user(&self, name: &UserName) -> Result<()>;
+    /// Errors: `NotFound` (user), `Conflict` (id).
+    async fn create_api_key(&self, key: ApiKey, secret_hash: [u8; 32]) -> Result<()>;
+    /// Errors: `NotFound`.
+    async fn api_key(&self, id: &ApiKeyId) -> Result<ApiKeyRecord>;
+    async fn list_api_keys(&self, user: Option<UserName>) -> Result<Vec<ApiKey>>;
+    async fn touch_api_key(&self, id: &ApiKeyId, at: Timestamp) -> Result<()>;
+    /// Errors: `NotFound`.
+    async fn delete_api_key(&self, id: &ApiKeyId) -> Result<()>;
+    async fn add_refresh_token(&self, row: RefreshRow) -> Result<()>;
+    /// Swaps an unused, unexpired token for `next` (same family); a used one ends the family.
+    async fn rotate_refresh_token(
+        &self,
+        hash: [u8; 32],
+        next_hash: [u8; 32],
+        next_expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Rotation>;
+
+    // ---- the whole -----------------------------------------------------------------------------------------------
+
+    /// Sums per bucket, and over all with `None` first.
+    async fn usage(&self) -> Result<Vec<Usage>>;
+    async fn totals(&self) -> Result<StoreTotals>;
+    /// What a start after a crash mends: ends sessions behind plain PUTs, makes runs that an earlier process held due
+    /// again (the attempt counts). Run once, before anything else.
+    async fn recover(&self, now: Timestamp) -> Result<()>;
+    /// Answers when the catalogue can read and write.
+    async fn ping(&self) -> Result<()>;
+}

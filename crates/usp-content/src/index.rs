@@ -1,0 +1,31 @@
+//! The chunk index as the content store needs it. Declared here by its consumer; `usp-storage` adapts the catalogue.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use usp_model::{ByteRange, Digest, ManifestId, PackId, PackRecord, PlacedChunk, Result, StoredChunk};
+
+/// Finds chunks and keeps the births and ends of packs.
+#[async_trait]
+pub trait ChunkIndex: fmt::Debug + Send + Sync + 'static {
+    /// The committed chunk of each digest, in the order asked. A hit is a hint: only the commit decides.
+    async fn lookup(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>>;
+
+    /// The chunks of `manifest` that hold `range`, in order, beginning with the one that holds its first byte.
+    ///
+    /// Shape: at most `count_max` chunks; fewer than the range needs means that the caller asks again further on.
+    /// Errors: `Corrupt` when the manifest names a chunk that has no row.
+    async fn resolve(&self, manifest: ManifestId, range: ByteRange, count_max: usize) -> Result<Vec<PlacedChunk>>;
+
+    /// Makes the row of a new pack, durably, before its file exists. Ids rise and are never reused.
+    async fn begin_pack(&self) -> Result<PackId>;
+
+    /// Notes that the pack is complete at `size_bytes`, footer included. Durable before it returns.
+    async fn seal_pack(&self, pack: PackId, size_bytes: u64) -> Result<()>;
+
+    /// Notes that the pack failed a sync or a check: nothing is appended to it any more.
+    async fn set_pack_aside(&self, pack: PackId) -> Result<()>;
+
+    /// Every pack with a row, in order of its id.
+    async fn packs(&self) -> Result<Vec<PackRecord>>;
+}

@@ -1,0 +1,76 @@
+//! Chunks as facts: what they are called and where their frames stand.
+
+use crate::{ChunkId, Digest, PackId};
+
+/// Where a frame stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FramePlace {
+    pub pack: PackId,
+    /// Of the first byte of the frame header, from the start of the pack.
+    pub offset: u64,
+    /// Frame header and payload.
+    pub stored_bytes: u32,
+}
+
+/// A chunk with a committed row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredChunk {
+    pub id: ChunkId,
+    pub digest: Digest,
+    /// Plain bytes, at least 1.
+    pub size_bytes: u32,
+    pub place: FramePlace,
+}
+
+/// One chunk of a content that is about to be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkRef {
+    /// A hit. Only a hint until the commit finds the row still there.
+    Known { id: ChunkId, size_bytes: u32 },
+    /// Appended by this stream or by another that has not committed yet. The commit makes the row, or uses the row
+    /// that someone else made for the digest meanwhile.
+    New { digest: Digest, size_bytes: u32, place: FramePlace },
+}
+
+impl ChunkRef {
+    pub fn size_bytes(&self) -> u32 {
+        match self {
+            Self::Known { size_bytes, .. } | Self::New { size_bytes, .. } => *size_bytes,
+        }
+    }
+}
+
+/// A chunk in its place in a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlacedChunk {
+    /// Of the chunk's first plain byte in the content.
+    pub offset: u64,
+    pub chunk: StoredChunk,
+}
+
+/// A pack as the catalogue knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackRecord {
+    pub pack: PackId,
+    pub state: PackState,
+    /// Bytes from the start of the pack that commits rely on. Beyond it an open pack holds nothing that counts.
+    pub committed_bytes: u64,
+}
+
+words! {
+    /// `open → sealed`; `set_aside` after a failed sync or check.
+    pub enum PackState {
+        Open = "open",
+        Sealed = "sealed",
+        SetAside = "set_aside",
+    }
+}
+
+/// What lets an interrupted upload go on with the same chunk boundaries and digest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResumePoint {
+    /// Plain bytes after the last chunk boundary; shorter than the longest chunk.
+    pub tail: Vec<u8>,
+    /// State of the SHA-256 over all bytes so far, the tail included; written and read by usp-content only.
+    pub sha256_state: Vec<u8>,
+}
