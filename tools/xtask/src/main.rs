@@ -1,1 +1,32 @@
-#![expect(clippy::print_stdout)] fn main() {println!()}
+//! Thin: reads the command line, prints findings.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use xtask::{Finding, generate, repository_root};
+
+const USAGE: &str = "usage: cargo xtask gen [--check]";
+
+fn main() -> Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let root = repository_root();
+    let found = match words.as_slice() {
+        ["gen"] => {
+            writeln!(std::io::stdout(), "{} files written", generate::write(&root)?)?;
+            Vec::new()
+        }
+        ["gen", "--check"] => generate::check(&root)?,
+        _ => bail!(USAGE),
+    };
+    report(&found)
+}
+
+fn report(found: &[Finding]) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    for finding in found {
+        writeln!(out, "{finding}")?;
+    }
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

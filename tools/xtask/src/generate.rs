@@ -1,0 +1,111 @@
+//! `cargo xtask gen`: compiles `proto/` into `gen/usp-proto/src/gen/`.
+//!
+//! The output is checked in, so that a build needs neither `protoc` nor a build script, and so that a change of the
+//! wire shows up in review. `--check` regenerates beside it and names what differs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use prost::Message;
+use walkdir::WalkDir;
+
+use crate::Finding;
+
+const PROTO_DIR: &str = "proto";
+const GEN_DIR: &str = "gen/usp-proto/src/gen";
+const DESCRIPTOR_FILE: &str = "descriptor.bin";
+/// Nests the generated files as their packages nest, since they refer to each other by `super`.
+const PACKAGES_FILE: &str = "packages.rs";
+
+/// Writes what `root/proto` compiles to, and removes what it no longer makes. Returns how many files there are.
+pub fn write(root: &Path) -> Result<usize> {
+    let target = root.join(GEN_DIR);
+    let fresh = compile(root)?;
+    fs::create_dir_all(&target).with_context(|| format!("create {}", target.display()))?;
+    for name in read_files(&target)?.into_keys().filter(|name| !fresh.contains_key(name)) {
+        fs::remove_file(target.join(&name)).with_context(|| format!("remove {name}"))?;
+    }
+    for (name, content) in &fresh {
+        fs::write(target.join(name), content).with_context(|| format!("write {name}"))?;
+    }
+    Ok(fresh.len())
+}
+
+/// Compares what is checked in with what `root/proto` compiles to.
+pub fn check(root: &Path) -> Result<Vec<Finding>> {
+    let fresh = compile(root)?;
+    let kept = read_files(&root.join(GEN_DIR)).unwrap_or_default();
+    let mut found = Vec::new();
+    for (name, content) in &fresh {
+        match kept.get(name) {
+            None => found.push(stale(name, 1, "is missing")),
+            Some(old) if old != content => {
+                found.push(stale(
+                    name,
+                    first_difference(old, content),
+                    "differs from what proto/ compiles to",
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for name in kept.keys().filter(|name| !fresh.contains_key(*name)) {
+        found.push(stale(name, 1, "is not made from proto/ any more"));
+    }
+    Ok(found)
+}
+
+fn stale(name: &str, line: usize, what: &str) -> Finding {
+    Finding::new(
+        format!("{GEN_DIR}/{name}"),
+        line,
+        format!("{what}; run `cargo xtask gen` and commit the result"),
+    )
+}
+
+/// The first line, counted from 1, in which two contents differ.
+fn first_difference(old: &[u8], new: &[u8]) -> usize {
+    let same = old.iter().zip(new).take_while(|(a, b)| a == b);
+    1 + same.filter(|(byte, _)| **byte == b'\n').count()
+}
+
+/// File name → content of everything that `root/proto` compiles to.
+fn compile(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let proto_dir = root.join(PROTO_DIR);
+    let sources = proto_files(&proto_dir)?;
+    let mut compiler = protox::Compiler::new([&proto_dir])?;
+    compiler.include_source_info(true).include_imports(true).open_files(sources)?;
+    let descriptors = compiler.file_descriptor_set();
+    let out = tempfile::tempdir().context("create a temporary directory")?;
+    fs::write(out.path().join(DESCRIPTOR_FILE), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .out_dir(out.path())
+        .include_file(PACKAGES_FILE)
+        .bytes(".")
+        .btree_map(".")
+        .compile_fds(descriptors)
+        .context("generate Rust from proto/")?;
+    read_files(out.path())
+}
+
+fn proto_files(proto_dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut sources = Vec::new();
+    for entry in WalkDir::new(proto_dir).sort_by_file_name() {
+        let path = entry.context("walk proto/")?.into_path();
+        if path.extension().is_some_and(|extension| extension == "proto") {
+            sources.push(path);
+        }
+    }
+    Ok(sources)
+}
+
+fn read_files(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))? {
+        let entry = entry?;
+        files.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);
+    }
+    Ok(files)
+}
