@@ -8,15 +8,15 @@ use std::fmt;
 
 use async_trait::async_trait;
 use usp_model::{
-    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, Digest, Event, EventSeq, File, FileId,
-    Grant, ManifestId, PackId, PackRecord, PlacedChunk, Result, Rule, RuleName, Run, RunId, StoredChunk,
-    Timestamp, Upload, UploadId, User, UserName,
+    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, Digest, Event, EventQuery, EventSeq, File,
+    FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, ManifestId, PackId, PackRecord, PlacedChunk,
+    ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport, StoreTotals,
+    StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
 };
 
 use crate::records::{
-    ApiKeyRecord, BucketRecord, Claim, CommittedVersion, DueRun, EventQuery, FilePage, FilePatch, FileQuery,
-    FileRecord, FileRef, NewRun, NewUpload, NewVersion, RefreshRow, ReportOutcome, Rotation, RunPage,
-    RunQuery, RunReport, StoreTotals, UploadProgress, UploadRecord, Usage, UserRecord,
+    ApiKeyRecord, BucketRecord, Claim, CommittedVersion, DueRun, FileRecord, NewRun, NewUpload, NewVersion,
+    RefreshRow, Rotation, UploadProgress, UploadRecord, UserRecord,
 };
 
 #[async_trait]

@@ -19,10 +19,12 @@ pub mod manifest;
 pub mod media;
 pub mod name;
 pub mod principal;
+pub mod query;
 pub mod range;
 pub mod rule;
 pub mod run;
 pub mod time;
+pub mod work;
 
 pub use bucket::{Bucket, BucketPolicy, Compression, Release};
 pub use chunk::{ChunkRef, FramePlace, PackRecord, PackState, PlacedChunk, ResumePoint, StoredChunk};
@@ -35,7 +37,12 @@ pub use manifest::{ManifestEntry, Segment};
 pub use media::MediaType;
 pub use name::{BucketName, FileKey, LabelKey, RuleName, UserName};
 pub use principal::{ApiKey, Grant, Principal, PrincipalKind, Role, User};
+pub use query::{
+    Change, EventQuery, FilePage, FilePatch, FileQuery, FileRef, FileSort, KeyCondition, RunPage, RunQuery,
+    StoreTotals, Usage,
+};
 pub use range::ByteRange;
 pub use rule::{RetryPolicy, Rule, RuleStep};
 pub use run::{Run, RunState, Step, StepState};
 pub use time::Timestamp;
+pub use work::{LeasedRun, ReportOutcome, RunOutcome, RunReport, StepReport};
