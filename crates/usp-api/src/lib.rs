@@ -1,1 +1,20 @@
-//! The contract between roles: StorageApi with its gRPC client and server.
+//! The contract between roles: what storage does for gateways and processors.
+//!
+//! [`StorageApi`] is the one door to stored files. The storage service implements it in process; [`GrpcStorage`] and
+//! [`StorageNode`] carry it over gRPC, so that a caller cannot tell which one it holds. Object-level permission is
+//! checked behind this door, for every dialect at once.
+
+pub mod api;
+mod client;
+mod server;
+pub mod types;
+mod wire;
+
+pub use api::{ByteStream, EventStream, Reply, Request, StorageApi, StorageCalls};
+pub use client::{GrpcStorage, GrpcStorageConfig};
+pub use server::StorageNode;
+pub use types::{
+    AppendUpload, Caller, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket, NewFile, NewUser,
+    PutOutcome, ReadFile, Readiness, Reading, RuleTest, Stats, TokenGrant, TokenPair, UploadStatus,
+    UserPatch,
+};

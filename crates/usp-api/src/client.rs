@@ -1,0 +1,223 @@
+//! A storage role in another process, as if it stood here.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use parking_lot::Mutex;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request as GrpcRequest, Status};
+use usp_auth::{Credential, SecretText};
+use usp_model::{Error, ErrorKind, EventQuery, Principal, Result, Upload};
+use usp_proto::node::storage_node_client::StorageNodeClient;
+use usp_proto::node::{CallReply, CallRequest, PutFrame, put_frame::Frame};
+
+use crate::server::cut;
+use crate::types::{
+    AppendUpload, Caller, NewFile, PutOutcome, ReadFile, Readiness, Reading, TokenGrant, TokenPair,
+};
+use crate::wire::{
+    Answer, Ask, MESSAGE_BYTES_MAX, NODE_SECRET_HEADER, decode, encode, from_status, unexpected_reply,
+};
+use crate::{ByteStream, EventStream, Reply, Request, StorageApi};
+
+/// Where the storage role listens and how to be let in.
+#[derive(Debug, Clone)]
+pub struct GrpcStorageConfig {
+    /// `http://host:port`
+    pub url: String,
+    pub secret: SecretText,
+    pub connect_timeout: Duration,
+    /// Bounds one unary call; transfers and watches run as long as they move.
+    pub call_timeout: Duration,
+}
+
+/// Speaks the node protocol. Connects when it is first used and again whenever the connection is gone.
+#[derive(Clone)]
+pub struct GrpcStorage {
+    client: StorageNodeClient<Channel>,
+    secret: MetadataValue<Ascii>,
+    call_timeout: Duration,
+    url: Arc<str>,
+}
+
+impl GrpcStorage {
+    /// Does not connect yet. Errors: `InvalidInput` for a malformed URL or secret.
+    pub fn new(config: &GrpcStorageConfig) -> Result<Self> {
+        let bad =
+            |reason: &str| Error::new(ErrorKind::InvalidInput, "set up the storage client").because(reason);
+        let endpoint = Endpoint::from_shared(config.url.clone())
+            .map_err(|source| bad("the storage URL must look like http://host:port").caused_by(source))?
+            .connect_timeout(config.connect_timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(16 << 20);
+        let mut secret: MetadataValue<Ascii> =
+            config.secret.expose().parse().map_err(|_| bad("the node secret must be printable ASCII"))?;
+        secret.set_sensitive(true);
+        let client = StorageNodeClient::new(endpoint.connect_lazy())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { client, secret, call_timeout: config.call_timeout, url: config.url.as_str().into() })
+    }
+
+    fn signed<T>(&self, message: T) -> GrpcRequest<T> {
+        let mut request = GrpcRequest::new(message);
+        request.metadata_mut().insert(NODE_SECRET_HEADER, self.secret.clone());
+        request
+    }
+
+    async fn ask(&self, caller: Option<&Caller>, ask: &Ask, timeout: Duration) -> Result<Answer> {
+        let request = self.signed(message(caller, ask)?);
+        let sent = tokio::time::timeout(timeout, self.client.clone().call(request)).await;
+        let reply = sent.map_err(|_elapsed| {
+            Error::new(ErrorKind::Unavailable, "ask the storage role")
+                .because("the storage role took too long to answer")
+        })?;
+        answer(reply.map_err(|status| from_status(&status))?.into_inner())
+    }
+
+    pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Result<Reply> {
+        // A lease waits on purpose; its wait comes on top.
+        let wait = if let Request::LeaseRuns { wait_ms, .. } = &request { *wait_ms } else { 0 };
+        let timeout = self.call_timeout + Duration::from_millis(wait);
+        match self.ask(Some(caller), &Ask::Call(request), timeout).await? {
+            Answer::Reply(reply) => Ok(reply),
+            other => Err(unexpected_reply(&other)),
+        }
+    }
+}
+
+#[async_trait]
+impl StorageApi for GrpcStorage {
+    async fn authenticate(&self, credential: Credential) -> Result<Principal> {
+        let (Credential::Bearer(secret) | Credential::Node(secret)) = credential;
+        let ask = Ask::Authenticate { bearer: secret.expose().to_owned() };
+        match self.ask(None, &ask, self.call_timeout).await? {
+            Answer::Principal(principal) => Ok(principal),
+            other => Err(unexpected_reply(&other)),
+        }
+    }
+
+    async fn issue_token(&self, grant: TokenGrant) -> Result<TokenPair> {
+        match self.ask(None, &Ask::IssueToken { grant }, self.call_timeout).await? {
+            Answer::Tokens(tokens) => Ok(tokens),
+            other => Err(unexpected_reply(&other)),
+        }
+    }
+
+    async fn readiness(&self) -> Result<Readiness> {
+        match self.ask(None, &Ask::Readiness, self.call_timeout).await {
+            Ok(Answer::Readiness(readiness)) => Ok(readiness),
+            Ok(other) => Err(unexpected_reply(&other)),
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                Ok(Readiness { ready: false, waiting_for: vec![format!("the storage role at {}", self.url)] })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put(&self, caller: &Caller, file: NewFile, content: ByteStream) -> Result<PutOutcome> {
+        let (frames, broken) = transfer(message(Some(caller), &Ask::Put(file))?, content);
+        let sent = self.client.clone().put(self.signed(frames)).await;
+        match finish_transfer(sent, &broken)? {
+            Answer::Put(outcome) => Ok(*outcome),
+            other => Err(unexpected_reply(&other)),
+        }
+    }
+
+    async fn append(&self, caller: &Caller, append: AppendUpload, content: ByteStream) -> Result<Upload> {
+        let (frames, broken) = transfer(message(Some(caller), &Ask::Append(append))?, content);
+        let sent = self.client.clone().append(self.signed(frames)).await;
+        match finish_transfer(sent, &broken)? {
+            Answer::Appended(upload) => Ok(*upload),
+            other => Err(unexpected_reply(&other)),
+        }
+    }
+
+    async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
+        let request = self.signed(message(Some(caller), &Ask::Read(read))?);
+        let opened = self.client.clone().read(request).await.map_err(|status| from_status(&status))?;
+        let mut frames = opened.into_inner();
+        let head = frames.message().await.map_err(|status| from_status(&status))?.unwrap_or_default();
+        let Answer::Reading { file, range } = decode(&head.head)? else {
+            return Err(unexpected_reply(&"a read without a head"));
+        };
+        let content = frames.map(|frame| match frame {
+            Ok(frame) => Ok(frame.piece),
+            Err(status) => Err(from_status(&status)),
+        });
+        Ok(Reading { file: *file, range, content: Box::pin(content) })
+    }
+
+    async fn watch(&self, caller: &Caller, query: EventQuery) -> Result<EventStream> {
+        let request = self.signed(message(Some(caller), &Ask::Watch(query))?);
+        let opened = self.client.clone().watch(request).await.map_err(|status| from_status(&status))?;
+        let events = opened.into_inner().map(|frame| match frame {
+            Ok(frame) => decode(&frame.event),
+            Err(status) => Err(from_status(&status)),
+        });
+        Ok(Box::pin(events))
+    }
+}
+
+fn message(caller: Option<&Caller>, ask: &Ask) -> Result<CallRequest> {
+    let request = encode(ask)?.into();
+    Ok(match caller {
+        Some(caller) => CallRequest {
+            caller: encode(&caller.principal)?.into(),
+            request_id: caller.request_id.clone(),
+            request,
+        },
+        None => CallRequest { request, ..CallRequest::default() },
+    })
+}
+
+fn answer(reply: CallReply) -> Result<Answer> {
+    decode(&reply.reply)
+}
+
+/// Where the error of a broken source waits for the end of its transfer.
+type Broken = Arc<Mutex<Option<Error>>>;
+
+/// Header first, then the pieces. A source that breaks ends the call without its proper end: storage sees a reset and
+/// keeps nothing that it should not, and the caller gets the source's own error.
+fn transfer(
+    header: CallRequest,
+    content: ByteStream,
+) -> (impl stream::Stream<Item = PutFrame> + Send, Broken) {
+    let broken = Broken::default();
+    let noted = Arc::clone(&broken);
+    let head = stream::iter([PutFrame { frame: Some(Frame::Header(header)) }]);
+    let pieces = content
+        .map(move |piece| match piece {
+            Ok(piece) => cut(piece),
+            Err(error) => {
+                *noted.lock() = Some(error);
+                // An empty frame is refused by the other side as misplaced: the content did not end well.
+                vec![Bytes::new()]
+            }
+        })
+        .flat_map(stream::iter)
+        .map(|piece| PutFrame { frame: if piece.is_empty() { None } else { Some(Frame::Piece(piece)) } });
+    (head.chain(pieces), broken)
+}
+
+fn finish_transfer(sent: Result<tonic::Response<CallReply>, Status>, broken: &Broken) -> Result<Answer> {
+    if let Some(error) = broken.lock().take() {
+        return Err(error);
+    }
+    answer(sent.map_err(|status| from_status(&status))?.into_inner())
+}
+
+impl fmt::Debug for GrpcStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcStorage").field("url", &self.url).finish_non_exhaustive()
+    }
+}

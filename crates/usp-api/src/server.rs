@@ -1,0 +1,193 @@
+//! The storage role's side of the node protocol.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use tonic::{Request as GrpcRequest, Response, Status, Streaming};
+use usp_auth::{Credential, SecretText};
+use usp_model::{Error, ErrorKind, Principal, Result};
+use usp_proto::node::storage_node_server::{StorageNode as StorageNodeService, StorageNodeServer};
+use usp_proto::node::{CallReply, CallRequest, PutFrame, ReadFrame, WatchFrame, put_frame::Frame};
+
+use crate::api::dispatch;
+use crate::types::{Caller, Reading};
+use crate::wire::{
+    Answer, Ask, MESSAGE_BYTES_MAX, NODE_SECRET_HEADER, PIECE_BYTES_MAX, decode, encode, to_status,
+};
+use crate::{ByteStream, StorageApi};
+
+/// Serves a [`StorageApi`] to other roles. Every call must show the installation's node secret.
+#[derive(Clone)]
+pub struct StorageNode {
+    api: Arc<dyn StorageApi>,
+    /// BLAKE3 of the secret: comparing hashes tells nothing about the secret by its duration.
+    secret_hash: blake3::Hash,
+}
+
+impl StorageNode {
+    pub fn new(api: Arc<dyn StorageApi>, secret: &SecretText) -> Self {
+        Self { api, secret_hash: blake3::hash(secret.expose().as_bytes()) }
+    }
+
+    /// The tonic service, ready to be added to a router.
+    pub fn into_service(self) -> StorageNodeServer<Self> {
+        StorageNodeServer::new(self)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn admit<T>(&self, request: &GrpcRequest<T>) -> Result<(), Status> {
+        let presented = request.metadata().get(NODE_SECRET_HEADER).map_or(&b""[..], |value| value.as_bytes());
+        // `blake3::Hash` compares in constant time.
+        if blake3::hash(presented) == self.secret_hash {
+            Ok(())
+        } else {
+            Err(Status::unauthenticated("the node secret is missing or wrong"))
+        }
+    }
+
+    async fn answer(&self, call: CallRequest) -> Result<Answer> {
+        match decode::<Ask>(&call.request)? {
+            Ask::Authenticate { bearer } => {
+                let credential = Credential::Bearer(SecretText::new(bearer));
+                self.api.authenticate(credential).await.map(Answer::Principal)
+            }
+            Ask::IssueToken { grant } => self.api.issue_token(grant).await.map(Answer::Tokens),
+            Ask::Readiness => self.api.readiness().await.map(Answer::Readiness),
+            Ask::Call(request) => {
+                let caller = caller_of(&call.caller, call.request_id)?;
+                dispatch(self.api.as_ref(), &caller, request).await.map(Answer::Reply)
+            }
+            Ask::Put(_) | Ask::Append(_) | Ask::Read(_) | Ask::Watch(_) => Err(misplaced()),
+        }
+    }
+
+    /// Reads the header that opens a transfer; the rest of the stream is its content.
+    async fn open_transfer(
+        &self,
+        request: GrpcRequest<Streaming<PutFrame>>,
+    ) -> Result<(Caller, Ask, ByteStream), Status> {
+        self.admit(&request)?;
+        let mut frames = request.into_inner();
+        let first = frames.message().await?.and_then(|frame| frame.frame);
+        let Some(Frame::Header(call)) = first else {
+            return Err(to_status(&misplaced()));
+        };
+        let caller = caller_of(&call.caller, call.request_id).map_err(|error| to_status(&error))?;
+        let ask = decode(&call.request).map_err(|error| to_status(&error))?;
+        let content = frames.map(|frame| match frame {
+            Ok(PutFrame { frame: Some(Frame::Piece(piece)) }) => Ok(piece),
+            Ok(_) => Err(misplaced()),
+            Err(status) => Err(Error::new(ErrorKind::Unavailable, "receive content")
+                .because("the upload broke off before its end")
+                .caused_by(status.to_string())),
+        });
+        Ok((caller, ask, Box::pin(content)))
+    }
+}
+
+#[async_trait]
+impl StorageNodeService for StorageNode {
+    async fn call(&self, request: GrpcRequest<CallRequest>) -> Result<Response<CallReply>, Status> {
+        self.admit(&request)?;
+        reply(self.answer(request.into_inner()).await)
+    }
+
+    async fn put(&self, request: GrpcRequest<Streaming<PutFrame>>) -> Result<Response<CallReply>, Status> {
+        let (caller, ask, content) = self.open_transfer(request).await?;
+        let Ask::Put(file) = ask else {
+            return Err(to_status(&misplaced()));
+        };
+        reply(self.api.put(&caller, file, content).await.map(|put| Answer::Put(Box::new(put))))
+    }
+
+    async fn append(&self, request: GrpcRequest<Streaming<PutFrame>>) -> Result<Response<CallReply>, Status> {
+        let (caller, ask, content) = self.open_transfer(request).await?;
+        let Ask::Append(append) = ask else {
+            return Err(to_status(&misplaced()));
+        };
+        reply(
+            self.api.append(&caller, append, content).await.map(|upload| Answer::Appended(Box::new(upload))),
+        )
+    }
+
+    type ReadStream = Pin<Box<dyn Stream<Item = Result<ReadFrame, Status>> + Send>>;
+
+    async fn read(&self, request: GrpcRequest<CallRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        self.admit(&request)?;
+        let call = request.into_inner();
+        let reading = async {
+            let caller = caller_of(&call.caller, call.request_id)?;
+            match decode(&call.request)? {
+                Ask::Read(read) => self.api.read(&caller, read).await,
+                _ => Err(misplaced()),
+            }
+        };
+        let Reading { file, range, content } = reading.await.map_err(|error| to_status(&error))?;
+        let head =
+            encode(&Answer::Reading { file: Box::new(file), range }).map_err(|error| to_status(&error))?;
+        let head = stream::iter([Ok(ReadFrame { head: head.into(), piece: Bytes::new() })]);
+        let pieces = content.flat_map(|piece| match piece {
+            Ok(piece) => stream::iter(cut(piece)).map(Ok).left_stream(),
+            Err(error) => stream::iter([Err(to_status(&error))]).right_stream(),
+        });
+        let frames = pieces.map(|piece| piece.map(|piece| ReadFrame { head: Bytes::new(), piece }));
+        Ok(Response::new(Box::pin(head.chain(frames))))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchFrame, Status>> + Send>>;
+
+    async fn watch(&self, request: GrpcRequest<CallRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        self.admit(&request)?;
+        let call = request.into_inner();
+        let watching = async {
+            let caller = caller_of(&call.caller, call.request_id)?;
+            match decode(&call.request)? {
+                Ask::Watch(query) => self.api.watch(&caller, query).await,
+                _ => Err(misplaced()),
+            }
+        };
+        let events = watching.await.map_err(|error| to_status(&error))?;
+        let frames = events.map(|event| {
+            let frame = event.and_then(|event| encode(&event)).map(|json| WatchFrame { event: json.into() });
+            frame.map_err(|error| to_status(&error))
+        });
+        Ok(Response::new(Box::pin(frames)))
+    }
+}
+
+fn caller_of(principal: &[u8], request_id: String) -> Result<Caller> {
+    Ok(Caller { principal: decode::<Principal>(principal)?, request_id })
+}
+
+fn reply(answer: Result<Answer>) -> Result<Response<CallReply>, Status> {
+    let json = answer.and_then(|answer| encode(&answer)).map_err(|error| to_status(&error))?;
+    Ok(Response::new(CallReply { reply: json.into() }))
+}
+
+/// Cuts a piece so that each part fits a message.
+pub(crate) fn cut(mut piece: Bytes) -> Vec<Bytes> {
+    let mut parts = Vec::with_capacity(piece.len() / PIECE_BYTES_MAX + 1);
+    while piece.len() > PIECE_BYTES_MAX {
+        parts.push(piece.split_to(PIECE_BYTES_MAX));
+    }
+    if !piece.is_empty() {
+        parts.push(piece);
+    }
+    parts
+}
+
+fn misplaced() -> Error {
+    Error::new(ErrorKind::InvalidInput, "read node message")
+        .because("this message does not belong here: run the same release of usp everywhere")
+}
+
+impl fmt::Debug for StorageNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageNode").field("api", &self.api).finish_non_exhaustive()
+    }
+}

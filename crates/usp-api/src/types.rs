@@ -1,0 +1,246 @@
+//! What goes through the door, beyond the entities of the model.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use usp_model::{
+    ApiKey, BucketName, BucketPolicy, ByteRange, ContentDigest, File, FileId, FileKey, FileRef, FileState,
+    Grant, KeyCondition, LabelKey, MediaType, Principal, RuleName, Run, StoreTotals, UploadId, Usage, User,
+    UserName,
+};
+
+use crate::ByteStream;
+
+/// On whose behalf a call is made, and under which request id it is logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    pub principal: Principal,
+    pub request_id: String,
+}
+
+/// A whole content under a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewFile {
+    pub bucket: BucketName,
+    pub key: FileKey,
+    /// What the client announced; content of another length is refused.
+    pub size_bytes: Option<u64>,
+    pub declared_media_type: Option<MediaType>,
+    pub metadata: BTreeMap<LabelKey, String>,
+    pub labels: BTreeMap<LabelKey, String>,
+    pub condition: KeyCondition,
+    /// Every one must match, else nothing is stored.
+    pub expected_digests: Vec<ContentDigest>,
+    pub idempotency_key: Option<String>,
+    /// A rule to apply even if its condition does not hold.
+    pub rule: Option<RuleName>,
+}
+
+impl NewFile {
+    /// A content with nothing said about it but its place.
+    pub fn at(bucket: BucketName, key: FileKey) -> Self {
+        Self {
+            bucket,
+            key,
+            size_bytes: None,
+            declared_media_type: None,
+            metadata: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            condition: KeyCondition::Any,
+            expected_digests: Vec::new(),
+            idempotency_key: None,
+            rule: None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PutOutcome {
+    pub file: File,
+    /// False for a new version of a file that stood already, or an answer repeated by its idempotency key.
+    pub is_new_file: bool,
+}
+
+/// Where the bytes that follow go. `offset` must be what the upload has received so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppendUpload {
+    pub id: UploadId,
+    pub offset: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadFile {
+    pub file: FileRef,
+    /// `None`: the current one.
+    pub version: Option<u32>,
+    /// `None`: all of it.
+    pub range: Option<ByteRange>,
+}
+
+/// Content on its way out.
+pub struct Reading {
+    pub file: File,
+    pub range: ByteRange,
+    /// Verified pieces in order, of `range.len()` bytes in all. Dropping it ends the read.
+    pub content: ByteStream,
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading")
+            .field("file", &self.file.id)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a file is, from its first byte to the end of its last run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileStatus {
+    pub file_id: FileId,
+    pub bucket: BucketName,
+    pub state: FileState,
+    pub upload: UploadStatus,
+    pub runs: Vec<Run>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UploadStatus {
+    pub received_bytes: u64,
+    pub size_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewBucket {
+    pub name: BucketName,
+    pub policy: BucketPolicy,
+}
+
+/// What a rule would do to a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RuleTest {
+    pub rule: RuleName,
+    pub matches: bool,
+    /// Why the condition could not be evaluated; such a rule does not match.
+    pub error: Option<String>,
+    /// Steps that would run, in order.
+    pub steps: Vec<String>,
+}
+
+/// What a client trades for tokens.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenGrant {
+    Password { user: UserName, password: String },
+    Refresh { token: String },
+}
+
+impl fmt::Debug for TokenGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password { user, .. } => write!(f, "Password({user}, redacted)"),
+            Self::Refresh { .. } => f.write_str("Refresh(redacted)"),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenPair {
+    pub access_token: String,
+    pub expires_in_s: u64,
+    pub refresh_token: String,
+}
+
+impl fmt::Debug for TokenPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenPair(redacted)")
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewUser {
+    pub name: UserName,
+    /// `None`: storage draws one and tells it once.
+    pub password: Option<String>,
+    pub grants: Vec<Grant>,
+}
+
+impl fmt::Debug for NewUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewUser")
+            .field("name", &self.name)
+            .field("grants", &self.grants)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedUser {
+    pub user: User,
+    /// The drawn password, if none was given. Never told again.
+    pub password: Option<String>,
+}
+
+impl fmt::Debug for CreatedUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreatedUser").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// `None` leaves a part as it is.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserPatch {
+    pub password: Option<String>,
+    pub grants: Option<Vec<Grant>>,
+    pub disabled: Option<bool>,
+}
+
+impl fmt::Debug for UserPatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserPatch")
+            .field("grants", &self.grants)
+            .field("disabled", &self.disabled)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewApiKey {
+    /// `None`: the caller.
+    pub user: Option<UserName>,
+    /// What the key is for.
+    pub name: String,
+    /// Empty: all that the user has.
+    pub grants: Vec<Grant>,
+    pub ttl_s: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedApiKey {
+    pub key: ApiKey,
+    /// The whole key. Never told again.
+    pub secret: String,
+}
+
+impl fmt::Debug for CreatedApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreatedApiKey").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// The sum over all buckets first, then each visible one.
+    pub usage: Vec<Usage>,
+    pub totals: StoreTotals,
+    /// Bytes of all packs on disk.
+    pub disk_bytes: u64,
+}
+
+/// Whether a role can do its work, and what it waits for if not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// One sentence each.
+    pub waiting_for: Vec<String>,
+}

@@ -1,0 +1,146 @@
+//! The JSON inside the node protocol's envelope, and errors on their way through it.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tonic::{Code, Status};
+use usp_model::{ByteRange, Error, ErrorKind, EventQuery, File, Principal, Result, Upload, Violation};
+
+use crate::types::{AppendUpload, NewFile, PutOutcome, ReadFile, Readiness, TokenGrant, TokenPair};
+use crate::{Reply, Request};
+
+/// A page of 1,000 files with long metadata stays far below this.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Pieces are cut to this before they travel.
+pub(crate) const PIECE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const NODE_SECRET_HEADER: &str = "x-usp-node-secret";
+
+/// What a node asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// The bearer token or API key of an outside caller.
+    Authenticate {
+        bearer: String,
+    },
+    IssueToken {
+        grant: TokenGrant,
+    },
+    Readiness,
+    Call(Request),
+    Put(NewFile),
+    Append(AppendUpload),
+    Read(ReadFile),
+    Watch(EventQuery),
+}
+
+/// What storage answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Principal(Principal),
+    Tokens(TokenPair),
+    Readiness(Readiness),
+    Reply(Reply),
+    Put(Box<PutOutcome>),
+    Appended(Box<Upload>),
+    Reading { file: Box<File>, range: ByteRange },
+}
+
+/// An error as it travels: all that a dialect shows, nothing of its cause.
+#[derive(Debug, Serialize, Deserialize)]
+struct WireError {
+    kind: ErrorKind,
+    detail: String,
+    violations: Vec<Violation>,
+    retry_after_ms: Option<u64>,
+}
+
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value)
+        .map_err(|source| Error::new(ErrorKind::Internal, "write node message").caused_by(source))
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|source| {
+        Error::new(ErrorKind::Internal, "read node message")
+            .because("the other role speaks another release of usp: run the same one everywhere")
+            .caused_by(source)
+    })
+}
+
+/// The status says roughly what kind it is, the details say all.
+pub(crate) fn to_status(error: &Error) -> Status {
+    let code = match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::Locked => Code::Unavailable,
+        ErrorKind::Internal | ErrorKind::Corrupt => Code::Internal,
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::InvalidInput
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Denied
+        | ErrorKind::Conflict
+        | ErrorKind::Gone
+        | ErrorKind::PreconditionFailed
+        | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedMedia
+        | ErrorKind::OutOfRange
+        | ErrorKind::DigestMismatch
+        | ErrorKind::StorageFull => Code::FailedPrecondition,
+    };
+    let wire = WireError {
+        kind: error.kind(),
+        detail: error.detail(),
+        violations: error.violations().to_vec(),
+        retry_after_ms: error.retry_after_hint().and_then(|wait| u64::try_from(wait.as_millis()).ok()),
+    };
+    let details = serde_json::to_vec(&wire).unwrap_or_default();
+    Status::with_details(code, wire.detail, details.into())
+}
+
+/// The error that storage meant; a broken connection is `Unavailable`.
+pub(crate) fn from_status(status: &Status) -> Error {
+    const ACTION: &str = "ask the storage role";
+    match serde_json::from_slice::<WireError>(status.details()) {
+        Ok(wire) => {
+            let mut error =
+                Error::new(wire.kind, ACTION).because(wire.detail).with_violations(wire.violations);
+            if let Some(ms) = wire.retry_after_ms {
+                error = error.retry_after(Duration::from_millis(ms));
+            }
+            error
+        }
+        Err(_) if status.code() == Code::Unauthenticated => Error::new(ErrorKind::Internal, ACTION)
+            .because("the storage role refused the node secret: give both roles the same one"),
+        Err(_) => Error::new(ErrorKind::Unavailable, ACTION)
+            .because("the storage role does not answer; try again shortly")
+            .caused_by(status.to_string()),
+    }
+}
+
+pub(crate) fn unexpected_reply<T: std::fmt::Debug>(_reply: &T) -> Error {
+    Error::new(ErrorKind::Internal, "read node message").because("the storage role answered another question")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_arrives_as_it_was_sent() {
+        for kind in ErrorKind::ALL {
+            let sent = Error::new(*kind, "test")
+                .because("because of a reason")
+                .with_violations(vec![Violation::new("/a", "wrong")])
+                .retry_after(Duration::from_millis(1_500));
+            let received = from_status(&to_status(&sent));
+            assert_eq!(received.kind(), *kind);
+            assert_eq!(received.detail(), "because of a reason");
+            assert_eq!(received.violations(), sent.violations());
+            assert_eq!(received.retry_after_hint(), sent.retry_after_hint());
+        }
+    }
+
+    #[test]
+    fn a_status_of_someone_else_is_temporary() {
+        assert_eq!(from_status(&Status::unknown("h2 reset")).kind(), ErrorKind::Unavailable);
+    }
+}
