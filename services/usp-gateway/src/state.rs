@@ -1,0 +1,23 @@
+//! What every handler holds.
+
+use std::sync::Arc;
+
+use usp_api::StorageApi;
+
+use crate::authenticator::Authenticator;
+use crate::config::GatewayConfig;
+
+/// The gateway: storage behind it, configuration, and who is known. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    pub(crate) storage: Arc<dyn StorageApi>,
+    pub(crate) config: Arc<GatewayConfig>,
+    pub(crate) authenticator: Arc<Authenticator>,
+}
+
+impl Gateway {
+    pub fn new(config: GatewayConfig, storage: Arc<dyn StorageApi>) -> Self {
+        let authenticator = Authenticator::new(Arc::clone(&storage), config.credential_cache);
+        Self { storage, config: Arc::new(config), authenticator: Arc::new(authenticator) }
+    }
+}
