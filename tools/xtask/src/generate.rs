@@ -58,11 +58,8 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
 }
 
 fn stale(name: &str, line: usize, what: &str) -> Finding {
-    Finding::new(
-        format!("{GEN_DIR}/{name}"),
-        line,
-        format!("{what}; run `cargo xtask gen` and commit the result"),
-    )
+    let advice = format!("{what}; run `cargo xtask gen` and commit the result");
+    Finding::new(format!("{GEN_DIR}/{name}"), line, "gen", advice)
 }
 
 /// The first line, counted from 1, in which two contents differ.

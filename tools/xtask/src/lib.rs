@@ -3,27 +3,32 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub mod arrows;
+pub mod deny;
 pub mod generate;
+pub mod tidy;
 
-/// One thing to mend, printed as `path:line: what to do`.
+/// One thing to mend, printed as `path:line: [rule] what to do`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// Relative to the root of the repository, with `/`.
     pub path: String,
     /// Counted from 1.
     pub line: usize,
+    /// Which check speaks; what `tidy-exceptions.txt` calls it.
+    pub rule: &'static str,
     pub advice: String,
 }
 
 impl Finding {
-    pub fn new(path: impl Into<String>, line: usize, advice: impl Into<String>) -> Self {
-        Self { path: path.into(), line, advice: advice.into() }
+    pub fn new(path: impl Into<String>, line: usize, rule: &'static str, advice: impl Into<String>) -> Self {
+        Self { path: path.into(), line, rule, advice: advice.into() }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.path, self.line, self.advice)
+        write!(f, "{}:{}: [{}] {}", self.path, self.line, self.rule, self.advice)
     }
 }
 

@@ -1,12 +1,12 @@
-//! Thin: reads the command line, prints findings.
+//! Thin: reads the command line, prints findings, one per line.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use xtask::{Finding, generate, repository_root};
+use xtask::{Finding, arrows, deny, generate, repository_root, tidy};
 
-const USAGE: &str = "usage: cargo xtask gen [--check]";
+const USAGE: &str = "usage: cargo xtask gen [--check] | tidy | arrows | deny";
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +18,9 @@ fn main() -> Result<ExitCode> {
             Vec::new()
         }
         ["gen", "--check"] => generate::check(&root)?,
+        ["tidy"] => tidy::check(&root)?,
+        ["arrows"] => arrows::check(&root)?,
+        ["deny"] => deny::check(&root)?,
         _ => bail!(USAGE),
     };
     report(&found)

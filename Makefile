@@ -1,0 +1,58 @@
+# Everything that is done with this repository, by name. `make help` lists it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help build run test torture bench lint fmt docs gen docker
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## release binary at target/release/usp
+	cargo build --release --locked -p usp
+
+run: build ## build, then serve on the embedded default with data in ./data
+	exec $(TARGET_DIR)/release/usp serve --data-dir ./data
+
+test: ## every test; installs or names what it needs first
+	tools/setup-test.sh
+	cargo fmt --all --check
+	tools/run-tests.sh
+
+torture: ## the long figures of the same tests: crashes, faults, load (an hour or more)
+	tools/setup-test.sh
+	USP_TORTURE=1 tools/run-tests.sh torture
+
+bench: ## the benchmarks, with symbols for profilers
+	@if [ -d tools/usp-bench ]; then \
+		cargo run --profile perf --locked -p usp-bench; \
+	else \
+		echo "make bench needs the package tools/usp-bench, which this version does not have." >&2; exit 1; \
+	fi
+
+lint: ## what a commit must pass besides the tests
+	tools/setup-test.sh toolchain
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo xtask gen --check
+	cargo xtask tidy
+	cargo xtask arrows
+	cargo xtask deny
+
+fmt: ## format all Rust code
+	cargo fmt --all
+
+docs: ## API documentation of all crates at target/doc
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+gen: ## regenerate gen/ from proto/
+	cargo xtask gen
+
+docker: ## container image usp:latest
+	@if [ ! -f deploy/Dockerfile ]; then \
+		echo "make docker needs deploy/Dockerfile, which this version does not have." >&2; exit 1; \
+	elif ! command -v docker > /dev/null; then \
+		echo "make docker needs Docker: https://docs.docker.com/engine/install" >&2; exit 1; \
+	fi
+	docker build --file deploy/Dockerfile --tag usp:latest .

@@ -1,0 +1,45 @@
+use xtask::generate;
+
+use crate::planted::{Repository, places};
+
+const GEN: &str = "gen/usp-proto/src/gen";
+const PROTO: &str =
+    "syntax = \"proto3\";\npackage usp.demo.v1;\n// Says hello.\nmessage Hello { bytes piece = 1; }\n";
+
+fn repository() -> Repository {
+    Repository::new().with("proto/usp/demo/v1/demo.proto", PROTO)
+}
+
+#[test]
+fn what_was_just_written_passes_the_check() {
+    let repository = repository();
+    generate::write(repository.root()).unwrap();
+    assert_eq!(places(&generate::check(repository.root()).unwrap()), Vec::<String>::new());
+    let code = String::from_utf8(repository.read(&format!("{GEN}/usp.demo.v1.rs"))).unwrap();
+    assert!(code.contains("/// Says hello.") && code.contains("piece: ::prost::bytes::Bytes"), "{code}");
+}
+
+#[test]
+fn a_changed_a_missing_and_a_left_over_file_are_each_found() {
+    let repository = repository();
+    generate::write(repository.root()).unwrap();
+    let path = format!("{GEN}/usp.demo.v1.rs");
+    let changed = String::from_utf8(repository.read(&path)).unwrap().replace("Says hello", "Says nothing");
+    let repository = repository.with(&path, &changed).with(&format!("{GEN}/usp.gone.v1.rs"), "");
+    std::fs::remove_file(repository.root().join(GEN).join("descriptor.bin")).unwrap();
+    let expected = [
+        format!("{GEN}/descriptor.bin:1 gen"),
+        format!("{path}:2 gen"),
+        format!("{GEN}/usp.gone.v1.rs:1 gen"),
+    ];
+    assert_eq!(places(&generate::check(repository.root()).unwrap()), expected);
+
+    generate::write(repository.root()).unwrap();
+    assert!(generate::check(repository.root()).unwrap().is_empty());
+}
+
+#[test]
+fn a_proto_file_that_does_not_compile_is_an_error() {
+    let repository = repository().with("proto/usp/demo/v1/other.proto", "message {");
+    assert!(generate::check(repository.root()).is_err());
+}
