@@ -1,6 +1,6 @@
 //! Every permission, role and place, against a table written by hand from the documentation of roles.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop where it fails")]
+#![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
 use usp_auth::{BucketScope, Permission, absent_bucket, allows, authorize, intersect, visible_buckets};
 use usp_model::{ApiKeyId, BucketName, ErrorKind, Grant, Principal, PrincipalKind, Role, UserName};
