@@ -38,13 +38,13 @@ impl SigningKeys {
     /// `Unavailable` when the disk refuses; `Internal`.
     pub fn load_or_create(path: &Path) -> Result<Self> {
         match file::read(path)? {
-            Some(text) => file::decode(path, &text),
+            Some(json) => file::decode(path, &json),
             None => {
                 let keys = Self::generate()?;
                 match file::create(path, &file::encode(&keys)?)? {
                     file::Created::Here => Ok(keys),
                     file::Created::Elsewhere => match file::read(path)? {
-                        Some(text) => file::decode(path, &text),
+                        Some(json) => file::decode(path, &json),
                         None => Err(Error::new(ErrorKind::Unavailable, "read key file")
                             .about(path.display())
                             .because("the file vanished while it was read; start again")),

@@ -17,7 +17,7 @@ use crate::secret::{Secret32, fill_random};
 /// Raised when a field is added or changes its meaning.
 const FORMAT: u32 = 1;
 /// Ours has under 500 bytes; anything larger is not a key file.
-const FILE_BYTES_MAX: u64 = 16 * 1024;
+const FILE_BYTES_MAX: usize = 16 * 1024;
 
 /// Binary fields are base64url without padding.
 #[derive(serde::Deserialize)]
@@ -36,8 +36,8 @@ pub(super) enum Created {
     Elsewhere,
 }
 
-/// The text of the file; `None` when there is none.
-pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
+/// The bytes of the file; `None` when there is none.
+pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>> {
     let fail = |source| failed("read key file", path, source);
     let file = match File::open(path) {
         Ok(file) => file,
@@ -54,9 +54,10 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
             ),
         ));
     }
-    let mut text = Zeroizing::new(String::with_capacity(1024));
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(fail)?;
-    Ok(Some(text))
+    let mut json = Zeroizing::new(Vec::with_capacity(1024));
+    // One byte too many, so that `decode` can tell a long file from a full one.
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut json).map_err(fail)?;
+    Ok(Some(json))
 }
 
 /// Makes the file, whole or not at all; an existing one stays as it is.
@@ -87,8 +88,8 @@ pub(super) fn encode(keys: &SigningKeys) -> Result<Zeroizing<String>> {
         .map_err(|source| Error::new(ErrorKind::Internal, "write key file").caused_by(source))
 }
 
-pub(super) fn decode(path: &Path, text: &str) -> Result<SigningKeys> {
-    decode_text(text).ok_or_else(|| {
+pub(super) fn decode(path: &Path, json: &[u8]) -> Result<SigningKeys> {
+    decode_json(json).ok_or_else(|| {
         Error::new(ErrorKind::Corrupt, "read key file").about(path.display()).because(
             "it is not a key file of this version of usp; restore it from a backup, \
              or move it away to start with new keys, which ends every session",
@@ -97,8 +98,11 @@ pub(super) fn decode(path: &Path, text: &str) -> Result<SigningKeys> {
 }
 
 /// No error says what was wrong: it could carry a piece of a key into a log.
-fn decode_text(text: &str) -> Option<SigningKeys> {
-    let file: KeyFile = serde_json::from_str(text).ok()?;
+fn decode_json(json: &[u8]) -> Option<SigningKeys> {
+    if json.len() > FILE_BYTES_MAX {
+        return None;
+    }
+    let file: KeyFile = serde_json::from_slice(json).ok()?;
     if file.format != FORMAT {
         return None;
     }
@@ -191,13 +195,14 @@ mod tests {
             good.replace("cursor_key", "other_key"),
             good.replacen("\"cursor_key\": \"", "\"cursor_key\": \"canary", 1),
             good.get(..good.len() / 2).unwrap().to_owned(),
+            good + &" ".repeat(16 * 1024) + "canary",
         ];
-        for text in broken {
-            fs::write(&path, &text).unwrap();
+        for bytes in broken.into_iter().map(String::into_bytes).chain([vec![0xff; 64]]) {
+            fs::write(&path, &bytes).unwrap();
             let error = SigningKeys::load_or_create(&path).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Corrupt, "{text}");
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{}", String::from_utf8_lossy(&bytes));
             assert!(!error.chain().contains("canary"));
-            assert_eq!(fs::read_to_string(&path).unwrap(), text, "nothing is overwritten");
+            assert_eq!(fs::read(&path).unwrap(), bytes, "nothing is overwritten");
         }
     }
 
