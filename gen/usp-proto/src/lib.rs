@@ -11,5 +11,6 @@ pub use usp::processor::v1 as processor;
 pub use usp::shared::v1 as shared;
 pub use usp::storage::v1 as storage;
 
-/// Every `.proto` file with its comments, as an encoded `google.protobuf.FileDescriptorSet`, for server reflection.
+/// Every public `.proto` file with its comments, as an encoded `google.protobuf.FileDescriptorSet`, for server
+/// reflection. The protocol between roles (`node`) is not in it.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!("gen/descriptor.bin");

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use prost::Message;
+use prost_types::FileDescriptorSet;
 use walkdir::WalkDir;
 
-use crate::Finding;
+use crate::{Finding, comments};
 
 const PROTO_DIR: &str = "proto";
+const INTERNAL_DIR: &str = "usp/node/";
 const GEN_DIR: &str = "gen/usp-proto/src/gen";
 const DESCRIPTOR_FILE: &str = "descriptor.bin";
 /// Nests the generated files as their packages nest, since they refer to each other by `super`.
@@ -22,7 +24,7 @@ const PACKAGES_FILE: &str = "packages.rs";
 /// Writes what `root/proto` compiles to, and removes what it no longer makes. Returns how many files there are.
 pub fn write(root: &Path) -> Result<usize> {
     let target = root.join(GEN_DIR);
-    let fresh = compile(root)?;
+    let fresh = compile(descriptors(root)?)?;
     fs::create_dir_all(&target).with_context(|| format!("create {}", target.display()))?;
     for name in read_files(&target)?.into_keys().filter(|name| !fresh.contains_key(name)) {
         fs::remove_file(target.join(&name)).with_context(|| format!("remove {name}"))?;
@@ -33,11 +35,12 @@ pub fn write(root: &Path) -> Result<usize> {
     Ok(fresh.len())
 }
 
-/// Compares what is checked in with what `root/proto` compiles to.
+/// Compares what is checked in with what `root/proto` compiles to, and asks for a comment on every part of it.
 pub fn check(root: &Path) -> Result<Vec<Finding>> {
-    let fresh = compile(root)?;
+    let descriptors = descriptors(root)?;
+    let mut found = comments::missing(&descriptors);
+    let fresh = compile(descriptors)?;
     let kept = read_files(&root.join(GEN_DIR)).unwrap_or_default();
-    let mut found = Vec::new();
     for (name, content) in &fresh {
         match kept.get(name) {
             None => found.push(stale(name, 1, "is missing")),
@@ -68,15 +71,18 @@ fn first_difference(old: &[u8], new: &[u8]) -> usize {
     1 + same.filter(|(byte, _)| **byte == b'\n').count()
 }
 
-/// File name → content of everything that `root/proto` compiles to.
-fn compile(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+/// Everything that `root/proto` declares, with its comments and with what it imports.
+fn descriptors(root: &Path) -> Result<FileDescriptorSet> {
     let proto_dir = root.join(PROTO_DIR);
-    let sources = proto_files(&proto_dir)?;
     let mut compiler = protox::Compiler::new([&proto_dir])?;
-    compiler.include_source_info(true).include_imports(true).open_files(sources)?;
-    let descriptors = compiler.file_descriptor_set();
+    compiler.include_source_info(true).include_imports(true).open_files(proto_files(&proto_dir)?)?;
+    Ok(compiler.file_descriptor_set())
+}
+
+/// File name → content of everything that is made from the descriptors.
+fn compile(descriptors: FileDescriptorSet) -> Result<BTreeMap<String, Vec<u8>>> {
     let out = tempfile::tempdir().context("create a temporary directory")?;
-    fs::write(out.path().join(DESCRIPTOR_FILE), descriptors.encode_to_vec())?;
+    fs::write(out.path().join(DESCRIPTOR_FILE), public(&descriptors).encode_to_vec())?;
     tonic_prost_build::configure()
         .out_dir(out.path())
         .include_file(PACKAGES_FILE)
@@ -85,6 +91,12 @@ fn compile(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
         .compile_fds(descriptors)
         .context("generate Rust from proto/")?;
     read_files(out.path())
+}
+
+/// What server reflection may tell: everything but the protocol between roles.
+fn public(descriptors: &FileDescriptorSet) -> FileDescriptorSet {
+    let files = descriptors.file.iter().filter(|file| !file.name().starts_with(INTERNAL_DIR));
+    FileDescriptorSet { file: files.cloned().collect() }
 }
 
 fn proto_files(proto_dir: &Path) -> Result<Vec<PathBuf>> {

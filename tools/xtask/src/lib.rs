@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub mod arrows;
+mod comments;
 pub mod deny;
 pub mod generate;
 pub mod tidy;

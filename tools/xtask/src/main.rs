@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use xtask::{Finding, arrows, deny, generate, repository_root, tidy};
 
 const USAGE: &str = "usage: cargo xtask gen [--check] | tidy | arrows | deny";
@@ -21,7 +21,10 @@ fn main() -> Result<ExitCode> {
         ["tidy"] => tidy::check(&root)?,
         ["arrows"] => arrows::check(&root)?,
         ["deny"] => deny::check(&root)?,
-        _ => bail!(USAGE),
+        _ => {
+            writeln!(std::io::stderr(), "{USAGE}")?;
+            return Ok(ExitCode::from(2));
+        }
     };
     report(&found)
 }

@@ -3,8 +3,7 @@ use xtask::generate;
 use crate::planted::{Repository, places};
 
 const GEN: &str = "gen/usp-proto/src/gen";
-const PROTO: &str =
-    "syntax = \"proto3\";\npackage usp.demo.v1;\n// Says hello.\nmessage Hello { bytes piece = 1; }\n";
+const PROTO: &str = "syntax = \"proto3\";\npackage usp.demo.v1;\n// Says hello.\nmessage Hello {\n  // The words.\n  bytes piece = 1;\n}\n";
 
 fn repository() -> Repository {
     Repository::new().with("proto/usp/demo/v1/demo.proto", PROTO)
@@ -42,4 +41,14 @@ fn a_changed_a_missing_and_a_left_over_file_are_each_found() {
 fn a_proto_file_that_does_not_compile_is_an_error() {
     let repository = repository().with("proto/usp/demo/v1/other.proto", "message {");
     assert!(generate::check(repository.root()).is_err());
+}
+
+#[test]
+fn a_part_without_a_comment_is_found_at_its_line() {
+    let code = "syntax = \"proto3\";\npackage usp.demo.v1;\nmessage Hello {\n  map<string, string> a = 1;\n}\n\
+                enum State {\n  NONE = 0; // Behind is not before.\n}\nservice Greeter {\n  rpc Call(Hello) returns (Hello);\n}\n";
+    let repository = Repository::new().with("proto/usp/demo/v1/demo.proto", code);
+    generate::write(repository.root()).unwrap();
+    let expected = [3, 4, 6, 7, 9, 10].map(|line| format!("proto/usp/demo/v1/demo.proto:{line} comment"));
+    assert_eq!(places(&generate::check(repository.root()).unwrap()), expected);
 }
