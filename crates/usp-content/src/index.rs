@@ -15,7 +15,12 @@ pub trait ChunkIndex: fmt::Debug + Send + Sync + 'static {
     ///
     /// Shape: at most `count_max` chunks; fewer than the range needs means that the caller asks again further on.
     /// Errors: `Corrupt` when the manifest names a chunk that has no row.
-    async fn resolve(&self, manifest: ManifestId, range: ByteRange, count_max: usize) -> Result<Vec<PlacedChunk>>;
+    async fn resolve(
+        &self,
+        manifest: ManifestId,
+        range: ByteRange,
+        count_max: usize,
+    ) -> Result<Vec<PlacedChunk>>;
 
     /// Makes the row of a new pack, durably, before its file exists. Ids rise and are never reused.
     async fn begin_pack(&self) -> Result<PackId>;

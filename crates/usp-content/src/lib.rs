@@ -1,1 +1,41 @@
 //! Bytes: chunk, hash, compress, pack, place, verify.
+//!
+//! A content goes in as a stream ([`Ingest`]), is cut into chunks by what it says, and every chunk is stored once, as a
+//! checked frame in an append-only pack. It comes out as a stream ([`ReadStream`]) whose every byte was compared with
+//! the digest of its chunk. Which content a chunk belongs to is not known here: the [`ChunkIndex`] is asked.
+//!
+//! ```text
+//! push ─▶ slab ─▶ cut + digest ─▶ look up ─▶ compress + verify ─▶ append ─▶ Batch      (ingest.rs, ingest/)
+//! sync ─▶ one fdatasync per pack, shared ─▶ the caller commits the Batch               (packs/)
+//! read ─▶ resolve ─▶ pread neighbours ─▶ decode + verify ─▶ pieces                     (read.rs)
+//! ```
+//!
+//! What must never happen: a byte leaves whose chunk digest differs; a pack is written below its committed length; a
+//! failed sync is tried again; a second appender writes to a pack. Formats: docs/formats/pack.md.
+
+pub mod backend;
+pub mod config;
+pub mod frame;
+pub mod index;
+pub mod ingest;
+pub mod pack;
+pub mod read;
+pub mod stats;
+pub mod store;
+
+mod chunker;
+mod codec;
+mod hashing;
+mod packs;
+mod pending;
+mod recovery;
+mod wire;
+
+pub use backend::{LocalPacks, MemoryPacks, PackBackend};
+pub use config::{ChunkBounds, ContentConfig};
+pub use index::ChunkIndex;
+pub use ingest::{Batch, Ingest, IngestSettings};
+pub use read::ReadStream;
+pub use recovery::{DamagedPack, RecoveryReport};
+pub use stats::ContentStats;
+pub use store::ContentStore;

@@ -1,0 +1,284 @@
+//! Packs as files of one directory: `packs/<xx>/<id>.pack`, and `lost+found/` beside it.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use usp_model::{ByteRange, Error, ErrorKind, PackId, Result};
+use usp_rt::Pool;
+
+use super::PackBackend;
+
+/// Packs on a local disk. Clones nothing and remembers only open files: the directory is the truth.
+///
+/// Source: docs/formats/pack.md, "Operations".
+#[derive(Debug)]
+pub struct LocalPacks {
+    shared: Arc<Shared>,
+    disk: Pool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    packs: PathBuf,
+    lost_and_found: PathBuf,
+    files: Mutex<OpenFiles>,
+}
+
+/// Descriptors kept open. A pack that is being written keeps its own until it is retired, so that an error of the
+/// medium is reported to the descriptor that wrote; the rest are readers, and the oldest makes room.
+#[derive(Debug, Default)]
+struct OpenFiles {
+    writers: Vec<(PackId, Arc<File>)>,
+    readers: VecDeque<(PackId, Arc<File>)>,
+}
+
+impl OpenFiles {
+    /// Far below the usual limit of 1,024 descriptors, which sockets need more.
+    const READER_COUNT_MAX: usize = 64;
+
+    fn find(&self, pack: PackId) -> Option<Arc<File>> {
+        let mut known = self.writers.iter().chain(&self.readers);
+        known.find(|(id, _)| *id == pack).map(|(_, file)| Arc::clone(file))
+    }
+
+    fn add_reader(&mut self, pack: PackId, file: Arc<File>) {
+        self.readers.push_back((pack, file));
+        if self.readers.len() > Self::READER_COUNT_MAX {
+            self.readers.pop_front();
+        }
+    }
+
+    fn forget(&mut self, pack: PackId) {
+        self.writers.retain(|(id, _)| *id != pack);
+        self.readers.retain(|(id, _)| *id != pack);
+    }
+}
+
+impl LocalPacks {
+    /// Opens or makes the directories under `root`. Blocking: called once, at start.
+    pub fn open(root: &Path, disk: Pool) -> Result<Self> {
+        let (packs, lost_and_found) = (root.join("packs"), root.join("lost+found"));
+        for directory in [&packs, &lost_and_found] {
+            make_directory(directory).map_err(|source| failure("open packs", source))?;
+        }
+        let shared = Shared { packs, lost_and_found, files: Mutex::default() };
+        Ok(Self { shared: Arc::new(shared), disk })
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        pack: PackId,
+        job: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = Arc::clone(&self.shared);
+        let done = self.disk.run(move || job(&shared)).await;
+        let done =
+            done.map_err(|source| Error::new(ErrorKind::Unavailable, action).about(pack).caused_by(source))?;
+        done.map_err(|source| failure(action, source).about(pack))
+    }
+}
+
+#[async_trait]
+impl PackBackend for LocalPacks {
+    async fn create(&self, pack: PackId, header: Bytes) -> Result<()> {
+        self.run("create pack", pack, move |shared| shared.create(pack, &header)).await
+    }
+
+    async fn append(&self, pack: PackId, offset: u64, parts: Vec<Bytes>) -> Result<()> {
+        self.run("append to pack", pack, move |shared| write_all_at(&*shared.writer(pack)?, &parts, offset))
+            .await
+    }
+
+    async fn sync(&self, pack: PackId) -> Result<()> {
+        self.run("sync pack", pack, move |shared| shared.writer(pack)?.sync_data()).await
+    }
+
+    async fn truncate(&self, pack: PackId, size_bytes: u64) -> Result<()> {
+        self.run("truncate pack", pack, move |shared| shared.writer(pack)?.set_len(size_bytes)).await
+    }
+
+    async fn retire(&self, pack: PackId) {
+        self.shared.files.lock().writers.retain(|(id, _)| *id != pack);
+    }
+
+    async fn read(&self, pack: PackId, range: ByteRange) -> Result<Bytes> {
+        self.run("read pack", pack, move |shared| read_exact_at(&*shared.reader(pack)?, range)).await
+    }
+
+    async fn len(&self, pack: PackId) -> Result<u64> {
+        self.run("measure pack", pack, move |shared| Ok(fs::metadata(shared.path(pack))?.len())).await
+    }
+
+    async fn list(&self) -> Result<Vec<PackId>> {
+        self.run("list packs", PackId(0), Shared::list).await
+    }
+
+    async fn set_aside(&self, pack: PackId) -> Result<()> {
+        self.run("set pack aside", pack, move |shared| shared.set_aside(pack)).await
+    }
+
+    async fn delete(&self, pack: PackId) -> Result<()> {
+        self.run("delete pack", pack, move |shared| shared.delete(pack)).await
+    }
+}
+
+impl Shared {
+    fn directory(&self, pack: PackId) -> PathBuf {
+        self.packs.join(format!("{:02x}", pack.0 & 0xff))
+    }
+
+    fn path(&self, pack: PackId) -> PathBuf {
+        self.directory(pack).join(file_name(pack))
+    }
+
+    fn create(&self, pack: PackId, header: &Bytes) -> io::Result<()> {
+        let (directory, path) = (self.directory(pack), self.path(pack));
+        make_directory(&directory)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        let born = write_all_at(&file, std::slice::from_ref(header), 0)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| sync_directory(&directory));
+        if let Err(error) = born {
+            // Nothing counts in it yet, and its id is not used again: leave no half file behind.
+            let _best_effort = fs::remove_file(&path);
+            return Err(error);
+        }
+        self.files.lock().writers.push((pack, Arc::new(file)));
+        Ok(())
+    }
+
+    /// The descriptor that writes the pack; opened again only by recovery, which finds packs of a former process.
+    fn writer(&self, pack: PackId) -> io::Result<Arc<File>> {
+        let mut files = self.files.lock();
+        if let Some((_, file)) = files.writers.iter().find(|(id, _)| *id == pack) {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(OpenOptions::new().read(true).write(true).open(self.path(pack))?);
+        files.writers.push((pack, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    fn reader(&self, pack: PackId) -> io::Result<Arc<File>> {
+        if let Some(file) = self.files.lock().find(pack) {
+            return Ok(file);
+        }
+        let file = Arc::new(File::open(self.path(pack))?);
+        self.files.lock().add_reader(pack, Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn list(&self) -> io::Result<Vec<PackId>> {
+        let mut packs = Vec::new();
+        for directory in fs::read_dir(&self.packs)? {
+            let directory = directory?.path();
+            if !directory.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(&directory)? {
+                let path = file?.path();
+                // Only a file that stands under its own name is a pack; what else lies here is not ours to touch.
+                match pack_id(&path).filter(|&pack| self.path(pack) == path) {
+                    Some(pack) => packs.push(pack),
+                    None => tracing::warn!(path = %path.display(), "a stray file lies among the packs"),
+                }
+            }
+        }
+        packs.sort_unstable();
+        Ok(packs)
+    }
+
+    fn set_aside(&self, pack: PackId) -> io::Result<()> {
+        self.files.lock().forget(pack);
+        let mut target = self.lost_and_found.join(file_name(pack));
+        for copy in 1.. {
+            if !target.exists() {
+                break;
+            }
+            target = self.lost_and_found.join(format!("{}.{copy}", file_name(pack)));
+        }
+        fs::rename(self.path(pack), target)?;
+        sync_directory(&self.lost_and_found)?;
+        sync_directory(&self.directory(pack))
+    }
+
+    fn delete(&self, pack: PackId) -> io::Result<()> {
+        self.files.lock().forget(pack);
+        match fs::remove_file(self.path(pack)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => sync_directory(&self.directory(pack)),
+        }
+    }
+}
+
+fn file_name(pack: PackId) -> String {
+    format!("{:016x}.pack", pack.0)
+}
+
+fn pack_id(path: &Path) -> Option<PackId> {
+    let hex = path.file_name()?.to_str()?.strip_suffix(".pack")?;
+    i64::from_str_radix(hex, 16).ok().filter(|&id| id > 0).map(PackId)
+}
+
+/// Makes a directory that only its owner may enter, and its name durable. One that is there is left as it is.
+fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Writes every byte of `parts` or fails: a short write is continued, never taken for a whole one.
+fn write_all_at(file: &File, parts: &[Bytes], mut offset: u64) -> io::Result<()> {
+    /// What one call takes on Linux (`IOV_MAX`).
+    const SLICE_COUNT_MAX: usize = 1024;
+    let mut slices: Vec<IoSlice<'_>> =
+        parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
+    let mut rest = slices.as_mut_slice();
+    while !rest.is_empty() {
+        let batch = rest.get(..SLICE_COUNT_MAX).unwrap_or(rest);
+        match rustix::io::pwritev(file, batch, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset = offset.saturating_add(written as u64);
+                IoSlice::advance_slices(&mut rest, written);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn read_exact_at(file: &File, range: ByteRange) -> io::Result<Bytes> {
+    let len = usize::try_from(range.len()).map_err(|_too_long| io::ErrorKind::InvalidInput)?;
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, range.start())?;
+    Ok(bytes.into())
+}
+
+fn failure(action: &'static str, source: io::Error) -> Error {
+    let kind = match source.kind() {
+        io::ErrorKind::NotFound => ErrorKind::NotFound,
+        io::ErrorKind::AlreadyExists => ErrorKind::Conflict,
+        io::ErrorKind::UnexpectedEof => ErrorKind::OutOfRange,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            ErrorKind::StorageFull
+        }
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, action).caused_by(source)
+}

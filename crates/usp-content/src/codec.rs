@@ -1,0 +1,245 @@
+//! Compressing and decompressing one chunk, and deciding when to try.
+
+use std::fmt;
+
+use parking_lot::Mutex;
+use usp_model::{Compression, Error, ErrorKind, Result};
+use zstd_safe::{CCtx, CParameter, DCtx};
+
+/// How the payload of a frame is coded. The numbers are part of the pack format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    None = 0,
+    Lz4 = 1,
+    Zstd = 2,
+}
+
+impl Codec {
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::None),
+            1 => Some(Self::Lz4),
+            2 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Low enough to keep up with a disk; the ratio gained by higher levels does not pay for their speed (docs/adr).
+const ZSTD_LEVEL: i32 = 1;
+/// A payload must save at least this part of the chunk, or reading it back is not worth the decoding.
+const SAVED_PART_MIN: usize = 32;
+
+/// The contexts of one job: made once, used for many chunks.
+pub(crate) struct Codecs {
+    zstd_out: CCtx<'static>,
+    zstd_in: DCtx<'static>,
+    lz4_table: lz4_flex::block::CompressTable,
+    /// What the last compression made.
+    payload: Vec<u8>,
+    /// What it decodes to, to be compared with the chunk.
+    plain: Vec<u8>,
+}
+
+impl Codecs {
+    fn new() -> Result<Self> {
+        let out_of_memory = || Error::new(ErrorKind::Unavailable, "make a zstd context");
+        let mut zstd_out = CCtx::try_create().ok_or_else(out_of_memory)?;
+        zstd_out.set_parameter(CParameter::CompressionLevel(ZSTD_LEVEL)).map_err(|code| {
+            Error::new(ErrorKind::Internal, "set zstd level").because(zstd_safe::get_error_name(code))
+        })?;
+        Ok(Self {
+            zstd_out,
+            zstd_in: DCtx::try_create().ok_or_else(out_of_memory)?,
+            lz4_table: lz4_flex::block::CompressTable::large(),
+            payload: Vec::new(),
+            plain: Vec::new(),
+        })
+    }
+
+    /// The payload of `plain` under `codec`; `None` when it would not save enough.
+    ///
+    /// Errors: `Internal` when the payload does not decode to `plain`: a bug of the library, or bad memory.
+    pub(crate) fn compress(&mut self, codec: Codec, plain: &[u8]) -> Result<Option<&[u8]>> {
+        let payload_bytes_max = plain.len() - plain.len().div_ceil(SAVED_PART_MIN);
+        self.payload.clear();
+        let payload_bytes = match codec {
+            Codec::None => None,
+            // Without room for the payload zstd gives up early, which is what incompressible chunks should cost.
+            Codec::Zstd => {
+                self.payload.reserve_exact(payload_bytes_max);
+                self.zstd_out.compress2(&mut self.payload, plain).ok()
+            }
+            Codec::Lz4 => {
+                self.payload.resize(lz4_flex::block::get_maximum_output_size(plain.len()), 0);
+                lz4_flex::block::compress_into_with_table(plain, &mut self.payload, &mut self.lz4_table).ok()
+            }
+        };
+        let Some(payload_bytes) = payload_bytes.filter(|&bytes| bytes <= payload_bytes_max) else {
+            return Ok(None);
+        };
+        self.payload.truncate(payload_bytes);
+        let mut decoded = std::mem::take(&mut self.plain);
+        decoded.clear();
+        let decodes = decode(&mut self.zstd_in, codec, &self.payload, plain.len(), &mut decoded);
+        let same = decodes.is_some() && decoded == plain;
+        self.plain = decoded;
+        if same {
+            return Ok(Some(&self.payload));
+        }
+        Err(Error::new(ErrorKind::Internal, "compress chunk")
+            .because("a compressed chunk did not decode to itself; check this machine's memory"))
+    }
+
+    /// Decodes `payload` to exactly `plain_bytes` bytes; `None` when it is not that.
+    ///
+    /// Shape: `plain_bytes` was compared with the bound of a frame before; nothing larger is allocated.
+    pub(crate) fn decompress(&mut self, codec: Codec, payload: &[u8], plain_bytes: usize) -> Option<Vec<u8>> {
+        let mut plain = Vec::new();
+        decode(&mut self.zstd_in, codec, payload, plain_bytes, &mut plain)?;
+        Some(plain)
+    }
+}
+
+/// Fills the empty `plain` with exactly `plain_bytes` bytes, never more.
+fn decode(
+    zstd: &mut DCtx<'_>,
+    codec: Codec,
+    payload: &[u8],
+    plain_bytes: usize,
+    plain: &mut Vec<u8>,
+) -> Option<()> {
+    match codec {
+        Codec::None => plain.extend_from_slice(payload),
+        Codec::Zstd => {
+            // zstd writes into the capacity; a slice of exact length bounds it whatever the allocator gave.
+            plain.resize(plain_bytes, 0);
+            let bytes = zstd.decompress(plain.as_mut_slice(), payload).ok()?;
+            plain.truncate(bytes);
+        }
+        Codec::Lz4 => {
+            plain.resize(plain_bytes, 0);
+            let bytes = lz4_flex::block::decompress_into(payload, plain).ok()?;
+            plain.truncate(bytes);
+        }
+    }
+    (plain.len() == plain_bytes).then_some(())
+}
+
+/// Contexts that jobs borrow, so that there are as many as jobs at the same time and no more.
+#[derive(Default)]
+pub(crate) struct CodecPool {
+    idle: Mutex<Vec<Codecs>>,
+}
+
+impl CodecPool {
+    /// Runs `job` with contexts of its own. A job that panics takes its contexts with it.
+    pub(crate) fn with<T>(&self, job: impl FnOnce(&mut Codecs) -> Result<T>) -> Result<T> {
+        let idle = self.idle.lock().pop();
+        let mut codecs = match idle {
+            Some(codecs) => codecs,
+            None => Codecs::new()?,
+        };
+        let out = job(&mut codecs);
+        self.idle.lock().push(codecs);
+        out
+    }
+}
+
+impl fmt::Debug for CodecPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodecPool").field("idle", &self.idle.lock().len()).finish()
+    }
+}
+
+/// Which codec to try on the next chunk of a content.
+///
+/// `auto` gives up on bytes that do not shrink: after each miss in a row it lets more chunks pass before it looks again.
+#[derive(Debug)]
+pub(crate) struct CodecChoice {
+    compression: Compression,
+    miss_count: u32,
+    pass_count: u32,
+}
+
+impl CodecChoice {
+    /// At least one chunk in this many is tried, so that a content that changes its nature is noticed.
+    const PASS_COUNT_MAX: u32 = 31;
+
+    pub(crate) fn new(compression: Compression) -> Self {
+        Self { compression, miss_count: 0, pass_count: 0 }
+    }
+
+    pub(crate) fn next(&mut self) -> Codec {
+        match self.compression {
+            Compression::None => Codec::None,
+            Compression::Lz4 => Codec::Lz4,
+            Compression::Zstd => Codec::Zstd,
+            Compression::Auto if self.pass_count > 0 => {
+                self.pass_count -= 1;
+                Codec::None
+            }
+            Compression::Auto => Codec::Zstd,
+        }
+    }
+
+    /// Learns whether the codec that was tried on a chunk made it shorter.
+    pub(crate) fn tried(&mut self, shrank: bool) {
+        self.miss_count = if shrank { 0 } else { self.miss_count.saturating_add(1) };
+        // 0, 1, 3, 7, 15, 31 chunks pass after the first, second, … miss in a row.
+        let passes = 1_u32.checked_shl(self.miss_count.saturating_sub(1)).unwrap_or(u32::MAX) - 1;
+        self.pass_count = passes.min(Self::PASS_COUNT_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_more_misses_in_a_row_the_rarer_the_probe() {
+        let mut choice = CodecChoice::new(Compression::Auto);
+        let mut tried = Vec::new();
+        for chunk in 0..200 {
+            if choice.next() == Codec::Zstd {
+                tried.push(chunk);
+                choice.tried(false);
+            }
+        }
+        assert_eq!(tried, [0, 1, 3, 7, 15, 31, 63, 95, 127, 159, 191]);
+        choice.tried(true);
+        assert_eq!((choice.next(), choice.next()), (Codec::Zstd, Codec::Zstd));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_payloads_never_panic_nor_outgrow_their_bound(
+            payload in prop::collection::vec(any::<u8>(), 0..300), plain_bytes in 1_usize..5000
+        ) {
+            let mut codecs = Codecs::new().unwrap();
+            for codec in [Codec::None, Codec::Lz4, Codec::Zstd] {
+                if let Some(plain) = codecs.decompress(codec, &payload, plain_bytes) {
+                    prop_assert_eq!(plain.len(), plain_bytes);
+                }
+            }
+        }
+
+        #[test]
+        fn payloads_decode_to_their_chunk(seed in prop::collection::vec(0_u8..4, 1..5000)) {
+            let mut codecs = Codecs::new().unwrap();
+            for codec in [Codec::Lz4, Codec::Zstd] {
+                if let Some(payload) = codecs.compress(codec, &seed).unwrap().map(<[u8]>::to_vec) {
+                    prop_assert!(payload.len() < seed.len());
+                    prop_assert_eq!(codecs.decompress(codec, &payload, seed.len()).unwrap(), seed.clone());
+                    prop_assert!(codecs.decompress(codec, &payload, seed.len() - 1).is_none());
+                    prop_assert!(codecs.decompress(codec, &payload, seed.len() + 1).is_none());
+                }
+            }
+        }
+    }
+}

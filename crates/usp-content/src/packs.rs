@@ -1,0 +1,271 @@
+//! Open packs: appending, syncing, sealing.
+//!
+//! 1. A slot takes frames, one appender at a time. Without an open pack it begins one: row, then file.
+//! 2. Frames are written at the end of the pack. No space: the end stays, the caller hears `StorageFull`. Any other
+//!    failure: the pack is set aside, the caller hears `Unavailable`, the next append begins a new pack.
+//! 3. A full pack is sealed: footer, truncation, sync, row. Frames in it are durable then, so a later `sync` of it
+//!    has nothing to do.
+//! 4. `sync` shares one `fdatasync` among all who wait for the pack. If it fails the pack is set aside, every waiter
+//!    hears `Unavailable`, and no sync is ever asked of it again.
+//!
+//! All of this runs in tasks of its own: a client that goes away leaves no half-done write behind for the next one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, MutexGuard};
+use usp_model::{Error, ErrorKind, FramePlace, PackId, Result};
+
+use crate::backend::PackBackend;
+use crate::config::ContentConfig;
+use crate::frame::Frame;
+use crate::index::ChunkIndex;
+use crate::pack::{self, FRAME_COUNT_MAX, FrameEntry, PACK_HEADER_BYTES};
+use crate::pending::Pending;
+use crate::stats::Counters;
+
+mod durability;
+
+use durability::Durability;
+
+/// The packs that this process writes.
+#[derive(Debug)]
+pub(crate) struct Packs {
+    config: ContentConfig,
+    backend: Arc<dyn PackBackend>,
+    index: Arc<dyn ChunkIndex>,
+    pending: Arc<Pending>,
+    counters: Arc<Counters>,
+    slots: Vec<Mutex<Option<OpenPack>>>,
+    next_slot: AtomicUsize,
+    /// Every pack that may have something to sync, and those that failed one.
+    durability: parking_lot::Mutex<HashMap<PackId, Arc<Durability>>>,
+}
+
+/// A pack that is being appended to; only the holder of its slot sees it.
+#[derive(Debug)]
+struct OpenPack {
+    id: PackId,
+    /// Of the byte after the last frame.
+    end: u64,
+    entries: Vec<FrameEntry>,
+    durability: Arc<Durability>,
+}
+
+impl Packs {
+    pub(crate) fn new(
+        config: ContentConfig,
+        backend: Arc<dyn PackBackend>,
+        index: Arc<dyn ChunkIndex>,
+        pending: Arc<Pending>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let slots = (0..config.open_pack_count.max(1)).map(|_| Mutex::default()).collect();
+        Self {
+            config,
+            backend,
+            index,
+            pending,
+            counters,
+            slots,
+            next_slot: AtomicUsize::new(0),
+            durability: parking_lot::Mutex::default(),
+        }
+    }
+
+    /// Appends `frames` in order and answers where they stand.
+    ///
+    /// Errors: `StorageFull`, `Unavailable`; then none of the frames counts.
+    /// Cancel: not safe; run it in a task of its own.
+    pub(crate) async fn append(&self, frames: Vec<Frame>) -> Result<Vec<FramePlace>> {
+        let mut places = Vec::with_capacity(frames.len());
+        let mut rest = frames.as_slice();
+        while !rest.is_empty() {
+            let mut slot = self.slot().await?;
+            let mut open = self.writable(slot.take()).await?;
+            let fitting = self.count_fitting(&open, rest);
+            if fitting == 0 && open.entries.is_empty() {
+                *slot = Some(open);
+                return Err(Error::new(ErrorKind::Internal, "append frame")
+                    .because("a frame is larger than a pack may become"));
+            }
+            let (batch, later) = rest.split_at(fitting);
+            let written = self.write(&mut open, batch, &mut places).await;
+            let full = fitting < rest.len();
+            rest = later;
+            match written {
+                Ok(()) if full => self.seal(open, &mut slot).await?,
+                Ok(()) => *slot = Some(open),
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    *slot = Some(open);
+                    return Err(error);
+                }
+                Err(error) => return Err(self.set_aside(&open.durability, error).await),
+            }
+        }
+        Ok(places)
+    }
+
+    /// The first slot that nobody uses, so that little traffic keeps to one pack and shares its syncs; if all are
+    /// busy, each in turn.
+    async fn slot(&self) -> Result<MutexGuard<'_, Option<OpenPack>>> {
+        if let Some(slot) = self.slots.iter().find_map(|slot| slot.try_lock().ok()) {
+            return Ok(slot);
+        }
+        let turn = self.next_slot.fetch_add(1, Ordering::Relaxed) % self.slots.len();
+        match self.slots.get(turn) {
+            Some(slot) => Ok(slot.lock().await),
+            None => Err(Error::new(ErrorKind::Internal, "find an open pack")),
+        }
+    }
+
+    /// `open` itself, or a new pack when there is none or a sync of it failed.
+    async fn writable(&self, open: Option<OpenPack>) -> Result<OpenPack> {
+        match open {
+            Some(open) if !open.durability.is_lost() => Ok(open),
+            _ => self.begin().await,
+        }
+    }
+
+    async fn begin(&self) -> Result<OpenPack> {
+        let id = self.index.begin_pack().await?;
+        if let Err(error) = self.backend.create(id, pack::encode_header(id).into()).await {
+            // Its row stays without a file. If this fails too, recovery finds the row.
+            if let Err(second) = self.index.set_pack_aside(id).await {
+                tracing::warn!(pack.id = %id, error = %second.chain(), "a pack row without a file stays open");
+            }
+            return Err(unavailable_unless_full(error));
+        }
+        self.counters.packs_begun.add(1);
+        let durability = Arc::new(Durability::new(id, PACK_HEADER_BYTES));
+        self.durability.lock().insert(id, Arc::clone(&durability));
+        Ok(OpenPack { id, end: PACK_HEADER_BYTES, entries: Vec::new(), durability })
+    }
+
+    /// How many of `frames`, from the first on, the pack takes before it must be sealed.
+    fn count_fitting(&self, open: &OpenPack, frames: &[Frame]) -> usize {
+        let mut size_bytes = open.end.saturating_add(pack::footer_bytes(open.entries.len()));
+        let room = FRAME_COUNT_MAX.saturating_sub(open.entries.len());
+        let fits = |frame: &&Frame| {
+            size_bytes += u64::from(frame.header.stored_bytes()) + pack::ENTRY_BYTES as u64;
+            size_bytes <= self.config.pack_size_bytes_max
+        };
+        frames.iter().take(room).take_while(fits).count()
+    }
+
+    async fn write(&self, open: &mut OpenPack, frames: &[Frame], places: &mut Vec<FramePlace>) -> Result<()> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let mut parts = Vec::with_capacity(frames.len() * 2);
+        let mut entries = Vec::with_capacity(frames.len());
+        let mut end = open.end;
+        for frame in frames {
+            let entry = FrameEntry::of(end, &frame.header);
+            end = entry.end();
+            entries.push(entry);
+            parts.push(Bytes::from(frame.header.encode()));
+            parts.push(frame.payload.clone());
+        }
+        self.backend.append(open.id, open.end, parts).await?;
+        self.counters.frames.add(entries.len() as u64);
+        self.counters.stored_bytes.add(end - open.end);
+        places.extend(entries.iter().map(|entry| entry.place(open.id)));
+        open.entries.append(&mut entries);
+        open.end = end;
+        open.durability.note_written(end);
+        Ok(())
+    }
+
+    /// Ends the pack: footer, truncation, sync, row. Without space for the footer it stays open in its slot.
+    async fn seal(&self, open: OpenPack, slot: &mut Option<OpenPack>) -> Result<()> {
+        let footer = pack::encode_footer(open.id, open.end, &open.entries);
+        let size_bytes = open.end + footer.len() as u64;
+        match self.backend.append(open.id, open.end, vec![footer.into()]).await {
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                *slot = Some(open);
+                return Err(error);
+            }
+            Err(error) => return Err(self.set_aside(&open.durability, error).await),
+            Ok(()) => {}
+        }
+        // A write that failed for want of space may have left bytes beyond the footer.
+        if let Err(error) = self.backend.truncate(open.id, size_bytes).await {
+            return Err(self.set_aside(&open.durability, error).await);
+        }
+        open.durability.note_written(size_bytes);
+        self.sync_to(&open.durability, size_bytes).await?;
+        // If this fails the row stays open, and the next start seals the pack again at its committed length.
+        self.index.seal_pack(open.id, size_bytes).await?;
+        self.durability.lock().remove(&open.id);
+        self.backend.retire(open.id).await;
+        self.counters.packs_sealed.add(1);
+        Ok(())
+    }
+
+    /// Makes every frame durable that was appended to `pack` before the call.
+    ///
+    /// A pack that is not known here was sealed: its frames are durable. Cancel: not safe.
+    pub(crate) async fn sync(&self, pack: PackId) -> Result<()> {
+        let durability = self.durability.lock().get(&pack).cloned();
+        match durability {
+            Some(durability) => self.sync_to(&durability, durability.written()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn sync_to(&self, durability: &Arc<Durability>, target: u64) -> Result<()> {
+        let done = durability
+            .sync_to(target, || {
+                self.counters.syncs.add(1);
+                self.backend.sync(durability.pack())
+            })
+            .await;
+        match done {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.counters.syncs_failed.add(1);
+                Err(self.set_aside(durability, error).await)
+            }
+        }
+    }
+
+    /// Every pack that frames were appended to and that is not sealed yet.
+    pub(crate) fn open_packs(&self) -> Vec<PackId> {
+        self.durability
+            .lock()
+            .iter()
+            .filter(|(_, durability)| !durability.is_lost())
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Nothing more is written to the pack or expected of it; what was committed in it stays readable.
+    async fn set_aside(&self, durability: &Durability, cause: Error) -> Error {
+        let pack = durability.pack();
+        durability.mark_lost();
+        if durability.is_first_report() {
+            tracing::error!(pack.id = %pack, error = %cause.chain(), "a pack failed and is set aside");
+            self.pending.forget_pack(pack);
+            self.backend.retire(pack).await;
+            if let Err(error) = self.index.set_pack_aside(pack).await {
+                tracing::error!(pack.id = %pack, error = %error.chain(), "a failed pack could not be marked");
+            }
+        }
+        Error::new(ErrorKind::Unavailable, "write pack")
+            .about(pack)
+            .because(
+                "the disk failed while bytes were written; nothing of this request is certain, send it again",
+            )
+            .caused_by(cause)
+    }
+}
+
+fn unavailable_unless_full(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::StorageFull => error,
+        _ => Error::new(ErrorKind::Unavailable, "begin pack").caused_by(error),
+    }
+}

@@ -1,0 +1,84 @@
+//! How much of one open pack is durable, and one sync for all who wait.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::Mutex;
+use usp_model::{Error, ErrorKind, PackId, Result};
+
+/// Shared by the appender of a pack and those who wait for its bytes to be durable.
+#[derive(Debug)]
+pub(super) struct Durability {
+    pack: PackId,
+    /// Bytes whose write has ended.
+    written: AtomicU64,
+    /// Bytes that a sync covered. Held while a sync runs: whoever waits for it looks again before asking for another.
+    synced: Mutex<u64>,
+    /// A write or sync failed: nothing is written any more, and no sync is asked for.
+    lost: AtomicBool,
+    reported: AtomicBool,
+}
+
+impl Durability {
+    pub(super) fn new(pack: PackId, durable_bytes: u64) -> Self {
+        Self {
+            pack,
+            written: AtomicU64::new(durable_bytes),
+            synced: Mutex::new(durable_bytes),
+            lost: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn pack(&self) -> PackId {
+        self.pack
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    pub(super) fn note_written(&self, end: u64) {
+        self.written.store(end, Ordering::Release);
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    pub(super) fn mark_lost(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// True once: for the caller who has the index mark the pack.
+    pub(super) fn is_first_report(&self) -> bool {
+        !self.reported.swap(true, Ordering::AcqRel)
+    }
+
+    /// Returns once the first `target` bytes are durable; asks for a sync only if none that covers them has ended.
+    ///
+    /// Errors: that of the sync; `Unavailable` ever after, without another sync.
+    pub(super) async fn sync_to<F>(&self, target: u64, sync: impl FnOnce() -> F) -> Result<()>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let mut synced = self.synced.lock().await;
+        if self.is_lost() {
+            return Err(Error::new(ErrorKind::Unavailable, "sync pack")
+                .about(self.pack)
+                .because("an earlier write or sync of this pack failed"));
+        }
+        if *synced >= target {
+            return Ok(());
+        }
+        let covers = self.written();
+        if let Err(error) = sync().await {
+            // Before the lock opens, so that nobody who waits asks the failed descriptor again: the kernel reports
+            // a lost write once and then says that all is well.
+            self.mark_lost();
+            return Err(error);
+        }
+        *synced = covers;
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! Where the chunks of one content come from: the index says where they stand, the backend gives the bytes, the digest
+//! decides whether they are the ones.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use usp_model::{ByteRange, DomainKey, Error, ErrorKind, FramePlace, ManifestId, PlacedChunk, Result};
+
+use crate::frame::{Expected, open_frame};
+use crate::store::Shared;
+
+/// Chunks that are resolved in one go.
+const RESOLVE_COUNT_MAX: usize = 64;
+/// Bytes between two frames that are cheaper to read than to skip.
+const GAP_BYTES_MAX: u64 = 16 << 10;
+
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: DomainKey,
+    pub(super) manifest: ManifestId,
+}
+
+/// Takes chunks off the queue whose frames one read can bring: at least one, more while their bytes stay within
+/// `size_bytes_max`. The queue is not empty.
+pub(super) fn take_group(queue: &mut VecDeque<PlacedChunk>, size_bytes_max: u64) -> Vec<PlacedChunk> {
+    let mut group: Vec<PlacedChunk> = queue.pop_front().into_iter().collect();
+    let mut size_bytes: u64 = group.iter().map(cost).sum();
+    while let (Some(last), Some(next)) = (group.last(), queue.front()) {
+        size_bytes += cost(next);
+        if size_bytes > size_bytes_max || !follows(last.chunk.place, next.chunk.place) {
+            break;
+        }
+        group.extend(queue.pop_front());
+    }
+    group
+}
+
+/// Bytes that a chunk holds in memory at most while it is read and decoded.
+fn cost(placed: &PlacedChunk) -> u64 {
+    u64::from(placed.chunk.size_bytes).max(u64::from(placed.chunk.place.stored_bytes))
+}
+
+/// Whether `next` is the same frame, as in a run of zeros, or stands a little further on in the same pack.
+fn follows(last: FramePlace, next: FramePlace) -> bool {
+    let gap = next.offset.checked_sub(end_of(last));
+    next == last || (next.pack == last.pack && gap.is_some_and(|gap| gap <= GAP_BYTES_MAX))
+}
+
+fn end_of(place: FramePlace) -> u64 {
+    place.offset.saturating_add(u64::from(place.stored_bytes))
+}
+
+impl Source {
+    /// The next chunks of `start..end`, each of which begins where the one before it ends.
+    pub(super) async fn resolve(&self, start: u64, end: u64) -> Result<Vec<PlacedChunk>> {
+        let range = ByteRange::new(start, end)?;
+        let chunks = self.shared.index.resolve(self.manifest, range, RESOLVE_COUNT_MAX).await?;
+        let mut expected = chunks.first().map_or(start, |first| first.offset);
+        let mut sound = expected <= start;
+        for placed in &chunks {
+            sound &= placed.offset == expected && placed.chunk.size_bytes > 0;
+            expected = expected.saturating_add(u64::from(placed.chunk.size_bytes));
+        }
+        if sound && (chunks.is_empty() || expected > start) {
+            Ok(chunks)
+        } else {
+            Err(self.corrupt("the chunks of the manifest do not follow each other"))
+        }
+    }
+
+    /// The plain bytes of the chunks of a group, verified, and where each begins in the content.
+    pub(super) async fn fetch(self, group: Vec<PlacedChunk>) -> Result<Vec<(u64, Bytes)>> {
+        match self.fetch_group(&group).await {
+            // The pack went away between resolving and reading, as it may after its frames were moved: ask again.
+            Err(error) if error.kind() == ErrorKind::NotFound => self.fetch_moved(&group).await,
+            other => other,
+        }
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => self.corrupt("a pack is gone").caused_by(error),
+            ErrorKind::OutOfRange => self.corrupt("a pack is too short").caused_by(error),
+            _ => error,
+        })
+    }
+
+    async fn fetch_moved(&self, group: &[PlacedChunk]) -> Result<Vec<(u64, Bytes)>> {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else {
+            return Ok(Vec::new());
+        };
+        let (mut position, end) = (first.offset, last.offset + u64::from(last.chunk.size_bytes));
+        let mut fetched = Vec::new();
+        while position < end {
+            let mut queue = VecDeque::from(self.resolve(position, end).await?);
+            if queue.is_empty() {
+                return Err(self.corrupt("the manifest ends before its content"));
+            }
+            while !queue.is_empty() {
+                let part = self.fetch_group(&take_group(&mut queue, 0)).await?;
+                position += part.iter().map(|(_, chunk)| chunk.len() as u64).sum::<u64>();
+                fetched.extend(part);
+            }
+        }
+        Ok(fetched)
+    }
+
+    async fn fetch_group(&self, group: &[PlacedChunk]) -> Result<Vec<(u64, Bytes)>> {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else {
+            return Ok(Vec::new());
+        };
+        let start = first.chunk.place.offset;
+        let range = ByteRange::new(start, end_of(last.chunk.place))?;
+        let bytes = self.shared.backend.read(first.chunk.place.pack, range).await?;
+        let (group, key, codecs) = (group.to_vec(), self.key.clone(), Arc::clone(&self.shared.codecs));
+        let job = move || {
+            codecs.with(|codecs| {
+                let mut opened: Vec<(u64, Bytes)> = Vec::with_capacity(group.len());
+                let mut previous: Option<(FramePlace, Bytes)> = None;
+                for placed in group {
+                    let place = placed.chunk.place;
+                    let plain = match previous.filter(|(same, _)| *same == place) {
+                        Some((_, plain)) => plain,
+                        None => open(&bytes, start, &placed, &key, codecs)?,
+                    };
+                    opened.push((placed.offset, plain.clone()));
+                    previous = Some((place, plain));
+                }
+                Ok(opened)
+            })
+        };
+        let opened = self.shared.on_cpu("verify chunks", job).await;
+        let counters = &self.shared.counters;
+        match &opened {
+            Ok(chunks) => counters.bytes_out.add(chunks.iter().map(|(_, chunk)| chunk.len() as u64).sum()),
+            Err(error) if error.kind() == ErrorKind::Corrupt => counters.frames_corrupt.add(1),
+            Err(_) => {}
+        }
+        opened
+    }
+
+    pub(super) fn corrupt(&self, reason: &'static str) -> Error {
+        Error::new(ErrorKind::Corrupt, "read content").about(self.manifest).because(reason)
+    }
+}
+
+/// The chunk that stands at its place in `bytes`, which begin at `start` in the pack.
+fn open(
+    bytes: &Bytes,
+    start: u64,
+    placed: &PlacedChunk,
+    key: &DomainKey,
+    codecs: &mut crate::codec::Codecs,
+) -> Result<Bytes> {
+    let chunk = &placed.chunk;
+    let expected = Expected {
+        digest: chunk.digest,
+        plain_bytes: chunk.size_bytes,
+        stored_bytes: chunk.place.stored_bytes,
+    };
+    let from = usize::try_from(chunk.place.offset.saturating_sub(start)).unwrap_or(usize::MAX);
+    let to = from.saturating_add(chunk.place.stored_bytes as usize);
+    let frame = bytes.get(from..to).map(|_| bytes.slice(from..to));
+    frame.and_then(|frame| open_frame(&frame, expected, key, codecs)).ok_or_else(|| {
+        tracing::error!(pack.id = %chunk.place.pack, offset = chunk.place.offset, "a frame failed its check");
+        Error::new(ErrorKind::Corrupt, "read chunk")
+            .about(chunk.digest)
+            .because("its stored bytes failed their check and are not served")
+    })
+}

@@ -1,0 +1,165 @@
+//! After a crash: what was committed stands, what was not is cut off, nothing is thrown away.
+//!
+//! For each open pack, whose row says how many of its bytes commits rely on:
+//! 1. No file: nothing committed → the row is set aside; else the pack is reported missing.
+//! 2. The header or a committed frame fails its check, or the file is too short: set aside where it is, untouched, so that
+//!    the sound frames stay readable.
+//! 3. Else: truncation to the committed length, footer, sync, row. A crash in between repeats this.
+//!
+//! Then files without a row go to lost+found.
+
+use std::collections::BTreeSet;
+
+use bytes::{Buf, Bytes};
+use usp_model::{ByteRange, ErrorKind, PackId, PackRecord, PackState, Result};
+
+use crate::backend::PackBackend;
+use crate::index::ChunkIndex;
+use crate::pack::{self, FrameEntry, PACK_HEADER_BYTES, Walked, walk_frame};
+
+/// What opening the store found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Open packs that were cut to their committed length and sealed.
+    pub sealed: Vec<PackId>,
+    /// Open packs that were cut but could not be sealed for want of space. They are read as they are; the next start
+    /// tries again.
+    pub unsealed: Vec<PackId>,
+    /// Frames in them that were checked.
+    pub frame_count: u64,
+    /// Bytes after the committed lengths that were cut off. Nothing was ever promised for them.
+    pub cut_off_bytes: u64,
+    /// Rows that were set aside: nothing had been committed in them and their file is absent or never began.
+    pub set_aside: Vec<PackId>,
+    /// Packs in which committed bytes failed a check. They were set aside; the rest of them stays readable.
+    pub damaged: Vec<DamagedPack>,
+    /// Packs in which bytes were committed and whose file is gone.
+    pub missing: Vec<PackId>,
+    /// Files that no row names, now in lost+found.
+    pub lost_and_found: Vec<PackId>,
+}
+
+/// Where a pack is damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedPack {
+    pub pack: PackId,
+    /// Of the first frame that failed its check.
+    pub offset: u64,
+}
+
+pub(crate) async fn recover(backend: &dyn PackBackend, index: &dyn ChunkIndex) -> Result<RecoveryReport> {
+    let mut report = RecoveryReport::default();
+    let rows = index.packs().await?;
+    let files: BTreeSet<PackId> = backend.list().await?.into_iter().collect();
+    for row in &rows {
+        let present = files.contains(&row.pack);
+        match row.state {
+            PackState::Open if present => recover_open(backend, index, row, &mut report).await?,
+            PackState::Open if row.committed_bytes <= PACK_HEADER_BYTES => {
+                index.set_pack_aside(row.pack).await?;
+                report.set_aside.push(row.pack);
+            }
+            PackState::Open | PackState::Sealed if !present => report.missing.push(row.pack),
+            PackState::Open | PackState::Sealed | PackState::SetAside => {}
+        }
+    }
+    let named: BTreeSet<PackId> = rows.iter().map(|row| row.pack).collect();
+    for &stray in files.difference(&named) {
+        backend.set_aside(stray).await?;
+        report.lost_and_found.push(stray);
+    }
+    Ok(report)
+}
+
+async fn recover_open(
+    backend: &dyn PackBackend,
+    index: &dyn ChunkIndex,
+    row: &PackRecord,
+    report: &mut RecoveryReport,
+) -> Result<()> {
+    let committed = row.committed_bytes.max(PACK_HEADER_BYTES);
+    let size_bytes = backend.len(row.pack).await?;
+    let entries = match check_frames(backend, row.pack, size_bytes, committed).await? {
+        Ok(entries) => entries,
+        Err(_) if row.committed_bytes <= PACK_HEADER_BYTES => {
+            // Born half-way: no byte of it was ever promised.
+            index.set_pack_aside(row.pack).await?;
+            backend.set_aside(row.pack).await?;
+            report.set_aside.push(row.pack);
+            return Ok(());
+        }
+        Err(offset) => {
+            index.set_pack_aside(row.pack).await?;
+            report.damaged.push(DamagedPack { pack: row.pack, offset });
+            return Ok(());
+        }
+    };
+    report.frame_count += entries.len() as u64;
+    report.cut_off_bytes += size_bytes - committed;
+    match seal(backend, row.pack, committed, &entries).await {
+        Ok(sealed_bytes) => {
+            index.seal_pack(row.pack, sealed_bytes).await?;
+            report.sealed.push(row.pack);
+            Ok(())
+        }
+        // A full disk must not keep the store from opening: reading and deleting work without the footer.
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            report.unsealed.push(row.pack);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Cuts the pack behind its last committed frame and puts the footer there. Answers its size.
+async fn seal(
+    backend: &dyn PackBackend,
+    pack: PackId,
+    committed: u64,
+    entries: &[FrameEntry],
+) -> Result<u64> {
+    let footer = pack::encode_footer(pack, committed, entries);
+    let sealed_bytes = committed + footer.len() as u64;
+    backend.truncate(pack, committed).await?;
+    backend.append(pack, committed, vec![footer.into()]).await?;
+    backend.sync(pack).await?;
+    backend.retire(pack).await;
+    Ok(sealed_bytes)
+}
+
+/// The frames of a pack up to `end`, or the offset at which they stop to be sound.
+///
+/// Shape: reads a window at a time. Errors: those of the backend.
+pub(crate) async fn check_frames(
+    backend: &dyn PackBackend,
+    pack: PackId,
+    size_bytes: u64,
+    end: u64,
+) -> Result<Result<Vec<FrameEntry>, u64>> {
+    const WINDOW_BYTES: u64 = 1 << 20;
+    if size_bytes < end {
+        return Ok(Err(size_bytes));
+    }
+    let header = backend.read(pack, ByteRange::at(0, PACK_HEADER_BYTES)).await?;
+    if pack::decode_header(&header) != Some(pack) {
+        return Ok(Err(0));
+    }
+    let mut entries = Vec::new();
+    let mut offset = PACK_HEADER_BYTES;
+    let mut window = Bytes::new();
+    while offset < end {
+        match walk_frame(offset, &window) {
+            Walked::Frame(entry) => {
+                offset = entry.end();
+                window.advance(entry.place(pack).stored_bytes as usize);
+                entries.push(entry);
+            }
+            Walked::NeedsBytes(bytes) if bytes as u64 <= end - offset => {
+                let wanted = WINDOW_BYTES.max(bytes as u64).min(end - offset);
+                window = backend.read(pack, ByteRange::at(offset, wanted)).await?;
+            }
+            Walked::NeedsBytes(_) | Walked::Damaged => return Ok(Err(offset)),
+        }
+    }
+    Ok(Ok(entries))
+}

@@ -1,0 +1,141 @@
+//! The content store: one value that takes contents in, makes them durable, and gives them back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use usp_model::{ByteRange, DomainKey, Error, ErrorKind, ManifestId, PackId, Result};
+use usp_rt::{ByteBudget, Pool};
+
+use crate::backend::PackBackend;
+use crate::codec::CodecPool;
+use crate::config::ContentConfig;
+use crate::index::ChunkIndex;
+use crate::ingest::{Ingest, IngestSettings};
+use crate::packs::Packs;
+use crate::pending::Pending;
+use crate::read::ReadStream;
+use crate::recovery::{self, RecoveryReport};
+use crate::stats::{ContentStats, Counters};
+
+/// Keeps every chunk once. Clones share one store.
+#[derive(Debug, Clone)]
+pub struct ContentStore {
+    shared: Arc<Shared>,
+}
+
+/// What ingests and reads share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: ContentConfig,
+    pub(crate) backend: Arc<dyn PackBackend>,
+    pub(crate) index: Arc<dyn ChunkIndex>,
+    pub(crate) packs: Packs,
+    pub(crate) pending: Arc<Pending>,
+    pub(crate) codecs: Arc<CodecPool>,
+    pub(crate) cpu: Pool,
+    /// Bytes of uploads that are on their way to a pack.
+    pub(crate) budget: ByteBudget,
+    /// Bytes that reads hold beyond the chunk that each is sending.
+    pub(crate) read_ahead: ByteBudget,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Bytes that all reads together may hold ahead of their clients. A read that gets none goes chunk by chunk.
+const READ_AHEAD_BYTES_MAX: u64 = 32 << 20;
+
+impl ContentStore {
+    /// Opens the store and makes what a crash left behind harmless, before anything is appended.
+    ///
+    /// Every open pack is cut to its committed length, its frames are checked, and it is sealed. Files that no row names go to
+    /// lost+found. Rows without a file are reported, and set aside when nothing was committed in them.
+    /// Only one store may be open on a backend.
+    ///
+    /// Errors: `InvalidInput` for the settings; `StorageFull`, `Unavailable` and what the index answers.
+    /// Source: docs/formats/pack.md, "Operations".
+    pub async fn open(
+        config: ContentConfig,
+        backend: Arc<dyn PackBackend>,
+        index: Arc<dyn ChunkIndex>,
+        cpu: Pool,
+        budget: ByteBudget,
+    ) -> Result<(Self, RecoveryReport)> {
+        config.validate()?;
+        let report = recovery::recover(&*backend, &*index).await?;
+        let (pending, counters) = (Arc::new(Pending::default()), Arc::new(Counters::default()));
+        let packs = Packs::new(
+            config,
+            Arc::clone(&backend),
+            Arc::clone(&index),
+            Arc::clone(&pending),
+            Arc::clone(&counters),
+        );
+        let shared = Shared {
+            config,
+            backend,
+            index,
+            packs,
+            pending,
+            codecs: Arc::new(CodecPool::default()),
+            cpu,
+            budget,
+            read_ahead: ByteBudget::new(READ_AHEAD_BYTES_MAX),
+            counters,
+        };
+        Ok((Self { shared: Arc::new(shared) }, report))
+    }
+
+    /// Begins to take a content in, or goes on with one. A damaged resume point is told by the first call (`Corrupt`).
+    pub fn ingest(&self, settings: IngestSettings) -> Ingest {
+        Ingest::new(Arc::clone(&self.shared), settings)
+    }
+
+    /// Makes every frame durable that was appended to `packs` before the call, with one sync per pack that all who
+    /// wait for it share.
+    ///
+    /// Errors: `Unavailable` when the disk failed: nothing since the last good sync is certain, and the pack takes no
+    /// more bytes. Cancel: safe, the sync goes on without its caller.
+    pub async fn sync(&self, packs: &BTreeSet<PackId>) -> Result<()> {
+        let syncs = packs.iter().map(|&pack| {
+            let shared = Arc::clone(&self.shared);
+            // A task of its own: a failure is noticed and remembered even if nobody waits for the answer any more.
+            let sync = tokio::spawn(async move { shared.packs.sync(pack).await });
+            async {
+                sync.await.unwrap_or_else(|source| {
+                    Err(Error::new(ErrorKind::Unavailable, "sync packs").caused_by(source))
+                })
+            }
+        });
+        try_join_all(syncs).await.map(|_| ())
+    }
+
+    /// The plain bytes of `range` of a content.
+    ///
+    /// Shape: non-empty pieces in order, each at most the longest chunk, whose lengths sum to `range.len()`.
+    /// Errors: `Corrupt` when a frame fails a check or the manifest ends early, `Unavailable`, and what the index answers;
+    /// the stream ends after the first. Cancel: safe, drop it.
+    pub fn read(&self, key: DomainKey, manifest: ManifestId, range: ByteRange) -> ReadStream {
+        ReadStream::new(Arc::clone(&self.shared), key, manifest, range)
+    }
+
+    /// Makes what was appended durable, for a graceful stop. Open packs stay open; the next `open` seals them.
+    pub async fn close(&self) -> Result<()> {
+        self.sync(&self.shared.packs.open_packs().into_iter().collect()).await
+    }
+
+    pub fn stats(&self) -> ContentStats {
+        self.shared.counters.snapshot()
+    }
+}
+
+impl Shared {
+    /// Runs a computation on the CPU pool. Errors: its own; `Internal` when it panicked.
+    pub(crate) async fn on_cpu<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        job: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let done = self.cpu.run(job).await;
+        done.unwrap_or_else(|source| Err(Error::new(ErrorKind::Internal, action).caused_by(source)))
+    }
+}

@@ -1,0 +1,272 @@
+//! What the tests share: an index in memory, and a store over it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop"
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use parking_lot::Mutex;
+use usp_content::{
+    Batch, ChunkBounds, ChunkIndex, ContentConfig, ContentStore, IngestSettings, MemoryPacks, PackBackend,
+    RecoveryReport,
+};
+use usp_model::{
+    ByteRange, ChunkId, ChunkRef, Compression, ContentDigests, Digest, DomainKey, Error, ErrorKind,
+    ManifestId, PackId, PackRecord, PackState, PlacedChunk, Result, ResumePoint, StoredChunk,
+};
+use usp_rt::{ByteBudget, Pool};
+
+/// A chunk index that lives in memory and commits like the catalogue does.
+#[derive(Debug, Default)]
+pub struct FakeIndex(Mutex<Rows>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    chunks: Vec<StoredChunk>,
+    by_digest: HashMap<Digest, ChunkId>,
+    manifests: Vec<Vec<ChunkId>>,
+    packs: BTreeMap<PackId, PackRecord>,
+}
+
+impl FakeIndex {
+    /// Commits the batches of one content, in order.
+    pub fn commit(&self, batches: &[Batch]) -> ManifestId {
+        let mut rows = self.0.lock();
+        let chunks: Vec<ChunkRef> = batches.iter().flat_map(|batch| batch.chunks.iter().copied()).collect();
+        let ids = chunks.into_iter().map(|chunk| rows.commit_chunk(chunk)).collect();
+        rows.manifests.push(ids);
+        ManifestId(i64::try_from(rows.manifests.len() - 1).unwrap())
+    }
+
+    pub fn state(&self, pack: PackId) -> Option<PackState> {
+        self.0.lock().packs.get(&pack).map(|row| row.state)
+    }
+
+    pub fn chunks(&self) -> Vec<StoredChunk> {
+        self.0.lock().chunks.clone()
+    }
+
+    /// Moves a chunk's row, as compaction does.
+    pub fn with_chunk(&self, id: ChunkId, change: impl FnOnce(&mut StoredChunk)) {
+        change(&mut self.0.lock().chunks[usize::try_from(id.0).unwrap()]);
+    }
+
+    pub fn add_pack(&self, pack: PackRecord) {
+        self.0.lock().packs.insert(pack.pack, pack);
+    }
+
+    pub fn rows(&self) -> Vec<PackRecord> {
+        self.0.lock().packs.values().copied().collect()
+    }
+}
+
+impl Rows {
+    fn commit_chunk(&mut self, chunk: ChunkRef) -> ChunkId {
+        match chunk {
+            ChunkRef::Known { id, size_bytes } => {
+                assert_eq!(self.chunks[usize::try_from(id.0).unwrap()].size_bytes, size_bytes);
+                id
+            }
+            ChunkRef::New { digest, size_bytes, place } => {
+                if let Some(id) = self.by_digest.get(&digest) {
+                    return *id;
+                }
+                let id = ChunkId(i64::try_from(self.chunks.len()).unwrap());
+                self.chunks.push(StoredChunk { id, digest, size_bytes, place });
+                self.by_digest.insert(digest, id);
+                let row = self.packs.get_mut(&place.pack).expect("a frame stands in a pack with a row");
+                assert_ne!(
+                    row.state,
+                    PackState::SetAside,
+                    "nothing may be committed in a pack that was set aside"
+                );
+                row.committed_bytes = row.committed_bytes.max(place.offset + u64::from(place.stored_bytes));
+                id
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ChunkIndex for FakeIndex {
+    async fn lookup(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>> {
+        let rows = self.0.lock();
+        let find = |digest: &Digest| {
+            rows.chunks.get(usize::try_from(rows.by_digest.get(digest)?.0).unwrap()).copied()
+        };
+        Ok(digests.iter().map(find).collect())
+    }
+
+    async fn resolve(
+        &self,
+        manifest: ManifestId,
+        range: ByteRange,
+        count_max: usize,
+    ) -> Result<Vec<PlacedChunk>> {
+        let rows = self.0.lock();
+        let ids = rows.manifests.get(usize::try_from(manifest.0).unwrap());
+        let ids = ids.ok_or_else(|| Error::new(ErrorKind::NotFound, "find manifest"))?;
+        let mut offset = 0;
+        let placed = ids.iter().map(|id| {
+            let chunk = rows.chunks[usize::try_from(id.0).unwrap()];
+            let placed = PlacedChunk { offset, chunk };
+            offset += u64::from(chunk.size_bytes);
+            placed
+        });
+        let in_range = placed.filter(|placed| {
+            placed.offset + u64::from(placed.chunk.size_bytes) > range.start() && placed.offset < range.end()
+        });
+        Ok(in_range.take(count_max).collect())
+    }
+
+    async fn begin_pack(&self) -> Result<PackId> {
+        let mut rows = self.0.lock();
+        let pack = PackId(rows.packs.keys().last().map_or(1, |last| last.0 + 1));
+        rows.packs.insert(pack, PackRecord { pack, state: PackState::Open, committed_bytes: 0 });
+        Ok(pack)
+    }
+
+    async fn seal_pack(&self, pack: PackId, size_bytes: u64) -> Result<()> {
+        let mut rows = self.0.lock();
+        let row = rows.packs.get_mut(&pack).expect("a sealed pack has a row");
+        assert_eq!(row.state, PackState::Open, "only an open pack is sealed");
+        *row = PackRecord { pack, state: PackState::Sealed, committed_bytes: size_bytes };
+        Ok(())
+    }
+
+    async fn set_pack_aside(&self, pack: PackId) -> Result<()> {
+        self.0.lock().packs.get_mut(&pack).expect("a pack that failed has a row").state = PackState::SetAside;
+        Ok(())
+    }
+
+    async fn packs(&self) -> Result<Vec<PackRecord>> {
+        Ok(self.rows())
+    }
+}
+
+/// Small enough that a few hundred kilobytes fill slabs and packs.
+pub fn small() -> ContentConfig {
+    ContentConfig {
+        chunk: ChunkBounds::around(1024).unwrap(),
+        pack_size_bytes_max: 256 << 10,
+        open_pack_count: 2,
+        slab_size_bytes: 16 << 10,
+    }
+}
+
+/// A store with its index and its packs.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub config: ContentConfig,
+    pub index: Arc<FakeIndex>,
+    pub backend: Arc<dyn PackBackend>,
+    pub store: ContentStore,
+    pub budget: ByteBudget,
+}
+
+impl World {
+    pub async fn new(config: ContentConfig) -> Self {
+        Self::over(config, Arc::new(MemoryPacks::default())).await
+    }
+
+    pub async fn over(config: ContentConfig, backend: Arc<dyn PackBackend>) -> Self {
+        let (world, report) = Self::open(config, backend, Arc::default()).await;
+        assert_eq!(report, RecoveryReport::default());
+        world
+    }
+
+    pub async fn open(
+        config: ContentConfig,
+        backend: Arc<dyn PackBackend>,
+        index: Arc<FakeIndex>,
+    ) -> (Self, RecoveryReport) {
+        let budget = ByteBudget::new(8 << 20);
+        let opened = ContentStore::open(
+            config,
+            Arc::clone(&backend),
+            Arc::clone(&index) as _,
+            Pool::new("cpu", 2),
+            budget.clone(),
+        );
+        let (store, report) = opened.await.unwrap();
+        (Self { config, index, backend, store, budget }, report)
+    }
+
+    /// The same packs and rows, as a new process finds them.
+    pub async fn reopened(&self) -> (Self, RecoveryReport) {
+        Self::open(self.config, Arc::clone(&self.backend), Arc::clone(&self.index)).await
+    }
+
+    /// Stores a content in one go and commits it.
+    pub async fn put(&self, bytes: &[u8], compression: Compression) -> Stored {
+        let mut ingest = self.store.ingest(settings(compression));
+        ingest.push(Bytes::copy_from_slice(bytes)).await.unwrap();
+        let (batch, digests) = ingest.finish().await.unwrap();
+        self.commit(vec![batch], digests).await
+    }
+
+    pub async fn commit(&self, batches: Vec<Batch>, digests: ContentDigests) -> Stored {
+        for batch in &batches {
+            self.store.sync(&batch.dirty).await.unwrap();
+        }
+        let manifest = self.index.commit(&batches);
+        Stored { manifest, batches, digests }
+    }
+
+    pub async fn get(&self, manifest: ManifestId, range: ByteRange) -> Result<Vec<u8>> {
+        let pieces: Vec<Bytes> = self.store.read(key(), manifest, range).try_collect().await?;
+        assert!(pieces.iter().all(|piece| !piece.is_empty()), "pieces are never empty");
+        Ok(pieces.concat())
+    }
+}
+
+pub struct Stored {
+    pub manifest: ManifestId,
+    pub batches: Vec<Batch>,
+    pub digests: ContentDigests,
+}
+
+impl Stored {
+    /// Bytes of the frames that this content added.
+    pub fn new_bytes(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.stored.bytes).sum()
+    }
+
+    pub fn chunks(&self) -> Vec<ChunkRef> {
+        self.batches.iter().flat_map(|batch| batch.chunks.clone()).collect()
+    }
+}
+
+pub fn key() -> DomainKey {
+    DomainKey::from_bytes([42; 32])
+}
+
+pub fn settings(compression: Compression) -> IngestSettings {
+    IngestSettings { key: key(), compression, digests: Vec::new(), resume: ResumePoint::default() }
+}
+
+/// Bytes that neither shrink nor repeat; the same for the same seed.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Bytes that shrink: numbered lines.
+pub fn lines(len: usize, seed: u64) -> Vec<u8> {
+    let mut text = String::new();
+    let mut number = seed;
+    while text.len() < len {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        text.push_str(&format!("order {seed} line {} amount {} currency euro\n", number >> 40, number >> 52));
+    }
+    text.truncate(len);
+    text.into_bytes()
+}
