@@ -1,1 +1,29 @@
-//! Runs the real binary for tests and talks to it.
+//! Runs the real binary for tests, and talks to it as clients do.
+//!
+//! A test builds an [`Installation`] through [`Setup`]: one process or four, a data directory of its own, free ports.
+//! [`Http`] speaks to it over REST, [`Cli`] through the command line; [`generate`] makes contents that are the same on
+//! every machine. Everything waits for facts, never for time to pass, and everything ends when the test does.
+
+#![expect(clippy::indexing_slicing, reason = "JSON is indexed by name: what is absent reads as null")]
+
+mod cli;
+pub mod generate;
+mod http;
+mod installation;
+mod multipart;
+mod names;
+mod raw;
+mod server;
+mod server_sent;
+mod setup;
+mod wait;
+
+pub use cli::{Cli, Outcome};
+pub use http::{Answer, Http, file_path};
+pub use installation::Installation;
+pub use multipart::{Part, multipart};
+pub use raw::{RawAnswer, RawConnection, raw_request};
+pub use server::Server;
+pub use server_sent::{Events, ServerEvent};
+pub use setup::{Setup, Topology};
+pub use wait::{PATIENCE, until};

@@ -1,0 +1,252 @@
+//! A running installation: its processes, its directories, its credentials.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::names::{ANY_PORT, NODE_LISTEN, NODE_SECRET, NODE_SECRET_FILE, RULES_DIR, STORAGE_URL};
+use crate::{Cli, Http, Server, Setup, Topology};
+
+/// The real binary at work below one temporary directory. All of it goes when this is dropped.
+#[derive(Debug)]
+pub struct Installation {
+    // Processes end before their directories go.
+    servers: Vec<Server>,
+    setup: Setup,
+    root: TempDir,
+    /// How often it was started, so that the output of each start has files of its own.
+    starts: u32,
+}
+
+impl Installation {
+    pub(crate) async fn start(setup: Setup) -> Result<Self> {
+        let root = tempfile::Builder::new().prefix("usp-e2e-").tempdir().context("create a directory")?;
+        let mut installation = Self { servers: Vec::new(), setup, root, starts: 0 };
+        for dir in ["data", "logs", "home", "cwd"] {
+            fs::create_dir(installation.root.path().join(dir))?;
+        }
+        installation.write_settings()?;
+        installation.start_servers().await?;
+        Ok(installation)
+    }
+
+    fn write_settings(&self) -> Result<()> {
+        fs::write(self.config_file(), &self.setup.config)?;
+        if !self.setup.rules.is_empty() {
+            let rules = self.data_dir().join(RULES_DIR);
+            fs::create_dir(&rules)?;
+            for (name, yaml) in &self.setup.rules {
+                fs::write(rules.join(format!("{name}.yaml")), yaml)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn start_servers(&mut self) -> Result<()> {
+        self.starts += 1;
+        match self.setup.topology {
+            Topology::OneProcess => {
+                let mut command = self.serve(&self.data_dir());
+                command.args(["--http", ANY_PORT, "--grpc", ANY_PORT]);
+                if let Some(roles) = &self.setup.roles {
+                    command.args(["--roles", roles]);
+                }
+                self.launch("usp", command).await
+            }
+            Topology::FourProcesses => self.start_apart().await,
+        }
+    }
+
+    async fn start_apart(&mut self) -> Result<()> {
+        let mut storage = self.serve(&self.data_dir());
+        storage.args(["--roles", "storage"]).env(NODE_LISTEN, ANY_PORT);
+        self.launch("storage", storage).await?;
+        let url = format!("http://{}", self.server("storage")?.address("node")?);
+        let secret = self.data_dir().join(NODE_SECRET);
+
+        let mut gateway = self.serve(&self.root.path().join("gateway"));
+        gateway.args(["--roles", "gateway", "--http", ANY_PORT, "--grpc", ANY_PORT]);
+        gateway.env(STORAGE_URL, &url).env(NODE_SECRET_FILE, &secret);
+        self.launch("gateway", gateway).await?;
+
+        for name in ["processor-1", "processor-2"] {
+            let mut processor = self.serve(&self.root.path().join(name));
+            processor.args(["--roles", "processor"]);
+            processor.env(STORAGE_URL, &url).env(NODE_SECRET_FILE, &secret);
+            self.launch(name, processor).await?;
+        }
+        Ok(())
+    }
+
+    async fn launch(&mut self, name: &str, command: Command) -> Result<()> {
+        let logs = self.root.path().join("logs").join(self.starts.to_string());
+        fs::create_dir_all(&logs)?;
+        self.servers.push(Server::start(name, command, &logs).await?);
+        Ok(())
+    }
+
+    fn serve(&self, data_dir: &Path) -> Command {
+        let mut command = self.command();
+        command.arg("serve").arg("--config").arg(self.config_file()).arg("--data-dir").arg(data_dir);
+        command
+    }
+
+    /// The binary in an environment where nothing of the machine's own settings counts.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.setup.program);
+        let home = self.root.path().join("home");
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", &home).env("XDG_CONFIG_HOME", home.join("config"));
+        command.env("RUST_BACKTRACE", "1").current_dir(self.root.path().join("cwd"));
+        command.envs(self.setup.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.root.path().join("usp.toml")
+    }
+
+    /// Holds everything of this installation: `data`, `logs`, `home`, `cwd`.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Of the process that stores.
+    pub fn data_dir(&self) -> PathBuf {
+        self.root.path().join("data")
+    }
+
+    /// `usp` when one process does it all; else `storage`, `gateway`, `processor-1`, `processor-2`.
+    pub fn server(&self, name: &str) -> Result<&Server> {
+        let found = self.servers.iter().find(|server| server.name() == name);
+        found.with_context(|| format!("no process is called {name}"))
+    }
+
+    pub fn servers_mut(&mut self) -> &mut [Server] {
+        &mut self.servers
+    }
+
+    /// The process that clients talk to.
+    pub fn door(&self) -> Result<&Server> {
+        let name = if self.setup.topology == Topology::OneProcess { "usp" } else { "gateway" };
+        self.server(name)
+    }
+
+    pub fn http_address(&self) -> Result<SocketAddr> {
+        Ok(self.door()?.address("http")?.parse()?)
+    }
+
+    pub fn grpc_address(&self) -> Result<SocketAddr> {
+        Ok(self.door()?.address("grpc")?.parse()?)
+    }
+
+    /// A caller without a credential.
+    pub fn anonymous(&self) -> Result<Http> {
+        Ok(Http::new(self.http_address()?))
+    }
+
+    /// A caller with a fresh token of `usp token`, such as `["--user", "ada", "--role", "writer", "--bucket", "b"]`.
+    pub async fn caller(&self, args: &[&str]) -> Result<Http> {
+        Ok(self.anonymous()?.with_token(self.token(args).await?))
+    }
+
+    pub async fn admin(&self) -> Result<Http> {
+        self.caller(&["--role", "admin"]).await
+    }
+
+    /// What `usp token` mints with the key of the data directory.
+    pub async fn token(&self, args: &[&str]) -> Result<String> {
+        let data_dir = self.data_dir();
+        let mut command = self.command();
+        command.arg("token").arg("--data-dir").arg(data_dir).args(args);
+        let outcome = Cli::run(command, b"").await?;
+        ensure!(outcome.code == 0, "usp token ended with {}: {}", outcome.code, outcome.stderr);
+        let token = outcome.stdout.trim().to_owned();
+        ensure!(!token.is_empty() && !token.contains(char::is_whitespace), "usp token printed {token:?}");
+        Ok(token)
+    }
+
+    /// The command line of an admin of this installation.
+    pub async fn cli(&self) -> Result<Cli<'_>> {
+        let token = self.token(&["--role", "admin"]).await?;
+        self.cli_with(Some(token))
+    }
+
+    /// The command line with another credential, or with none.
+    pub fn cli_with(&self, token: Option<String>) -> Result<Cli<'_>> {
+        let url = format!("http://{}", self.http_address()?);
+        Ok(Cli::new(self, url, token))
+    }
+
+    /// The password that the first start printed for the user `admin`.
+    pub fn admin_password(&self) -> Result<String> {
+        let output = self.logs()?;
+        let line = output.lines().find(|line| {
+            let line = line.to_lowercase();
+            line.contains("admin") && line.contains("password")
+        });
+        let line = line.context("no line of the first start names the admin password")?;
+        let word = line.split_whitespace().last().context("the line is empty")?;
+        Ok(word.trim_matches(['"', '\'', '`']).to_owned())
+    }
+
+    /// Everything that every process of every start printed.
+    pub fn logs(&self) -> Result<String> {
+        let mut text = String::new();
+        for entry in walkdir::WalkDir::new(self.root.path().join("logs")).sort_by_file_name() {
+            let entry = entry?;
+            if entry.file_type().is_file() {
+                text.push_str(&String::from_utf8_lossy(&fs::read(entry.path())?));
+            }
+        }
+        Ok(text)
+    }
+
+    /// `SIGKILL` for every process.
+    pub fn kill(&mut self) -> Result<()> {
+        self.servers.drain(..).try_for_each(|mut server| server.kill())
+    }
+
+    /// `SIGTERM` for every process, those that ask before those that answer; then waits for all.
+    pub async fn stop(&mut self) -> Result<Vec<ExitStatus>> {
+        let mut statuses = Vec::new();
+        for server in self.servers.iter_mut().rev() {
+            server.terminate()?;
+            statuses.push(server.ended().await?);
+        }
+        self.servers.clear();
+        Ok(statuses)
+    }
+
+    /// Starts again on the same directories, after [`Self::kill`] or [`Self::stop`]. Ports change.
+    ///
+    /// Shape: the longest time that a process took to get ready.
+    pub async fn start_again(&mut self) -> Result<Duration> {
+        ensure!(self.servers.is_empty(), "the installation still runs");
+        self.start_servers().await?;
+        Ok(self.servers.iter().map(Server::start_time).max().unwrap_or_default())
+    }
+
+    /// Starts one process with other roles next time.
+    pub fn set_roles(&mut self, roles: Option<&str>) {
+        self.setup.roles = roles.map(str::to_owned);
+    }
+
+    /// Fails if anything lies below the root but where it belongs.
+    pub fn check_nothing_escaped(&self) -> Result<()> {
+        let known =
+            ["data", "logs", "home", "cwd", "usp.toml", "gateway", "processor-1", "processor-2", "work"];
+        for entry in fs::read_dir(self.root.path())? {
+            let name = entry?.file_name();
+            ensure!(known.iter().any(|known| name == *known), "{name:?} lies outside the data directory");
+        }
+        let strays = fs::read_dir(self.root.path().join("cwd"))?.count();
+        ensure!(strays == 0, "{strays} files lie in the working directory");
+        Ok(())
+    }
+}
