@@ -1,0 +1,158 @@
+//! Files that stand: read, list, change, delete; and the buckets they are in.
+
+use usp_api::{Caller, FileStatus, NewBucket, ReadFile, Reading, UploadStatus};
+use usp_auth::{Permission, allows, authorize};
+use usp_model::{
+    Bucket, BucketName, BucketPolicy, ByteRange, Error, ErrorKind, File, FileId, FilePage, FilePatch,
+    FileQuery, FileRef, FileState, Result, UploadState,
+};
+
+use crate::access::{absent_file, may_read_content, may_see, sees_unreleased};
+use crate::storage::Storage;
+
+/// SHA-256 digests in one question.
+const KNOWN_COUNT_MAX: usize = 10_000;
+
+impl Storage {
+    pub(crate) async fn open_content(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
+        let record = self.file_for(caller, Permission::FileRead, &read.file, read.version).await?;
+        if !may_read_content(caller, &record.file) {
+            return Err(Error::new(ErrorKind::Locked, "read file").because(format!(
+                "the file is {} and is held back until its checks succeed",
+                record.file.state
+            )));
+        }
+        let range = match read.range {
+            Some(range) => range.within(record.file.size_bytes)?,
+            None => ByteRange::whole(record.file.size_bytes),
+        };
+        let content = self.content.read(record.domain_key, record.manifest, range);
+        Ok(Reading { file: record.file, range, content: Box::pin(content) })
+    }
+
+    pub(crate) async fn list_bucket(
+        &self,
+        caller: &Caller,
+        bucket: BucketName,
+        mut query: FileQuery,
+    ) -> Result<FilePage> {
+        self.bucket_for(caller, Permission::FileRead, &bucket).await?;
+        query.with_unreleased = sees_unreleased(caller, &bucket);
+        query.limit = query.limit.clamp(1, usp_model::limits::LIST_COUNT_MAX);
+        self.catalog.list_files(&bucket, query).await
+    }
+
+    pub(crate) async fn versions_of(&self, caller: &Caller, id: FileId) -> Result<Vec<File>> {
+        self.file_for(caller, Permission::FileRead, &FileRef::Id(id), None).await?;
+        let mut versions = self.catalog.versions(&id).await?;
+        versions.retain(|file| may_see(caller, file));
+        Ok(versions)
+    }
+
+    pub(crate) async fn patch_file(&self, caller: &Caller, id: FileId, patch: FilePatch) -> Result<File> {
+        self.file_for(caller, Permission::FileWrite, &FileRef::Id(id), None).await?;
+        self.catalog.update_file(&id, patch, self.now()).await
+    }
+
+    pub(crate) async fn remove_file(
+        &self,
+        caller: &Caller,
+        file: FileRef,
+        condition_etags: Option<Vec<String>>,
+    ) -> Result<()> {
+        let record = self.file_for(caller, Permission::FileDelete, &file, None).await?;
+        self.catalog.delete_file(&record.file.id, condition_etags, self.now()).await
+    }
+
+    /// Also answers for the preliminary id of an upload that is still open.
+    pub(crate) async fn status_of(&self, caller: &Caller, id: FileId) -> Result<FileStatus> {
+        match self.file_for(caller, Permission::FileRead, &FileRef::Id(id), None).await {
+            Ok(record) => {
+                let file = record.file;
+                Ok(FileStatus {
+                    file_id: file.id,
+                    bucket: file.bucket,
+                    state: file.state,
+                    upload: UploadStatus {
+                        received_bytes: file.size_bytes,
+                        size_bytes: Some(file.size_bytes),
+                    },
+                    runs: self.catalog.runs_of_file(&file.id).await?,
+                })
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => self.status_of_upload(caller, id).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn status_of_upload(&self, caller: &Caller, id: FileId) -> Result<FileStatus> {
+        let gone = || absent_file(&FileRef::Id(id));
+        let upload = self
+            .catalog
+            .upload_of_file(&id)
+            .await
+            .map_err(|error| if error.kind() == ErrorKind::NotFound { gone() } else { error })?;
+        let is_open = upload.state == UploadState::Open;
+        if !is_open || !allows(&caller.principal, Permission::FileRead, Some(&upload.bucket)) {
+            return Err(gone());
+        }
+        Ok(FileStatus {
+            file_id: id,
+            bucket: upload.bucket,
+            state: FileState::Uploading,
+            upload: UploadStatus { received_bytes: upload.received_bytes, size_bytes: upload.size_bytes },
+            runs: Vec::new(),
+        })
+    }
+
+    /// A digest is no key: only who may write here is told, and only about this dedup domain.
+    pub(crate) async fn known_in(
+        &self,
+        caller: &Caller,
+        bucket: BucketName,
+        sha256: Vec<String>,
+    ) -> Result<Vec<String>> {
+        self.bucket_for(caller, Permission::FileWrite, &bucket).await?;
+        if sha256.len() > KNOWN_COUNT_MAX {
+            return Err(Error::new(ErrorKind::InvalidInput, "compare digests")
+                .because(format!("ask about at most {KNOWN_COUNT_MAX} digests at once")));
+        }
+        self.catalog.known_sha256(&bucket, sha256).await
+    }
+
+    pub(crate) async fn make_bucket(&self, caller: &Caller, bucket: NewBucket) -> Result<Bucket> {
+        authorize(&caller.principal, Permission::BucketCreate, None)?;
+        self.check_policy(&bucket.policy)?;
+        self.catalog.create_bucket(bucket.name, bucket.policy, self.now()).await
+    }
+
+    pub(crate) async fn change_bucket(
+        &self,
+        caller: &Caller,
+        name: BucketName,
+        policy: BucketPolicy,
+    ) -> Result<Bucket> {
+        self.bucket_for(caller, Permission::BucketManage, &name).await?;
+        self.check_policy(&policy)?;
+        self.catalog.update_bucket(&name, policy, self.now()).await
+    }
+
+    fn check_policy(&self, policy: &BucketPolicy) -> Result<()> {
+        let mut violations = policy.violations("/policy");
+        let book = self.rule_book();
+        for (index, rule) in policy.rules.iter().flatten().enumerate() {
+            if book.get(rule).is_err() {
+                let detail = format!("there is no rule '{rule}'");
+                violations.push(usp_model::Violation::new(format!("/policy/rules/{index}"), detail));
+            }
+        }
+        if violations.is_empty() {
+            return Ok(());
+        }
+        let detail =
+            violations.iter().map(|v| format!("{}: {}", v.pointer, v.detail)).collect::<Vec<_>>().join("; ");
+        Err(Error::new(ErrorKind::InvalidInput, "check bucket policy")
+            .because(detail)
+            .with_violations(violations))
+    }
+}

@@ -1,0 +1,198 @@
+//! Events as they happen: the kept ones from the catalogue, progress straight from where it is made.
+
+use std::collections::HashSet;
+
+use futures::stream;
+use serde_json::json;
+use tokio::sync::{broadcast, mpsc};
+use usp_api::{Caller, EventStream};
+use usp_auth::Permission;
+use usp_model::{
+    BucketName, Error, ErrorKind, Event, EventKind, EventQuery, FileRef, Result, Run, Timestamp, Upload,
+};
+
+use crate::access::absent_file;
+use crate::storage::Storage;
+
+/// Progress that a slow watcher may fall behind; the oldest is dropped, the next one says more.
+const PROGRESS_COUNT_MAX: usize = 1_024;
+/// Events on their way to one watcher.
+const BUFFER_COUNT_MAX: usize = 64;
+/// Events read from the catalogue at once.
+const PAGE_COUNT: u32 = 500;
+
+/// Progress for whoever watches. Not kept: a watcher that comes later sees the state instead.
+#[derive(Debug)]
+pub(crate) struct Live {
+    progress: broadcast::Sender<Event>,
+}
+
+impl Live {
+    pub(crate) fn new() -> Self {
+        Self { progress: broadcast::channel(PROGRESS_COUNT_MAX).0 }
+    }
+
+    pub(crate) fn has_watchers(&self) -> bool {
+        self.progress.receiver_count() > 0
+    }
+
+    pub(crate) fn run_progress(&self, run: &Run, at: Timestamp) {
+        let steps: Vec<_> = run
+            .steps
+            .iter()
+            .map(|step| {
+                json!({
+                    "name": step.name, "state": step.state, "attempt": step.attempt, "percent": step.percent,
+                    "started_at": step.started_at, "ended_at": step.ended_at, "error": step.error,
+                })
+            })
+            .collect();
+        let body = json!({"run_id": run.id, "rule": run.rule, "state": run.state, "attempt": run.attempt, "steps": steps});
+        self.send(EventKind::RunProgress, run.bucket.clone(), run.file_id, body, at);
+    }
+
+    pub(crate) fn upload_progress(&self, upload: &Upload, at: Timestamp) {
+        let body =
+            json!({"upload_id": upload.id, "received": upload.received_bytes, "size": upload.size_bytes});
+        self.send(EventKind::UploadProgress, upload.bucket.clone(), upload.file_id, body, at);
+    }
+
+    fn send(
+        &self,
+        kind: EventKind,
+        bucket: BucketName,
+        file_id: usp_model::FileId,
+        body: serde_json::Value,
+        at: Timestamp,
+    ) {
+        // An error says that nobody watches.
+        let _unseen = self.progress.send(Event { seq: 0, at, kind, bucket, file_id, data: body });
+    }
+}
+
+impl Storage {
+    /// Kept events after `query.after`, then whatever comes, until the stream is dropped or the catalogue fails.
+    pub(crate) async fn follow(&self, caller: &Caller, mut query: EventQuery) -> Result<EventStream> {
+        if let Some(bucket) = &query.bucket {
+            self.bucket_for(caller, Permission::EventRead, bucket).await?;
+        }
+        if let Some(id) = query.file {
+            self.check_may_follow(caller, id).await?;
+        }
+        query.buckets = Self::scope(caller, Permission::EventRead);
+        query.limit = PAGE_COUNT;
+        let (sender, receiver) = mpsc::channel(BUFFER_COUNT_MAX);
+        let follower = Follower {
+            storage: self.clone(),
+            progress: self.live.progress.subscribe(),
+            filter: Filter::new(&query),
+            query,
+            sender,
+        };
+        tokio::spawn(follower.run());
+        Ok(Box::pin(stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|event| (event, receiver))
+        })))
+    }
+
+    /// A file may be watched from its first byte on, by its preliminary id.
+    async fn check_may_follow(&self, caller: &Caller, id: usp_model::FileId) -> Result<()> {
+        let found = match self.file_for(caller, Permission::EventRead, &FileRef::Id(id), None).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.catalog.upload_of_file(&id).await,
+            Err(error) => return Err(error),
+        };
+        let gone = || absent_file(&FileRef::Id(id));
+        let upload =
+            found.map_err(|error: Error| if error.kind() == ErrorKind::NotFound { gone() } else { error })?;
+        self.bucket_for(caller, Permission::EventRead, &upload.bucket).await.map(drop).map_err(|_| gone())
+    }
+}
+
+/// Which progress a watcher may and wants to see; kept events are filtered by the catalogue.
+struct Filter {
+    bucket: Option<BucketName>,
+    file: Option<usp_model::FileId>,
+    visible: Option<HashSet<BucketName>>,
+    kinds: Vec<EventKind>,
+}
+
+impl Filter {
+    fn new(query: &EventQuery) -> Self {
+        Self {
+            bucket: query.bucket.clone(),
+            file: query.file,
+            visible: query.buckets.clone().map(|buckets| buckets.into_iter().collect()),
+            kinds: query.kinds.clone(),
+        }
+    }
+
+    fn takes(&self, event: &Event) -> bool {
+        self.visible.as_ref().is_none_or(|visible| visible.contains(&event.bucket))
+            && self.bucket.as_ref().is_none_or(|bucket| *bucket == event.bucket)
+            && self.file.is_none_or(|file| file == event.file_id)
+            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+    }
+}
+
+struct Follower {
+    storage: Storage,
+    progress: broadcast::Receiver<Event>,
+    filter: Filter,
+    query: EventQuery,
+    sender: mpsc::Sender<Result<Event>>,
+}
+
+impl Follower {
+    async fn run(mut self) {
+        let mut signal = self.storage.catalog.event_signal();
+        loop {
+            // Marked as seen before the look, so that what is committed meanwhile wakes us again.
+            signal.borrow_and_update();
+            if !self.send_kept().await {
+                return;
+            }
+            loop {
+                tokio::select! {
+                    changed = signal.changed() => match changed {
+                        Ok(()) => break,
+                        Err(_closed) => return,
+                    },
+                    progress = self.progress.recv() => match progress {
+                        Ok(event) if self.filter.takes(&event) => {
+                            if self.sender.send(Ok(event)).await.is_err() {
+                                return;
+                            }
+                        }
+                        Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                        Err(broadcast::error::RecvError::Closed) => return,
+                    },
+                    () = self.sender.closed() => return,
+                }
+            }
+        }
+    }
+
+    /// Sends every kept event there is; `false` once nobody listens or the catalogue failed.
+    async fn send_kept(&mut self) -> bool {
+        loop {
+            let page = match self.storage.catalog.events(self.query.clone()).await {
+                Ok(page) => page,
+                Err(error) => {
+                    let _unheard = self.sender.send(Err(error)).await;
+                    return false;
+                }
+            };
+            let is_last = page.len() < PAGE_COUNT as usize;
+            for event in page {
+                self.query.after = event.seq;
+                if self.sender.send(Ok(event)).await.is_err() {
+                    return false;
+                }
+            }
+            if is_last {
+                return true;
+            }
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! A whole content under a key: receive, store, check, plan, commit. The steps are numbered in lib.rs.
+
+use std::collections::BTreeSet;
+
+use futures::StreamExt;
+use serde_json::json;
+use usp_api::{ByteStream, Caller, NewFile, PutOutcome};
+use usp_auth::Permission;
+use usp_catalog::records::{BucketRecord, NewUpload, NewVersion, UploadProgress};
+use usp_content::{Batch, Ingest, IngestSettings};
+use usp_model::{
+    BucketPolicy, ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, FileId, FileRef,
+    KeyCondition, MediaType, PackId, Result, ResumePoint, Upload, UploadId, Violation,
+};
+
+use crate::media::media_type_of;
+use crate::rules::Facts;
+use crate::storage::Storage;
+
+/// What is known of a content once all of it was received.
+pub(crate) struct Received {
+    pub(crate) batch: Batch,
+    pub(crate) size_bytes: u64,
+    pub(crate) digests: ContentDigests,
+    /// The first bytes, for the media type.
+    pub(crate) head: Vec<u8>,
+    /// The session that holds what was committed on the way.
+    pub(crate) upload: Option<UploadId>,
+    pub(crate) file_id: FileId,
+}
+
+impl Storage {
+    pub(crate) async fn put_file(
+        &self,
+        caller: &Caller,
+        file: NewFile,
+        content: ByteStream,
+    ) -> Result<PutOutcome> {
+        let bucket = self.bucket_for(caller, Permission::FileWrite, &file.bucket).await?;
+        check_new_file(&file, &bucket.bucket.policy)?;
+        if let Some(outcome) = self.answered_before(caller, &file).await? {
+            return Ok(outcome);
+        }
+        self.check_condition_early(&file).await?;
+        let (received, session) = self.receive(caller, &file, &bucket, content).await?;
+        check_digests(&file.expected_digests, &received.digests)?;
+        self.commit(caller, file, &bucket, received, session).await
+    }
+
+    /// The file that this idempotency key made already.
+    async fn answered_before(&self, caller: &Caller, file: &NewFile) -> Result<Option<PutOutcome>> {
+        let Some(key) = &file.idempotency_key else { return Ok(None) };
+        let known = self.catalog.file_of_idempotency_key(&caller.principal.name, key, self.now()).await?;
+        let Some(id) = known else { return Ok(None) };
+        let record = self.catalog.file(&FileRef::Id(id), None).await?;
+        if record.file.bucket != file.bucket || record.file.key != file.key {
+            return Err(Error::new(ErrorKind::Conflict, "store file")
+                .because("this Idempotency-Key was used for another file; draw a new one for every file"));
+        }
+        Ok(Some(PutOutcome { file: record.file, is_new_file: false }))
+    }
+
+    /// Spares the client an upload that cannot be committed. The commit decides again.
+    async fn check_condition_early(&self, file: &NewFile) -> Result<()> {
+        if file.condition == KeyCondition::Any {
+            return Ok(());
+        }
+        let at = FileRef::Key(file.bucket.clone(), file.key.clone());
+        let current = match self.catalog.file(&at, None).await {
+            Ok(record) => Some(record.file.etag),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let holds = match (&file.condition, &current) {
+            (KeyCondition::Any, _) | (KeyCondition::Absent, None) => true,
+            (KeyCondition::Absent, Some(_)) | (KeyCondition::Matches(_), None) => false,
+            (KeyCondition::Matches(etags), Some(etag)) => etags.is_empty() || etags.contains(etag),
+        };
+        if holds {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::PreconditionFailed, "store file")
+                .because("the file under this key is not in the state that the condition names"))
+        }
+    }
+
+    /// Takes in all of `content`, committing to a session of its own when it is long.
+    async fn receive(
+        &self,
+        caller: &Caller,
+        file: &NewFile,
+        bucket: &BucketRecord,
+        mut content: ByteStream,
+    ) -> Result<(Received, Option<Session>)> {
+        let policy = &bucket.bucket.policy;
+        let mut ingest = self.content.ingest(IngestSettings {
+            key: bucket.domain_key.clone(),
+            compression: policy.compression,
+            digests: wanted_digests(policy, &file.expected_digests),
+            resume: ResumePoint::default(),
+        });
+        let size_bytes_max = size_limit(policy);
+        let mut file_id = FileId::random()?;
+        let mut session: Option<Session> = None;
+        let mut position = Position::default();
+        while let Some(piece) = content.next().await {
+            ingest.push(piece?).await?;
+            check_size(ingest.received_bytes(), size_bytes_max)?;
+            if ingest.uncommitted_bytes() >= self.config.checkpoint_bytes {
+                if session.is_none() {
+                    let (opened, id) = self.open_session(caller, file, file_id).await?;
+                    file_id = id;
+                    session = Some(opened);
+                }
+                if let Some(session) = &session {
+                    self.checkpoint(session.id, &mut ingest, &mut position).await?;
+                }
+            }
+        }
+        let size_bytes = ingest.received_bytes();
+        check_announced_size(file.size_bytes, size_bytes)?;
+        let head = ingest.head().to_vec();
+        let (batch, digests) = ingest.finish().await?;
+        let upload = session.as_ref().map(|session| session.id);
+        Ok((Received { batch, size_bytes, digests, head, upload, file_id }, session))
+    }
+
+    async fn open_session(
+        &self,
+        caller: &Caller,
+        file: &NewFile,
+        file_id: FileId,
+    ) -> Result<(Session, FileId)> {
+        let now = self.now();
+        let upload = NewUpload {
+            id: UploadId::random()?,
+            file_id,
+            bucket: file.bucket.clone(),
+            key: file.key.clone(),
+            size_bytes: file.size_bytes,
+            declared_media_type: file.declared_media_type.clone(),
+            metadata: file.metadata.clone(),
+            labels: file.labels.clone(),
+            owner: caller.principal.name.clone(),
+            at: now,
+            expires_at: now.plus_ms(self.idle_ms()),
+            is_announced: false,
+        };
+        let opened = self.catalog.create_upload(upload).await?;
+        Ok((Session::new(self.clone(), opened.id), opened.file_id))
+    }
+
+    /// Makes everything received so far durable in the session.
+    pub(crate) async fn checkpoint(
+        &self,
+        id: UploadId,
+        ingest: &mut Ingest,
+        position: &mut Position,
+    ) -> Result<Upload> {
+        let batch = ingest.checkpoint().await?;
+        self.content.sync(&batch.dirty).await?;
+        let now = self.now();
+        let boundary = position.boundary + batch.size_bytes;
+        let received_bytes = boundary + batch.resume.tail.len() as u64;
+        let progress = UploadProgress {
+            id,
+            offset: position.offset,
+            received_bytes,
+            chunks: batch.chunks,
+            resume: batch.resume,
+            stored: batch.stored,
+            at: now,
+            expires_at: now.plus_ms(self.idle_ms()),
+        };
+        let upload = self.catalog.append_upload(progress).await?;
+        *position = Position { offset: received_bytes, boundary };
+        Ok(upload)
+    }
+
+    /// How long an upload may be silent.
+    pub(crate) fn idle_ms(&self) -> i64 {
+        i64::try_from(self.config.upload_idle_max.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Steps 4 and 5: from here on the caller going away changes nothing.
+    pub(crate) async fn commit(
+        &self,
+        caller: &Caller,
+        file: NewFile,
+        bucket: &BucketRecord,
+        received: Received,
+        session: Option<Session>,
+    ) -> Result<PutOutcome> {
+        let policy = &bucket.bucket.policy;
+        let media_type = media_type_of(&received.head, file.declared_media_type.as_ref(), &file.key);
+        check_media_type(&media_type, policy)?;
+        let facts = Facts::from_json(json!({
+            "bucket": file.bucket,
+            "key": file.key,
+            "name": file.key.file_name(),
+            "extension": file.key.extension().unwrap_or_default(),
+            "media_type": media_type,
+            "declared_media_type": file.declared_media_type.as_ref().map_or("", MediaType::as_str),
+            "size": received.size_bytes,
+            "owner": caller.principal.name,
+            "labels": file.labels,
+            "metadata": file.metadata,
+        }));
+        let (runs, release) = self.rule_book().plan(policy, &facts, file.rule.as_ref())?;
+        let Batch { chunks, dirty, stored, .. } = received.batch;
+        let version = NewVersion {
+            upload: received.upload,
+            file_id: received.file_id,
+            bucket: file.bucket,
+            key: file.key,
+            condition: file.condition,
+            chunks,
+            size_bytes: received.size_bytes,
+            digests: received.digests,
+            media_type,
+            declared_media_type: file.declared_media_type,
+            owner: caller.principal.name.clone(),
+            metadata: file.metadata,
+            labels: file.labels,
+            stored,
+            runs,
+            release,
+            derived_from: None,
+            idempotency_key: file.idempotency_key,
+            quota_bytes: policy.quota_bytes,
+            at: self.now(),
+        };
+        self.commit_to_the_end(version, dirty, session).await
+    }
+
+    async fn commit_to_the_end(
+        &self,
+        version: NewVersion,
+        dirty: BTreeSet<PackId>,
+        session: Option<Session>,
+    ) -> Result<PutOutcome> {
+        let storage = self.clone();
+        let committing = tokio::spawn(async move {
+            storage.content.sync(&dirty).await?;
+            let committed = storage.catalog.commit_version(version).await?;
+            if let Some(session) = session {
+                session.keep();
+            }
+            Ok::<_, Error>(committed)
+        });
+        let committed = committing
+            .await
+            .map_err(|source| Error::new(ErrorKind::Internal, "commit file").caused_by(source))??;
+        Ok(PutOutcome { file: committed.file, is_new_file: committed.is_new_file })
+    }
+}
+
+/// How far an upload has come, in bytes of content.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Position {
+    /// Durable bytes.
+    pub(crate) offset: u64,
+    /// Where the last whole chunk ends; what follows is the tail.
+    pub(crate) boundary: u64,
+}
+
+/// The upload session behind a plain PUT: ended when its request ends without a commit.
+pub(crate) struct Session {
+    storage: Option<Storage>,
+    id: UploadId,
+}
+
+impl Session {
+    fn new(storage: Storage, id: UploadId) -> Self {
+        Self { storage: Some(storage), id }
+    }
+
+    /// The session was completed: there is nothing left to end.
+    fn keep(mut self) {
+        self.storage = None;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let (Some(storage), id) = (self.storage.take(), self.id) else { return };
+        // Without a runtime the process is ending; the next start ends the session (`Catalog::recover`).
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = storage.catalog.terminate_upload(&id, storage.now()).await
+                    && !matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound | ErrorKind::Gone)
+                {
+                    tracing::warn!(upload.id = %id, error = %error.chain(), "a broken upload was not ended");
+                }
+            });
+        }
+    }
+}
+
+/// Step 1: what can be refused before a byte is read.
+pub(crate) fn check_new_file(file: &NewFile, policy: &BucketPolicy) -> Result<()> {
+    const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+    let mut violations: Vec<Violation> = usp_model::file::label_violations(&file.labels, "/labels");
+    violations.extend(usp_model::file::label_violations(&file.metadata, "/metadata"));
+    if file
+        .idempotency_key
+        .as_ref()
+        .is_some_and(|key| key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX)
+    {
+        violations
+            .push(Violation::new("/idempotency_key", format!("1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes")));
+    }
+    if !violations.is_empty() {
+        let detail =
+            violations.iter().map(|v| format!("{}: {}", v.pointer, v.detail)).collect::<Vec<_>>().join("; ");
+        return Err(Error::new(ErrorKind::InvalidInput, "store file")
+            .because(detail)
+            .with_violations(violations));
+    }
+    check_size(file.size_bytes.unwrap_or(0), size_limit(policy))
+}
+
+pub(crate) fn size_limit(policy: &BucketPolicy) -> u64 {
+    policy.file_size_bytes_max.unwrap_or(usp_model::limits::FILE_SIZE_BYTES_MAX)
+}
+
+pub(crate) fn check_size(size_bytes: u64, size_bytes_max: u64) -> Result<()> {
+    if size_bytes <= size_bytes_max {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::TooLarge, "store file")
+        .because(format!("this bucket takes files of up to {size_bytes_max} bytes")))
+}
+
+fn check_announced_size(announced: Option<u64>, received: u64) -> Result<()> {
+    match announced {
+        Some(announced) if announced != received => Err(Error::new(ErrorKind::InvalidInput, "store file")
+            .because(format!(
+                "{announced} bytes were announced and {received} arrived; send the file again"
+            ))),
+        _ => Ok(()),
+    }
+}
+
+fn check_media_type(media_type: &MediaType, policy: &BucketPolicy) -> Result<()> {
+    if policy.media_types.is_empty() || policy.media_types.iter().any(|pattern| media_type.matches(pattern)) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::UnsupportedMedia, "store file")
+        .because(format!("the content is {media_type}; this bucket takes {}", policy.media_types.join(", "))))
+}
+
+/// Every expected digest must be known and equal. Errors: `DigestMismatch`, `InvalidInput`.
+pub(crate) fn check_digests(expected: &[ContentDigest], found: &ContentDigests) -> Result<()> {
+    for digest in expected {
+        let algorithm = digest.algorithm();
+        match found.get(&algorithm) {
+            Some(hex) if *hex == digest.to_hex() => {}
+            Some(hex) => {
+                return Err(Error::new(ErrorKind::DigestMismatch, "check digest").because(format!(
+                    "the bytes received have {algorithm} {hex}, not {}; nothing was stored",
+                    digest.to_hex()
+                )));
+            }
+            None => {
+                return Err(Error::new(ErrorKind::InvalidInput, "check digest").because(format!(
+                    "a {algorithm} digest cannot be checked for an upload that was resumed; use sha256"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The digests to compute besides SHA-256, each once.
+pub(crate) fn wanted_digests(policy: &BucketPolicy, expected: &[ContentDigest]) -> Vec<DigestAlgorithm> {
+    let expected = expected.iter().map(ContentDigest::algorithm);
+    let wanted: BTreeSet<_> = policy.digests.iter().copied().chain(expected).collect();
+    wanted.into_iter().filter(|algorithm| *algorithm != DigestAlgorithm::Sha256).collect()
+}

@@ -1,0 +1,131 @@
+//! What storage does by itself: offer due runs to the queue, end what expired, forget old events.
+//!
+//! The relay follows the event log and offers each run as it is queued, which is fast. The sweeper asks the catalogue
+//! what is due, which is sure: whatever the relay or the queue lost is offered again.
+
+use std::time::Duration;
+
+use usp_model::{Event, EventKind, EventQuery, EventSeq, Result, RunId};
+use usp_queue::{Offer, Offered};
+use usp_rt::Shutdown;
+
+use crate::storage::Storage;
+
+const RELAY_PAGE: u32 = 500;
+/// Runs looked up in one sweep; a longer backlog comes with the next ones, soonest due first.
+const SWEEP_COUNT: u32 = 10_000;
+const EXPIRE_COUNT: u32 = 500;
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(30);
+
+impl Storage {
+    /// Works until `shutdown`. A failure is logged and tried again; none ends the work.
+    pub async fn run(&self, shutdown: Shutdown) {
+        tokio::join!(self.relay(&shutdown), self.sweep(&shutdown), self.keep_house(&shutdown));
+    }
+
+    async fn relay(&self, shutdown: &Shutdown) {
+        const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+        let mut signal = self.catalog.event_signal();
+        // What was queued before now is the sweeper's.
+        let mut after = *signal.borrow_and_update();
+        loop {
+            match self.offer_queued(after).await {
+                Ok(seen) => after = seen,
+                Err(error) => {
+                    tracing::warn!(error = %error.chain(), "the relay waits");
+                    if pause(PAUSE_AFTER_FAILURE, shutdown).await {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            tokio::select! {
+                changed = signal.changed() => if changed.is_err() { return },
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Offers every run that was queued after an event; gives the last event seen.
+    async fn offer_queued(&self, mut after: EventSeq) -> Result<EventSeq> {
+        loop {
+            let query = EventQuery {
+                after,
+                kinds: vec![EventKind::RunQueued],
+                limit: RELAY_PAGE,
+                ..EventQuery::default()
+            };
+            let newest = *self.catalog.event_signal().borrow();
+            let page = self.catalog.events(query).await?;
+            for event in &page {
+                after = event.seq;
+                if let Some(offer) = offer_of(event) {
+                    self.queue.offer(offer).await?;
+                }
+            }
+            if page.len() < RELAY_PAGE as usize {
+                return Ok(after.max(newest));
+            }
+        }
+    }
+
+    async fn sweep(&self, shutdown: &Shutdown) {
+        loop {
+            if let Err(error) = self.offer_due().await {
+                tracing::warn!(error = %error.chain(), "the sweeper waits");
+            }
+            if pause(self.config.sweep_interval, shutdown).await {
+                return;
+            }
+        }
+    }
+
+    /// Offers what is due now or before the next sweep.
+    async fn offer_due(&self) -> Result<()> {
+        let now = self.now();
+        let ahead_ms = i64::try_from(self.config.sweep_interval.as_millis()).unwrap_or(0);
+        for due in self.catalog.due_runs(now.plus_ms(ahead_ms), SWEEP_COUNT).await? {
+            let delay_ms = u64::try_from(due.due_at.unix_ms() - now.unix_ms()).unwrap_or(0);
+            let offer = Offer { run: due.id, priority: due.priority, delay: Duration::from_millis(delay_ms) };
+            if self.queue.offer(offer).await? == Offered::Full {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep_house(&self, shutdown: &Shutdown) {
+        loop {
+            if pause(HOUSEKEEPING_INTERVAL, shutdown).await {
+                return;
+            }
+            let now = self.now();
+            let retention_ms = i64::try_from(self.config.event_retention.as_millis()).unwrap_or(i64::MAX);
+            let ended = self.catalog.expire_uploads(now, EXPIRE_COUNT).await;
+            let pruned = self.catalog.prune_events(now.plus_ms(-retention_ms), EXPIRE_COUNT).await;
+            match (ended, pruned) {
+                (Ok(uploads), Ok(events)) if uploads + events > 0 => {
+                    tracing::info!(uploads, events, "expired uploads ended, old events forgotten");
+                }
+                (Ok(_), Ok(_)) => {}
+                (Err(error), _) | (_, Err(error)) => {
+                    tracing::warn!(error = %error.chain(), "housekeeping waits")
+                }
+            }
+        }
+    }
+}
+
+/// `true` once it is time to stop.
+async fn pause(wait: Duration, shutdown: &Shutdown) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => false,
+        () = shutdown.cancelled() => true,
+    }
+}
+
+fn offer_of(event: &Event) -> Option<Offer> {
+    let run = RunId::parse(event.data.get("run_id")?.as_str()?).ok()?;
+    let priority = event.data.get("priority").and_then(serde_json::Value::as_i64).unwrap_or(0);
+    Some(Offer { run, priority: i32::try_from(priority).unwrap_or(0), delay: Duration::ZERO })
+}

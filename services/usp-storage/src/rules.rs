@@ -1,0 +1,276 @@
+//! Rules: read from YAML, compiled once, asked at every commit.
+
+use std::fmt;
+use std::sync::Arc;
+
+use cel::{Context, Env, Program, Value};
+use serde::Deserialize;
+use serde_json::json;
+use usp_catalog::records::{NewRun, step_names};
+use usp_model::{BucketPolicy, Error, ErrorKind, File, Release, Result, Rule, RuleName, RunId, Violation};
+
+/// Rules of one document. A file may hold several, separated by `---`.
+const RULE_COUNT_MAX: usize = 1_000;
+
+const BUILT_IN: &str = include_str!("rules/built-in.yaml");
+
+/// The rules that come with usp, so that a table or a text is profiled without any set-up.
+pub fn built_in_rules() -> Result<Vec<Rule>> {
+    parse_rules(BUILT_IN)
+}
+
+/// Reads rules from YAML. Errors: `InvalidInput` with every violation found.
+pub fn parse_rules(yaml: &str) -> Result<Vec<Rule>> {
+    let mut rules = Vec::new();
+    for document in serde_norway::Deserializer::from_str(yaml) {
+        if rules.len() == RULE_COUNT_MAX {
+            return Err(
+                invalid("read rules").because(format!("one file holds at most {RULE_COUNT_MAX} rules"))
+            );
+        }
+        let rule = Option::<Rule>::deserialize(document)
+            .map_err(|source| invalid("read rules").because(format!("not a rule: {source}")))?;
+        rules.extend(rule);
+    }
+    Ok(rules)
+}
+
+fn invalid(action: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidInput, action)
+}
+
+/// Every rule that counts now, with its condition compiled.
+pub(crate) struct RuleBook {
+    env: Arc<Env>,
+    rules: Vec<Compiled>,
+}
+
+struct Compiled {
+    rule: Rule,
+    /// `None`: applies only when asked for by name.
+    condition: Option<Program>,
+}
+
+/// What a condition can speak of: a file that is about to be committed, or one that stands.
+pub(crate) struct Facts(serde_json::Value);
+
+impl Facts {
+    pub(crate) fn of(file: &File) -> Self {
+        Self(json!({
+            "bucket": file.bucket,
+            "key": file.key,
+            "name": file.key.file_name(),
+            "extension": file.key.extension().unwrap_or_default(),
+            "media_type": file.media_type,
+            "declared_media_type": file.declared_media_type.as_ref().map_or("", |media_type| media_type.as_str()),
+            "size": file.size_bytes,
+            "owner": file.owner,
+            "labels": file.labels,
+            "metadata": file.metadata,
+        }))
+    }
+
+    pub(crate) fn from_json(value: serde_json::Value) -> Self {
+        Self(value)
+    }
+}
+
+impl RuleBook {
+    /// Errors: `InvalidInput` naming the rule and what is wrong with it.
+    pub(crate) fn compile(rules: Vec<Rule>) -> Result<Self> {
+        let env = Arc::new(Env::stdlib());
+        let compiled = rules.into_iter().map(|rule| {
+            let violations = rule.violations();
+            if !violations.is_empty() {
+                let detail = format!("rule '{}' is not valid: {}", rule.name, sentence(&violations));
+                return Err(invalid("read rule")
+                    .about(&rule.name)
+                    .because(detail)
+                    .with_violations(violations));
+            }
+            let condition = if rule.when.trim().is_empty() {
+                None
+            } else {
+                let program = env.compile(&rule.when).map_err(|source| {
+                    let detail = format!("not a CEL condition: {source}");
+                    invalid("read rule")
+                        .because(format!("rule '{}': {detail}", rule.name))
+                        .with_violations(vec![Violation::new("/when", detail)])
+                })?;
+                Some(program)
+            };
+            Ok(Compiled { rule, condition })
+        });
+        Ok(Self { rules: compiled.collect::<Result<_>>()?, env: Arc::clone(&env) })
+    }
+
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().map(|compiled| &compiled.rule)
+    }
+
+    /// Errors: `NotFound`.
+    pub(crate) fn get(&self, name: &RuleName) -> Result<&Rule> {
+        self.rules().find(|rule| rule.name == *name).ok_or_else(|| absent_rule(name))
+    }
+
+    /// Whether the rule's condition holds. Errors: `NotFound`; `InvalidInput` when the condition cannot be evaluated.
+    pub(crate) fn matches(&self, name: &RuleName, facts: &Facts) -> Result<bool> {
+        let compiled = self.rules.iter().find(|compiled| compiled.rule.name == *name);
+        self.holds(compiled.ok_or_else(|| absent_rule(name))?, facts)
+    }
+
+    fn holds(&self, compiled: &Compiled, facts: &Facts) -> Result<bool> {
+        let Some(condition) = &compiled.condition else { return Ok(false) };
+        let failed = |reason: String| {
+            invalid("evaluate rule")
+                .about(&compiled.rule.name)
+                .because(format!("the condition fails: {reason}"))
+        };
+        let mut context = Context::with_env(Arc::clone(&self.env));
+        context.add_variable("file", &facts.0).map_err(|source| failed(source.to_string()))?;
+        match condition.execute(&context) {
+            Ok(Value::Bool(holds)) => Ok(holds),
+            Ok(_) => Err(failed("it does not give true or false".to_owned())),
+            Err(source) => Err(failed(source.to_string())),
+        }
+    }
+
+    /// The runs of a file that is about to be committed, and when readers may see it.
+    ///
+    /// A condition that fails does not match: it is logged, and `rules test` shows it. `wanted` applies whatever its
+    /// condition says. Errors: `NotFound` for an unknown `wanted`.
+    pub(crate) fn plan(
+        &self,
+        policy: &BucketPolicy,
+        facts: &Facts,
+        wanted: Option<&RuleName>,
+    ) -> Result<(Vec<NewRun>, Release)> {
+        if let Some(name) = wanted {
+            self.get(name)?;
+        }
+        let mut runs = Vec::new();
+        let mut release = policy.release;
+        for compiled in &self.rules {
+            let rule = &compiled.rule;
+            let allowed = policy.rules.as_ref().is_none_or(|rules| rules.contains(&rule.name));
+            let applies = wanted == Some(&rule.name)
+                || allowed
+                    && self.holds(compiled, facts).unwrap_or_else(|error| {
+                        tracing::warn!(rule = %rule.name, error = %error, "the rule was passed over");
+                        false
+                    });
+            if applies {
+                if rule.release == Some(Release::AfterSuccess) {
+                    release = Release::AfterSuccess;
+                }
+                runs.push(new_run(rule)?);
+            }
+        }
+        Ok((runs, release))
+    }
+}
+
+/// A run of `rule`, with an id of its own.
+pub(crate) fn new_run(rule: &Rule) -> Result<NewRun> {
+    Ok(NewRun {
+        id: RunId::random()?,
+        rule: rule.name.clone(),
+        rule_version: rule.version,
+        retry: rule.retry.clone(),
+        priority: rule.priority,
+        required: rule.required,
+        steps: step_names(&rule.steps),
+    })
+}
+
+fn absent_rule(name: &RuleName) -> Error {
+    Error::new(ErrorKind::NotFound, "find rule")
+        .because(format!("there is no rule '{name}' (usp rules ls lists them)"))
+}
+
+fn sentence(violations: &[Violation]) -> String {
+    violations.iter().map(|v| format!("{} {}", v.pointer, v.detail)).collect::<Vec<_>>().join("; ")
+}
+
+impl fmt::Debug for RuleBook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.rules().map(|rule| &rule.name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(media_type: &str, size: u64) -> Facts {
+        Facts::from_json(json!({
+            "bucket": "default", "key": "a/orders.csv", "name": "orders.csv", "extension": "csv", "size": size,
+            "media_type": media_type, "declared_media_type": "", "owner": "alice",
+            "labels": {"team": "sales"}, "metadata": {},
+        }))
+    }
+
+    fn book(when: &str) -> Result<RuleBook> {
+        let yaml = format!("name: t\nwhen: {}\nsteps: [{{name: sniff, uses: sniff}}]", json!(when));
+        RuleBook::compile(parse_rules(&yaml)?)
+    }
+
+    fn matches(when: &str) -> Result<bool> {
+        book(when)?.matches(&RuleName::parse("t")?, &facts("text/csv", 10))
+    }
+
+    #[test]
+    fn conditions_see_the_file() {
+        for when in [
+            "file.media_type == 'text/csv'",
+            "file.size < 11 && file.extension == 'csv'",
+            "file.key.startsWith('a/')",
+            "file.labels.team == 'sales'",
+            "'team' in file.labels && !('x' in file.metadata)",
+        ] {
+            assert!(matches(when).unwrap(), "{when}");
+        }
+        assert!(!matches("file.size > 10").unwrap());
+    }
+
+    #[test]
+    fn a_condition_that_fails_does_not_match_and_says_why() {
+        for when in ["file.nothing == 1", "file.size", "1 + 'a' == 2"] {
+            assert_eq!(matches(when).unwrap_err().kind(), ErrorKind::InvalidInput, "{when}");
+            let plan =
+                book(when).unwrap().plan(&BucketPolicy::default(), &facts("text/csv", 1), None).unwrap();
+            assert!(plan.0.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_condition_that_is_no_cel_is_refused_with_a_pointer() {
+        let error = book("file.size >").unwrap_err();
+        assert_eq!(error.violations()[0].pointer, "/when");
+    }
+
+    #[test]
+    fn the_built_in_rules_compile_and_take_tables_and_texts() {
+        let book = RuleBook::compile(built_in_rules().unwrap()).unwrap();
+        for media_type in [
+            "text/csv",
+            "text/tab-separated-values",
+            "application/json",
+            "application/x-ndjson",
+            "text/plain",
+        ] {
+            let (runs, release) = book.plan(&BucketPolicy::default(), &facts(media_type, 1), None).unwrap();
+            assert_eq!((runs.len(), release), (1, Release::Immediate), "{media_type}");
+        }
+        assert!(book.plan(&BucketPolicy::default(), &facts("image/png", 1), None).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn a_bucket_can_switch_rules_off_but_a_wanted_rule_still_runs() {
+        let book = book("true").unwrap();
+        let policy = BucketPolicy { rules: Some(Vec::new()), ..BucketPolicy::default() };
+        assert!(book.plan(&policy, &facts("text/csv", 1), None).unwrap().0.is_empty());
+        let wanted = RuleName::parse("t").unwrap();
+        assert_eq!(book.plan(&policy, &facts("text/csv", 1), Some(&wanted)).unwrap().0.len(), 1);
+    }
+}

@@ -1,0 +1,165 @@
+//! The service and what it is made of.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use usp_auth::{TokenService, hash_password, random_password};
+use usp_catalog::Catalog;
+use usp_content::ContentStore;
+use usp_model::{
+    BucketName, BucketPolicy, Error, ErrorKind, Grant, Result, Role, Rule, RuleName, Timestamp, UploadId,
+    UserName,
+};
+use usp_queue::Queue;
+use usp_rt::{Clock, Pool};
+
+use crate::identity::SignInThrottle;
+use crate::live::Live;
+use crate::rules::RuleBook;
+
+/// What an operator can set about storage.
+#[derive(Debug, Clone)]
+pub struct StorageConfig {
+    /// A stream commits what it has after this many bytes, so that no more than this is at risk.
+    pub checkpoint_bytes: u64,
+    /// An upload without new bytes for this long is ended.
+    pub upload_idle_max: Duration,
+    /// A worker that is silent for this long loses its run.
+    pub lease_time: Duration,
+    /// Events are kept for this long, for those who come back.
+    pub event_retention: Duration,
+    /// How often what is due is looked for, beyond what events already said.
+    pub sweep_interval: Duration,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            checkpoint_bytes: 64 << 20,
+            upload_idle_max: Duration::from_secs(24 * 60 * 60),
+            lease_time: Duration::from_secs(30),
+            event_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            sweep_interval: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What storage stands on.
+#[derive(Debug)]
+pub struct StorageParts {
+    pub catalog: Arc<dyn Catalog>,
+    pub content: ContentStore,
+    pub queue: Arc<dyn Queue>,
+    pub tokens: TokenService,
+    pub clock: Arc<dyn Clock>,
+    pub config: StorageConfig,
+}
+
+/// Files in, kept once, planned for processing, and out again. Clones share everything.
+#[derive(Clone)]
+pub struct Storage {
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) content: ContentStore,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) tokens: Arc<TokenService>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: Arc<StorageConfig>,
+    pub(crate) rules: Arc<RwLock<Arc<RuleBook>>>,
+    pub(crate) live: Arc<Live>,
+    /// Uploads to which someone appends right now.
+    pub(crate) appending: Arc<Mutex<HashSet<UploadId>>>,
+    /// Password hashing costs 19 MiB and 25 ms each: two at once.
+    pub(crate) passwords: Pool,
+    pub(crate) throttle: Arc<SignInThrottle>,
+}
+
+impl Storage {
+    /// Mends what a crash left, keeps the rules and makes the `default` bucket. Nothing runs yet: see [`Self::run`].
+    ///
+    /// Errors: `InvalidInput` when a rule does not compile, naming it.
+    pub async fn start(parts: StorageParts, rules: Vec<Rule>) -> Result<Self> {
+        const PASSWORD_JOBS_MAX: usize = 2;
+        let StorageParts { catalog, content, queue, tokens, clock, config } = parts;
+        let now = Timestamp::from_unix_ms(clock.now_unix_ms());
+        catalog.recover(now).await?;
+        let mut kept = Vec::with_capacity(rules.len());
+        for rule in rules {
+            kept.push(catalog.put_rule(rule, now).await?);
+        }
+        catalog.retire_rules(kept.iter().map(|rule| rule.name.clone()).collect()).await?;
+        let storage = Self {
+            catalog,
+            content,
+            queue,
+            tokens: Arc::new(tokens),
+            clock,
+            config: Arc::new(config),
+            rules: Arc::new(RwLock::new(Arc::new(RuleBook::compile(kept)?))),
+            live: Arc::new(Live::new()),
+            appending: Arc::default(),
+            passwords: Pool::new("password", PASSWORD_JOBS_MAX),
+            throttle: Arc::default(),
+        };
+        storage.ensure_default_bucket(now).await?;
+        Ok(storage)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.clock.now_unix_ms())
+    }
+
+    pub(crate) fn rule_book(&self) -> Arc<RuleBook> {
+        Arc::clone(&self.rules.read())
+    }
+
+    /// Makes the first administrator if there is no user at all; gives the password, to be shown once.
+    pub async fn ensure_admin(&self) -> Result<Option<String>> {
+        if !self.catalog.list_users().await?.is_empty() {
+            return Ok(None);
+        }
+        let password = random_password()?;
+        let plain = password.clone();
+        let hash = self
+            .passwords
+            .run(move || hash_password(&plain))
+            .await
+            .map_err(|source| Error::new(ErrorKind::Internal, "hash password").caused_by(source))??;
+        let grants = vec![Grant { bucket: None, role: Role::Admin }];
+        self.catalog.create_user(UserName::parse("admin")?, Some(hash), grants, self.now()).await?;
+        Ok(Some(password))
+    }
+
+    async fn ensure_default_bucket(&self, now: Timestamp) -> Result<()> {
+        let name = BucketName::parse("default")?;
+        match self.catalog.create_bucket(name, BucketPolicy::default(), now).await {
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Swaps in rules that were read anew. Runs that exist keep the version they began with.
+    pub async fn replace_rules(&self, rules: Vec<Rule>) -> Result<Vec<RuleName>> {
+        RuleBook::compile(rules.clone())?;
+        let now = self.now();
+        let mut kept = Vec::with_capacity(rules.len());
+        for rule in rules {
+            kept.push(self.catalog.put_rule(rule, now).await?);
+        }
+        let names: Vec<RuleName> = kept.iter().map(|rule| rule.name.clone()).collect();
+        self.catalog.retire_rules(names.clone()).await?;
+        *self.rules.write() = Arc::new(RuleBook::compile(kept)?);
+        Ok(names)
+    }
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Storage")
+            .field("catalog", &self.catalog)
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! Resumable upload sessions: bytes arrive in any number of requests, the file appears when it is finished.
+
+use bytes::Bytes;
+use futures::StreamExt;
+use usp_api::{AppendUpload, ByteStream, Caller, NewFile, PutOutcome};
+use usp_auth::Permission;
+use usp_catalog::records::{NewUpload, UploadRecord};
+use usp_content::{Ingest, IngestSettings};
+use usp_model::{ByteRange, ContentDigest, Error, ErrorKind, FileId, Result, Upload, UploadId, UploadState};
+
+use crate::put::{Position, Received, check_digests, check_new_file, check_size, size_limit};
+use crate::storage::Storage;
+
+/// Enough to tell what a content is.
+const HEAD_BYTES: u64 = 8 * 1024;
+
+impl Storage {
+    pub(crate) async fn open_upload(&self, caller: &Caller, file: NewFile) -> Result<Upload> {
+        let bucket = self.bucket_for(caller, Permission::FileWrite, &file.bucket).await?;
+        check_new_file(&file, &bucket.bucket.policy)?;
+        let now = self.now();
+        self.catalog
+            .create_upload(NewUpload {
+                id: UploadId::random()?,
+                file_id: FileId::random()?,
+                bucket: file.bucket,
+                key: file.key,
+                size_bytes: file.size_bytes,
+                declared_media_type: file.declared_media_type,
+                metadata: file.metadata,
+                labels: file.labels,
+                owner: caller.principal.name.clone(),
+                at: now,
+                expires_at: now.plus_ms(self.idle_ms()),
+                is_announced: true,
+            })
+            .await
+    }
+
+    /// Appends in a task of its own: a caller that goes away ends the stream, and what arrived until then counts.
+    pub(crate) async fn append_content(
+        &self,
+        caller: &Caller,
+        append: AppendUpload,
+        content: ByteStream,
+    ) -> Result<Upload> {
+        let record = self.upload_for(caller, &append.id).await?;
+        let turn = Turn::take(self, append.id)?;
+        if record.upload.state != UploadState::Open {
+            return Err(completed());
+        }
+        if record.upload.received_bytes != append.offset {
+            return Err(Error::new(ErrorKind::PreconditionFailed, "append to upload").because(format!(
+                "the upload has received {} bytes; go on from there, not from {}",
+                record.upload.received_bytes, append.offset
+            )));
+        }
+        let bucket = self.catalog.bucket(&record.upload.bucket).await?;
+        let size_bytes_max = record.upload.size_bytes.unwrap_or_else(|| size_limit(&bucket.bucket.policy));
+        let mut position = Position {
+            offset: append.offset,
+            boundary: append.offset.saturating_sub(record.resume.tail.len() as u64),
+        };
+        let mut ingest = self.content.ingest(IngestSettings {
+            key: record.domain_key,
+            compression: bucket.bucket.policy.compression,
+            digests: Vec::new(),
+            resume: record.resume,
+        });
+        let storage = self.clone();
+        let appending = tokio::spawn(async move {
+            let _turn = turn;
+            let limit = size_bytes_max.saturating_sub(append.offset);
+            let ended = storage.drain(&append.id, &mut ingest, &mut position, content, limit).await;
+            let upload = storage.checkpoint(append.id, &mut ingest, &mut position).await?;
+            ended.map(|()| upload)
+        });
+        appending
+            .await
+            .map_err(|source| Error::new(ErrorKind::Internal, "append to upload").caused_by(source))?
+    }
+
+    async fn drain(
+        &self,
+        id: &UploadId,
+        ingest: &mut Ingest,
+        position: &mut Position,
+        mut content: ByteStream,
+        size_bytes_max: u64,
+    ) -> Result<()> {
+        while let Some(piece) = content.next().await {
+            let piece = piece?;
+            check_size(ingest.received_bytes() + piece.len() as u64, size_bytes_max)?;
+            ingest.push(piece).await?;
+            if ingest.uncommitted_bytes() >= self.config.checkpoint_bytes {
+                let upload = self.checkpoint(*id, ingest, position).await?;
+                self.live.upload_progress(&upload, self.now());
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn complete_upload(
+        &self,
+        caller: &Caller,
+        id: UploadId,
+        expected_digests: Vec<ContentDigest>,
+    ) -> Result<PutOutcome> {
+        let record = self.upload_for(caller, &id).await?;
+        let _turn = Turn::take(self, id)?;
+        let Upload { received_bytes, size_bytes, .. } = record.upload;
+        if record.upload.state != UploadState::Open {
+            return Err(completed());
+        }
+        if size_bytes.is_some_and(|size_bytes| size_bytes != received_bytes) {
+            return Err(Error::new(ErrorKind::Conflict, "finish upload").because(format!(
+                "{received_bytes} of {} bytes have arrived; send the rest first",
+                size_bytes.unwrap_or_default()
+            )));
+        }
+        let bucket = self.bucket_for(caller, Permission::FileWrite, &record.upload.bucket).await?;
+        let head = self.head_of(&record).await?;
+        let ingest = self.content.ingest(IngestSettings {
+            key: record.domain_key.clone(),
+            compression: bucket.bucket.policy.compression,
+            digests: Vec::new(),
+            resume: record.resume,
+        });
+        let (batch, digests) = ingest.finish().await?;
+        check_digests(&expected_digests, &digests)?;
+        let upload = record.upload;
+        let mut file = NewFile::at(upload.bucket, upload.key);
+        file.declared_media_type = upload.declared_media_type;
+        file.metadata = upload.metadata;
+        file.labels = upload.labels;
+        let received = Received {
+            batch,
+            size_bytes: received_bytes,
+            digests,
+            head,
+            upload: Some(id),
+            file_id: upload.file_id,
+        };
+        self.commit(caller, file, &bucket, received, None).await
+    }
+
+    /// The first bytes of an open upload: from its chunks, and from the tail where those end.
+    async fn head_of(&self, record: &UploadRecord) -> Result<Vec<u8>> {
+        let cut_bytes = record.upload.received_bytes.saturating_sub(record.resume.tail.len() as u64);
+        let range = ByteRange::whole(cut_bytes.min(HEAD_BYTES));
+        let mut head = Vec::new();
+        let mut pieces = self.content.read(record.domain_key.clone(), record.manifest, range);
+        while let Some(piece) = pieces.next().await {
+            let piece: Bytes = piece?;
+            head.extend_from_slice(&piece);
+        }
+        let missing = usize::try_from(HEAD_BYTES).unwrap_or(0).saturating_sub(head.len());
+        head.extend(record.resume.tail.iter().take(missing));
+        Ok(head)
+    }
+
+    pub(crate) async fn end_upload(&self, caller: &Caller, id: UploadId) -> Result<()> {
+        self.upload_for(caller, &id).await?;
+        let _turn = Turn::take(self, id)?;
+        self.catalog.terminate_upload(&id, self.now()).await
+    }
+}
+
+fn completed() -> Error {
+    Error::new(ErrorKind::Conflict, "append to upload").because("the upload is completed already")
+}
+
+/// The right to change one upload; one request has it at a time.
+struct Turn {
+    storage: Storage,
+    id: UploadId,
+}
+
+impl Turn {
+    /// Errors: `Locked` while another request has it.
+    fn take(storage: &Storage, id: UploadId) -> Result<Self> {
+        if storage.appending.lock().insert(id) {
+            Ok(Self { storage: storage.clone(), id })
+        } else {
+            Err(Error::new(ErrorKind::Locked, "append to upload")
+                .because("another request is writing to this upload; wait for it, then ask for the offset")
+                .retry_after(std::time::Duration::from_secs(1)))
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.storage.appending.lock().remove(&self.id);
+    }
+}
