@@ -97,10 +97,9 @@ impl Sniffed {
             return Self::of_text(text, is_whole, format, extension);
         }
         let (media_type, kind) = match format {
-            FileFormat::ArbitraryBinaryData | FileFormat::PlainText | FileFormat::Empty => {
-                (OCTET_STREAM.to_owned(), Kind::Binary)
+            FileFormat::ArbitraryBinaryData | FileFormat::PlainText | FileFormat::Empty | FileFormat::Zip => {
+                container::of(head, extension).unwrap_or_else(|| (OCTET_STREAM.to_owned(), Kind::Binary))
             }
-            FileFormat::Zip => container::of_zip(head),
             format => (format.media_type().to_owned(), kind_of(format)),
         };
         Self { media_type, kind, text: None }

@@ -1,4 +1,4 @@
-//! What a ZIP holds, told from the names of its first entries: the directory at its end is out of sight.
+//! Containers whose directory may lie beyond the head, so that only their beginning can be asked.
 
 use super::Kind;
 
@@ -12,8 +12,38 @@ const OFFICE: [(&[u8], &str); 3] = [
     (b"ppt/", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
 ];
 
-/// Office documents, OpenDocument, EPUB, JAR and APK; otherwise plain ZIP.
-pub(super) fn of_zip(head: &[u8]) -> (String, Kind) {
+const ZIP_ENTRY: &[u8] = b"PK\x03\x04";
+const ZIP_EMPTY: &[u8] = b"PK\x05\x06";
+const COMPOUND_FILE: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
+const EBML: &[u8] = b"\x1a\x45\xdf\xa3";
+
+/// What a container is, told from its head. The extension decides among those that begin alike.
+pub(super) fn of(head: &[u8], extension: Option<&str>) -> Option<(String, Kind)> {
+    let (media_type, kind) = if head.starts_with(ZIP_ENTRY) {
+        return Some(of_zip(head));
+    } else if head.starts_with(ZIP_EMPTY) {
+        ("application/zip", Kind::Archive)
+    } else if head.starts_with(COMPOUND_FILE) {
+        let media_type = match extension {
+            Some("doc") => "application/msword",
+            Some("xls") => "application/vnd.ms-excel",
+            Some("ppt") => "application/vnd.ms-powerpoint",
+            Some("msg") => "application/vnd.ms-outlook",
+            _ => "application/x-ole-storage",
+        };
+        (media_type, Kind::Document)
+    } else if head.starts_with(EBML) {
+        let start = head.get(..64).unwrap_or(head);
+        let is_webm = start.windows(4).any(|four| four == b"webm");
+        (if is_webm { "video/webm" } else { "video/x-matroska" }, Kind::Video)
+    } else {
+        return None;
+    };
+    Some((media_type.to_owned(), kind))
+}
+
+/// Told from the names of the first entries: office documents, OpenDocument, EPUB, JAR and APK; otherwise plain ZIP.
+fn of_zip(head: &[u8]) -> (String, Kind) {
     let entries = entries(head);
     if let Some((name, content)) = entries.first()
         && *name == b"mimetype"
@@ -43,7 +73,7 @@ fn entries(head: &[u8]) -> Vec<(&[u8], &[u8])> {
     let mut found = Vec::new();
     let mut rest = head;
     while found.len() < ENTRY_COUNT_MAX {
-        let Some(start) = rest.windows(4).position(|four| four == b"PK\x03\x04") else { break };
+        let Some(start) = rest.windows(4).position(|four| four == ZIP_ENTRY) else { break };
         let Some(entry) = rest.get(start..) else { break };
         let Some((header, behind)) = entry.split_at_checked(LOCAL_HEADER_BYTES) else { break };
         let size_bytes = u32_at(header, 18);
