@@ -1,0 +1,80 @@
+//! Content from an async stream to a blocking step, a few pieces ahead.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::{Buf, Bytes};
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use usp_api::ByteStream;
+use usp_model::Result;
+use usp_steps::Progress;
+
+/// Pieces that wait between the two sides.
+const PIECE_COUNT_MAX: usize = 4;
+
+/// The blocking side. An error of the stream becomes an error of the read; nothing ever looks like a short file.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pieces: mpsc::Receiver<Result<Bytes>>,
+    current: Bytes,
+}
+
+impl Feed {
+    /// Begins to pull `content`. Dropping the feed ends the pull.
+    pub(crate) fn start(mut content: ByteStream) -> Self {
+        let (sender, pieces) = mpsc::channel(PIECE_COUNT_MAX);
+        tokio::spawn(async move {
+            while let Some(piece) = content.next().await {
+                if sender.send(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { pieces, current: Bytes::new() }
+    }
+}
+
+impl Read for Feed {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.current = piece.map_err(io::Error::other)?,
+                None => return Ok(0),
+            }
+        }
+        let count = self.current.len().min(out.len());
+        self.current.split_to(count).copy_to_slice(out.get_mut(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+/// What a running step and the task that waits for it know of each other.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge {
+    bytes_read: AtomicU64,
+    is_cancelled: AtomicBool,
+}
+
+impl Gauge {
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// 0..=99: a step is at 100 once it ended.
+    pub(crate) fn percent_of(&self, size_bytes: u64) -> u8 {
+        let read = self.bytes_read.load(Ordering::Relaxed).min(size_bytes);
+        let percent = read.saturating_mul(100).checked_div(size_bytes).unwrap_or(0);
+        u8::try_from(percent.min(99)).unwrap_or(99)
+    }
+}
+
+impl Progress for Gauge {
+    fn bytes_read(&self, total: u64) {
+        self.bytes_read.store(total, Ordering::Relaxed);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+}
