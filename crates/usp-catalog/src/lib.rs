@@ -2,5 +2,7 @@
 
 pub mod catalog;
 pub mod records;
+pub mod sqlite;
 
 pub use catalog::Catalog;
+pub use sqlite::{FaultHook, SqliteCatalog, SqliteConfig};

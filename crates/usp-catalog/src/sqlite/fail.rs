@@ -1,0 +1,88 @@
+//! Failures inside the catalogue, and how callers hear of them.
+
+use rusqlite::ErrorCode;
+use usp_model::{Error, ErrorKind};
+
+/// What ends a transaction early: SQLite failed, or the answer is an error that the trait names.
+#[derive(Debug)]
+pub(super) enum Fail {
+    Sql(rusqlite::Error),
+    Answer(Error),
+}
+
+impl From<rusqlite::Error> for Fail {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Fail {
+    fn from(error: Error) -> Self {
+        Self::Answer(error)
+    }
+}
+
+pub(super) type Outcome<T> = Result<T, Fail>;
+
+impl Fail {
+    /// Whether the database file can no longer be trusted to say what is on the disk.
+    pub(super) fn is_fault(&self) -> bool {
+        use ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
+        matches!(self.code(), Some(DatabaseCorrupt | NotADatabase | SystemIoFailure))
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Sql(error) => error.sqlite_error_code(),
+            Self::Answer(_) => None,
+        }
+    }
+
+    /// The error for the caller of a method that was about to `action`.
+    pub(super) fn into_error(self, action: &'static str) -> Error {
+        let code = self.code();
+        match self {
+            Self::Answer(error) => error,
+            Self::Sql(error) => {
+                let (kind, reason) = classify(code);
+                let failed = Error::new(kind, action).caused_by(error);
+                if reason.is_empty() { failed } else { failed.because(reason) }
+            }
+        }
+    }
+}
+
+fn classify(code: Option<ErrorCode>) -> (ErrorKind, &'static str) {
+    match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            (ErrorKind::Unavailable, "the catalogue is busy; try again")
+        }
+        Some(ErrorCode::DiskFull) => {
+            (ErrorKind::StorageFull, "no space is left for the catalogue; free some and try again")
+        }
+        Some(ErrorCode::SystemIoFailure) => {
+            (ErrorKind::Unavailable, "the disk under the catalogue failed; the outcome is unknown")
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            (ErrorKind::Corrupt, "the catalogue is damaged; restore it or start with recovery")
+        }
+        _ => (ErrorKind::Internal, ""),
+    }
+}
+
+/// Whether a statement failed because a row with that name or number stands already.
+pub(super) fn is_taken(error: &rusqlite::Error) -> bool {
+    const UNIQUE: i32 = rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE;
+    const PRIMARY_KEY: i32 = rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
+    error.sqlite_error().is_some_and(|inner| matches!(inner.extended_code, UNIQUE | PRIMARY_KEY))
+}
+
+/// "No such thing" of a sort.
+pub(super) fn absent(action: &'static str, subject: impl std::fmt::Display, reason: &str) -> Error {
+    Error::new(ErrorKind::NotFound, action).about(subject).because(reason)
+}
+
+/// Rows that contradict each other or their own shape.
+pub(super) fn corrupt(action: &'static str, reason: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Corrupt, action).because(reason)
+}

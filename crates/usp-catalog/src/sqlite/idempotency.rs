@@ -1,0 +1,78 @@
+//! Keys of idempotency: a request that is sent again within a day answers with what the first one made.
+
+use usp_model::{Error, ErrorKind, FileId, Timestamp, UserName};
+
+use rusqlite::Connection;
+
+use super::ask::Ask;
+use super::fail::Outcome;
+use super::tx::Tx;
+use super::{runs, uploads, version_row};
+use crate::records::{CommittedVersion, NewVersion};
+
+/// One day, as clients of such keys expect.
+const LIFE_MS: i64 = 24 * 60 * 60 * 1_000;
+
+struct Seen {
+    file_row: i64,
+    version: u32,
+}
+
+fn find(conn: &Connection, owner: &UserName, key: &str, now: Timestamp) -> Outcome<Option<Seen>> {
+    let sql = "SELECT file, version FROM idempotency_keys WHERE owner = ?1 AND key = ?2 AND created_at > ?3";
+    conn.one(sql, (owner.as_str(), key, oldest(now)), |row| {
+        Ok(Seen { file_row: row.get(0)?, version: row.get(1)? })
+    })
+}
+
+fn oldest(now: Timestamp) -> i64 {
+    now.unix_ms().saturating_sub(LIFE_MS)
+}
+
+pub(super) fn file_of(
+    conn: &Connection,
+    owner: &UserName,
+    key: &str,
+    now: Timestamp,
+) -> Outcome<Option<FileId>> {
+    let Some(seen) = find(conn, owner, key, now)? else { return Ok(None) };
+    Ok(version_row::current(conn, seen.file_row)?.map(|row| row.file.id))
+}
+
+/// What the key made, if it was used; the upload that repeated it is not needed and ends.
+/// Errors: `Conflict` when it was used for another bucket or key.
+pub(super) fn replay(tx: &Tx<'_>, new: &NewVersion) -> Outcome<Option<CommittedVersion>> {
+    let Some(key) = &new.idempotency_key else { return Ok(None) };
+    let Some(seen) = find(tx, &new.owner, key, new.at)? else { return Ok(None) };
+    let Some(row) = version_row::version(tx, seen.file_row, seen.version)? else { return Ok(None) };
+    if row.file.bucket != new.bucket || row.file.key != new.key {
+        let reason =
+            format!("the idempotency key was used for {}/{}; send a new one", row.file.bucket, row.file.key);
+        return Err(Error::new(ErrorKind::Conflict, "commit version").about(&new.key).because(reason).into());
+    }
+    if let Some(upload) = &new.upload {
+        uploads::end_quietly(tx, upload)?;
+    }
+    let runs = runs::ids_of_version(tx, seen.file_row, seen.version)?;
+    Ok(Some(CommittedVersion { file: row.into_record(tx)?.file, is_new_file: false, runs }))
+}
+
+pub(super) fn remember(tx: &Tx<'_>, new: &NewVersion, file_row: i64, version: u32) -> Outcome<()> {
+    let Some(key) = &new.idempotency_key else { return Ok(()) };
+    tx.run(
+        "INSERT INTO idempotency_keys (owner, key, file, version, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (owner, key) DO UPDATE SET file = ?3, version = ?4, created_at = ?5",
+        (new.owner.as_str(), key, file_row, version, new.at.unix_ms()),
+    )?;
+    Ok(())
+}
+
+/// Forgets keys whose day is over, `limit` at most.
+pub(super) fn prune(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Outcome<()> {
+    tx.run(
+        "DELETE FROM idempotency_keys WHERE (owner, key) IN
+             (SELECT owner, key FROM idempotency_keys WHERE created_at <= ?1 LIMIT ?2)",
+        (oldest(now), limit),
+    )?;
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Rules, every version of each, so that a run finds the one it began with.
+
+use rusqlite::Connection;
+use usp_model::{Rule, RuleName, Timestamp};
+
+use super::ask::{Ask, Column, to_json};
+use super::fail::Outcome;
+use super::tx::Tx;
+
+/// Versions count from 1 here, whatever the text said: equal meaning keeps its number, other meaning gets the next.
+pub(super) fn put(tx: &Tx<'_>, rule: Rule, at: Timestamp) -> Outcome<Rule> {
+    let sql = "SELECT body FROM rules WHERE name = ?1 ORDER BY version DESC LIMIT 1";
+    let newest: Option<Rule> = tx.one(sql, [rule.name.as_str()], |row| row.json(0))?;
+    let version = match &newest {
+        Some(newest) if has_same_meaning(newest, &rule) => newest.version,
+        Some(newest) => newest.version.saturating_add(1),
+        None => 1,
+    };
+    let rule = Rule { version, ..rule };
+    tx.run(
+        "INSERT INTO rules (name, version, body, created_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (name, version) DO UPDATE SET body = ?3",
+        (rule.name.as_str(), version, to_json(&rule)?, at.unix_ms()),
+    )?;
+    tx.run("UPDATE rules SET is_retired = 0 WHERE name = ?1 AND is_retired", [rule.name.as_str()])?;
+    Ok(rule)
+}
+
+/// The description explains a rule and changes nothing.
+fn has_same_meaning(old: &Rule, new: &Rule) -> bool {
+    let bare = |rule: &Rule| Rule { version: 1, description: String::new(), ..rule.clone() };
+    bare(old) == bare(new)
+}
+
+pub(super) fn list(conn: &Connection) -> Outcome<Vec<Rule>> {
+    let sql = "SELECT body FROM rules r WHERE NOT is_retired
+             AND version = (SELECT max(version) FROM rules WHERE name = r.name)
+         ORDER BY name";
+    conn.all(sql, [], |row| row.json(0))
+}
+
+/// Retired rules keep their rows, because runs point at them; they are not listed and match no file.
+pub(super) fn retire(tx: &Tx<'_>, keep: &[RuleName]) -> Outcome<()> {
+    let sql = "SELECT DISTINCT name FROM rules WHERE NOT is_retired";
+    let listed: Vec<RuleName> = tx.all(sql, [], |row| row.text(0))?;
+    for name in listed.iter().filter(|name| !keep.contains(name)) {
+        tx.run("UPDATE rules SET is_retired = 1 WHERE name = ?1", [name.as_str()])?;
+    }
+    Ok(())
+}
+
+/// That version of the rule, retired or not.
+pub(super) fn version(conn: &Connection, name: &RuleName, version: u32) -> Outcome<Option<Rule>> {
+    let sql = "SELECT body FROM rules WHERE name = ?1 AND version = ?2";
+    conn.one(sql, (name.as_str(), version), |row| row.json(0))
+}

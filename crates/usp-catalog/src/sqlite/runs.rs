@@ -1,0 +1,206 @@
+//! The life of a run: made, taken, retried, cancelled. What its worker says is in `report`.
+
+use rusqlite::Connection;
+use usp_model::{
+    Error, ErrorKind, EventKind, File, FileId, LeasedRun, Run, RunId, RunState, StepState, Timestamp,
+};
+
+use super::ask::{Ask, Column};
+use super::fail::{Outcome, corrupt};
+use super::rollup::roll_up;
+use super::run_row::{self, RUN, RunRow, run_row};
+use super::tx::Tx;
+use super::{files, rules, version_row};
+use crate::records::{Claim, DueRun, NewRun};
+
+/// Runs that one file shows: far more than rules and retries make.
+const RUN_COUNT_MAX: u32 = 1_000;
+
+/// Queues a run of the file's version, with its event.
+pub(super) fn insert(tx: &Tx<'_>, file_row: i64, file: &File, new: &NewRun, at: Timestamp) -> Outcome<Run> {
+    tx.run(
+        "INSERT INTO runs (run_id, file, version, rule, rule_version, state, attempts_max, priority, required,
+             created_at, due_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?9)",
+        (
+            new.id.as_bytes(),
+            file_row,
+            file.version,
+            new.rule.as_str(),
+            new.rule_version,
+            new.retry.attempts_max,
+            new.priority,
+            new.required,
+            at.unix_ms(),
+        ),
+    )?;
+    let id = tx.last_insert_rowid();
+    for (position, (name, uses)) in (0_i64..).zip(&new.steps) {
+        let sql = "INSERT INTO steps (run, position, name, uses) VALUES (?1, ?2, ?3, ?4)";
+        tx.run(sql, (id, position, name, uses))?;
+    }
+    let row = run_row::get(tx, &new.id)?;
+    row.emit(tx, at, EventKind::RunQueued)?;
+    Ok(row.run)
+}
+
+pub(super) fn create(tx: &Tx<'_>, file: &FileId, new: &NewRun, at: Timestamp) -> Outcome<Run> {
+    let row = files::by_id(tx, file)?;
+    let run = insert(tx, row.file_row, &row.file, new, at)?;
+    roll_up(tx, row.file_row, row.file.version, at)?;
+    Ok(run)
+}
+
+pub(super) fn of_file(conn: &Connection, file: &FileId) -> Outcome<Vec<Run>> {
+    let file_row = files::by_id(conn, file)?.file_row;
+    let sql = format!("{RUN} WHERE r.file = ?1 ORDER BY r.id DESC LIMIT ?2");
+    let rows = conn.all(&sql, (file_row, RUN_COUNT_MAX), run_row)?;
+    rows.into_iter().map(|row| Ok(row.with_steps(conn)?.run)).collect()
+}
+
+pub(super) fn ids_of_version(conn: &Connection, file_row: i64, version: u32) -> Outcome<Vec<RunId>> {
+    let sql = "SELECT run_id FROM runs WHERE file = ?1 AND version = ?2 ORDER BY id LIMIT ?3";
+    conn.all(sql, (file_row, version, RUN_COUNT_MAX), |row| Ok(RunId::from_bytes(row.get(0)?)))
+}
+
+pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32) -> Outcome<Vec<DueRun>> {
+    let sql = "SELECT run_id, priority, due_at FROM runs
+         WHERE due_at IS NOT NULL AND (state <> 'running' OR due_at <= ?1) ORDER BY due_at LIMIT ?2";
+    conn.all(sql, (now.unix_ms(), limit), |row| {
+        Ok(DueRun { id: RunId::from_bytes(row.get(0)?), priority: row.get(1)?, due_at: row.time(2)? })
+    })
+}
+
+pub(super) fn claim(tx: &Tx<'_>, id: &RunId, now: Timestamp, lease_until: Timestamp) -> Outcome<Claim> {
+    let Some(mut row) = run_row::find(tx, id)? else { return Ok(Claim::NotDue) };
+    if row.due_at.is_none_or(|due_at| due_at > now) {
+        return Ok(Claim::NotDue);
+    }
+    if row.run.state == RunState::Running {
+        row.run.error = Some("the worker gave no sign before its lease was over".to_owned());
+        if row.run.attempt >= row.run.attempts_max {
+            row.die(tx, now)?;
+            return Ok(Claim::NotDue);
+        }
+    }
+    let Some(rule) = rules::version(tx, &row.run.rule, row.run.rule_version)? else {
+        row.run.error = Some(format!("rule {} has no version {}", row.run.rule, row.run.rule_version));
+        row.die(tx, now)?;
+        return Ok(Claim::NotDue);
+    };
+    row.begin_attempt(now, lease_until);
+    row.write(tx)?;
+    row.emit(tx, now, EventKind::RunStarted)?;
+    let file = version_row::version(tx, row.file_row, row.run.version)?
+        .ok_or_else(|| corrupt("claim run", "its version has no row").about(id))?
+        .into_record(tx)?
+        .file;
+    let leased = LeasedRun { run: row.run, lease_no: row.lease_no, expires_at: lease_until, rule, file };
+    Ok(Claim::Leased(Box::new(leased)))
+}
+
+impl RunRow {
+    fn begin_attempt(&mut self, now: Timestamp, lease_until: Timestamp) {
+        self.lease_no += 1;
+        self.due_at = Some(lease_until);
+        self.run.state = RunState::Running;
+        self.run.attempt = self.run.attempt.saturating_add(1);
+        self.run.started_at = self.run.started_at.or(Some(now));
+        self.run.next_attempt_at = None;
+        for step in &mut self.run.steps {
+            // What succeeded is published already; the worker may skip it or do it again with the same outcome.
+            if step.state != StepState::Succeeded {
+                reset(step);
+            }
+        }
+    }
+
+    /// Ends the run for want of hope; `error` says why.
+    pub(super) fn die(&mut self, tx: &Tx<'_>, at: Timestamp) -> Outcome<()> {
+        self.end(RunState::Dead, at);
+        self.write(tx)?;
+        self.emit(tx, at, EventKind::RunDead)?;
+        roll_up(tx, self.file_row, self.run.version, at)
+    }
+
+    /// Nothing more happens by itself from here on.
+    pub(super) fn end(&mut self, state: RunState, at: Timestamp) {
+        self.run.state = state;
+        self.run.ended_at = Some(at);
+        self.run.next_attempt_at = None;
+        self.due_at = None;
+        for step in &mut self.run.steps {
+            match step.state {
+                StepState::Running if state == RunState::Dead => {
+                    step.state = StepState::Failed;
+                    step.ended_at = Some(at);
+                }
+                StepState::Running | StepState::Pending if state != RunState::Succeeded => {
+                    step.state = StepState::Skipped;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+pub(super) fn reset(step: &mut usp_model::Step) {
+    step.state = StepState::Pending;
+    step.percent = 0;
+    step.started_at = None;
+    step.ended_at = None;
+    step.error = None;
+}
+
+pub(super) fn retry(tx: &Tx<'_>, id: &RunId, at: Timestamp) -> Outcome<Run> {
+    let mut row = run_row::get(tx, id)?;
+    if !matches!(row.run.state, RunState::Dead | RunState::Cancelled) {
+        let reason = format!("the run is {}; only dead and cancelled runs can be retried", row.run.state);
+        return Err(Error::new(ErrorKind::Conflict, "retry run").about(id).because(reason).into());
+    }
+    row.run.state = RunState::Queued;
+    row.run.attempt = 0;
+    row.run.started_at = None;
+    row.run.ended_at = None;
+    row.run.error = None;
+    row.due_at = Some(at);
+    row.run.steps.iter_mut().for_each(reset);
+    row.write(tx)?;
+    row.emit(tx, at, EventKind::RunQueued)?;
+    roll_up(tx, row.file_row, row.run.version, at)?;
+    Ok(row.run)
+}
+
+pub(super) fn cancel(tx: &Tx<'_>, id: &RunId, at: Timestamp) -> Outcome<Run> {
+    let mut row = run_row::get(tx, id)?;
+    if row.run.state.is_final() {
+        let reason = format!("the run is {} already", row.run.state);
+        return Err(Error::new(ErrorKind::Conflict, "cancel run").about(id).because(reason).into());
+    }
+    row.cancel(tx, at)?;
+    roll_up(tx, row.file_row, row.run.version, at)?;
+    Ok(row.run)
+}
+
+/// Cancels every run of the file that has not ended; the rows go with the file.
+pub(super) fn cancel_all_of_file(tx: &Tx<'_>, file_row: i64, at: Timestamp) -> Outcome<()> {
+    let sql = format!("{RUN} WHERE r.file = ?1 AND r.due_at IS NOT NULL");
+    for mut row in tx.all(&sql, [file_row], run_row)? {
+        row.cancel(tx, at)?;
+    }
+    Ok(())
+}
+
+impl RunRow {
+    fn cancel(&mut self, tx: &Tx<'_>, at: Timestamp) -> Outcome<()> {
+        self.end(RunState::Cancelled, at);
+        self.write(tx)?;
+        self.emit(tx, at, EventKind::RunCancelled)
+    }
+}
+
+/// Makes runs that an earlier process held due now. Their lease is over, so the attempt counts.
+pub(super) fn end_leases(tx: &Tx<'_>, now: Timestamp) -> Outcome<()> {
+    tx.run("UPDATE runs SET due_at = ?1 WHERE state = 'running' AND due_at > ?1", [now.unix_ms()])?;
+    Ok(())
+}

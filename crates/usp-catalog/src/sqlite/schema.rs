@@ -1,0 +1,133 @@
+//! Opening the database file: settings, checks, migrations.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tracing::info;
+use usp_model::{Error, ErrorKind, Result};
+
+/// "uspc" in ASCII, so that `file` and a stray path are told apart from other databases.
+const APPLICATION_ID: i32 = 0x7573_7063;
+/// Older versions have the WAL-reset bug that can corrupt the file.
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const STATEMENT_COUNT_MAX: usize = 256;
+/// Migration n takes the schema from version n - 1 to n. A released one is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+
+const ACTION: &str = "open catalogue";
+
+/// Makes the file if there is none, brings its schema up to date, and gives the connection that writes.
+pub(super) fn open_writer(path: &Path, cache_kib: u32) -> Result<Connection> {
+    check_library()?;
+    create_file(path)?;
+    let mut conn = connect(path, cache_kib)?;
+    let mode: String = conn
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(|source| open_error(path, source))?;
+    if mode != "wal" {
+        return Err(Error::new(ErrorKind::Internal, ACTION).about(path.display()).because(format!(
+            "the file system does not allow write-ahead logging (journal mode stayed '{mode}'); use a local disk"
+        )));
+    }
+    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = ON;")
+        .map_err(|source| open_error(path, source))?;
+    migrate(&mut conn, path)?;
+    Ok(conn)
+}
+
+/// A connection that only reads.
+pub(super) fn open_reader(path: &Path, cache_kib: u32) -> Result<Connection> {
+    let conn = connect(path, cache_kib)?;
+    conn.execute_batch("PRAGMA query_only = ON;").map_err(|source| open_error(path, source))?;
+    Ok(conn)
+}
+
+fn check_library() -> Result<()> {
+    if rusqlite::version_number() >= SQLITE_VERSION_MIN {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Internal, ACTION)
+        .because(format!("SQLite {} can corrupt its log; 3.51.3 or later is needed", rusqlite::version())))
+}
+
+/// The file is readable by its owner alone, and its name is durable before anything is written to it.
+fn create_file(path: &Path) -> Result<()> {
+    let failed = |source: std::io::Error| {
+        Error::new(ErrorKind::Internal, ACTION).about(path.display()).caused_by(source)
+    };
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            file.sync_all().map_err(failed)?;
+            File::open(dir_of(path)).and_then(|dir| dir.sync_all()).map_err(failed)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn dir_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn connect(path: &Path, cache_kib: u32) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(|source| open_error(path, source))?;
+    conn.busy_timeout(BUSY_TIMEOUT).map_err(|source| open_error(path, source))?;
+    conn.set_prepared_statement_cache_capacity(STATEMENT_COUNT_MAX);
+    conn.execute_batch(&format!(
+        "PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{cache_kib};"
+    ))
+    .map_err(|source| open_error(path, source))?;
+    Ok(conn)
+}
+
+fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found = pragma(conn, "user_version").map_err(|source| open_error(path, source))?;
+    let id = pragma(conn, "application_id").map_err(|source| open_error(path, source))?;
+    let refused =
+        |reason: String| Error::new(ErrorKind::Internal, ACTION).about(path.display()).because(reason);
+    let is_empty = table_count(conn).map_err(|source| open_error(path, source))? == 0;
+    if id != i64::from(APPLICATION_ID) && !is_empty {
+        return Err(refused("the file is a database of another program; name another path".to_owned()));
+    }
+    if found > known {
+        return Err(refused(format!(
+            "its schema version {found} is newer than {known}, the newest that this usp knows; start a newer usp"
+        )));
+    }
+    for (version, sql) in (1_i64..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
+        apply(conn, version, sql).map_err(|source| open_error(path, source))?;
+        info!(schema.version = version, "catalogue schema migrated");
+    }
+    Ok(())
+}
+
+fn apply(conn: &mut Connection, version: i64, sql: &str) -> rusqlite::Result<()> {
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    tx.execute_batch(sql)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", version)?;
+    tx.commit()
+}
+
+fn pragma(conn: &Connection, name: &str) -> rusqlite::Result<i64> {
+    conn.pragma_query_value(None, name, |row| row.get(0))
+}
+
+fn table_count(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+}
+
+fn open_error(path: &Path, source: rusqlite::Error) -> Error {
+    let error = super::fail::Fail::Sql(source).into_error(ACTION);
+    error.about(path.display())
+}

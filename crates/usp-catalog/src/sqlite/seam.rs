@@ -1,0 +1,326 @@
+//! The seam, method by method: which connection answers, and which module knows how.
+
+use async_trait::async_trait;
+use usp_model::{
+    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, Digest, Event, EventQuery, EventSeq, File,
+    FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, ManifestId, PackId, PackRecord, PlacedChunk,
+    ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport, StoreTotals,
+    StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
+};
+
+use super::ask::Ask;
+use super::users::UserPatch;
+use super::{
+    SqliteCatalog, buckets, chunks, commit, events, file_list, files, idempotency, keys, manifests, report,
+    rules, run_list, run_row, runs, totals, uploads, users,
+};
+use crate::Catalog;
+use crate::records::{
+    ApiKeyRecord, BucketRecord, Claim, CommittedVersion, DueRun, FileRecord, NewRun, NewUpload, NewVersion,
+    RefreshRow, Rotation, UploadProgress, UploadRecord, UserRecord,
+};
+
+#[async_trait]
+impl Catalog for SqliteCatalog {
+    async fn create_bucket(&self, name: BucketName, policy: BucketPolicy, at: Timestamp) -> Result<Bucket> {
+        self.writer.write("create bucket", move |tx| buckets::create(tx, &name, policy, at)).await
+    }
+
+    async fn bucket(&self, name: &BucketName) -> Result<BucketRecord> {
+        let name = name.clone();
+        self.readers.read("find bucket", move |conn| buckets::record(conn, &name)).await
+    }
+
+    async fn list_buckets(&self, visible: Option<Vec<BucketName>>) -> Result<Vec<Bucket>> {
+        self.readers.read("list buckets", move |conn| buckets::list(conn, visible.as_deref())).await
+    }
+
+    async fn update_bucket(&self, name: &BucketName, policy: BucketPolicy, at: Timestamp) -> Result<Bucket> {
+        let name = name.clone();
+        self.writer.write("update bucket", move |tx| buckets::update(tx, &name, policy, at)).await
+    }
+
+    async fn delete_bucket(&self, name: &BucketName) -> Result<()> {
+        let name = name.clone();
+        self.writer.write("delete bucket", move |tx| buckets::delete(tx, &name)).await
+    }
+
+    async fn lookup_chunks(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>> {
+        self.readers.read("look chunks up", move |conn| chunks::lookup(conn, &digests)).await
+    }
+
+    async fn resolve(
+        &self,
+        manifest: ManifestId,
+        range: ByteRange,
+        count_max: usize,
+    ) -> Result<Vec<PlacedChunk>> {
+        self.readers
+            .read("find chunks of content", move |conn| manifests::resolve(conn, manifest, range, count_max))
+            .await
+    }
+
+    async fn begin_pack(&self) -> Result<PackId> {
+        self.writer.write("begin pack", chunks::begin_pack).await
+    }
+
+    async fn seal_pack(&self, pack: PackId, size_bytes: u64) -> Result<()> {
+        self.writer.write("seal pack", move |tx| chunks::seal_pack(tx, pack, size_bytes)).await
+    }
+
+    async fn set_pack_aside(&self, pack: PackId) -> Result<()> {
+        self.writer.write("set pack aside", move |tx| chunks::set_pack_aside(tx, pack)).await
+    }
+
+    async fn packs(&self) -> Result<Vec<PackRecord>> {
+        self.readers.read("list packs", chunks::packs).await
+    }
+
+    async fn create_upload(&self, upload: NewUpload) -> Result<Upload> {
+        self.writer.write("create upload", move |tx| uploads::create(tx, &upload)).await
+    }
+
+    async fn upload(&self, id: &UploadId) -> Result<UploadRecord> {
+        let id = *id;
+        self.readers.read("find upload", move |conn| uploads::record(conn, &id)).await
+    }
+
+    async fn upload_of_file(&self, file_id: &FileId) -> Result<Upload> {
+        let file_id = *file_id;
+        self.readers.read("find upload", move |conn| uploads::of_file(conn, &file_id)).await
+    }
+
+    async fn append_upload(&self, progress: UploadProgress) -> Result<Upload> {
+        self.writer.write("append to upload", move |tx| uploads::append(tx, &progress)).await
+    }
+
+    async fn terminate_upload(&self, id: &UploadId, at: Timestamp) -> Result<()> {
+        let id = *id;
+        self.writer.write("terminate upload", move |tx| uploads::terminate(tx, &id, at)).await
+    }
+
+    async fn expire_uploads(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        self.writer.write("expire uploads", move |tx| uploads::expire(tx, now, limit)).await
+    }
+
+    async fn commit_version(&self, version: NewVersion) -> Result<CommittedVersion> {
+        self.writer.write("commit version", move |tx| commit::commit_version(tx, &version)).await
+    }
+
+    async fn file(&self, file: &FileRef, version: Option<u32>) -> Result<FileRecord> {
+        let file = file.clone();
+        self.readers.read("find file", move |conn| files::record(conn, &file, version)).await
+    }
+
+    async fn versions(&self, id: &FileId) -> Result<Vec<File>> {
+        let id = *id;
+        self.readers.read("list versions", move |conn| files::versions(conn, &id)).await
+    }
+
+    async fn list_files(&self, bucket: &BucketName, query: FileQuery) -> Result<FilePage> {
+        let bucket = bucket.clone();
+        self.readers.read("list files", move |conn| file_list::list(conn, &bucket, &query)).await
+    }
+
+    async fn known_sha256(&self, bucket: &BucketName, sha256: Vec<String>) -> Result<Vec<String>> {
+        let bucket = bucket.clone();
+        self.readers.read("look digests up", move |conn| files::known_sha256(conn, &bucket, sha256)).await
+    }
+
+    async fn update_file(&self, id: &FileId, patch: FilePatch, at: Timestamp) -> Result<File> {
+        let id = *id;
+        self.writer.write("update file", move |tx| files::update(tx, &id, &patch, at)).await
+    }
+
+    async fn delete_file(
+        &self,
+        id: &FileId,
+        condition_etags: Option<Vec<String>>,
+        at: Timestamp,
+    ) -> Result<()> {
+        let id = *id;
+        self.writer
+            .write("delete file", move |tx| files::delete(tx, &id, condition_etags.as_deref(), at))
+            .await
+    }
+
+    async fn file_of_idempotency_key(
+        &self,
+        owner: &UserName,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<FileId>> {
+        let owner = owner.clone();
+        let key = key.to_owned();
+        self.readers
+            .read("find idempotency key", move |conn| idempotency::file_of(conn, &owner, &key, now))
+            .await
+    }
+
+    async fn put_rule(&self, rule: Rule, at: Timestamp) -> Result<Rule> {
+        self.writer.write("put rule", move |tx| rules::put(tx, rule, at)).await
+    }
+
+    async fn list_rules(&self) -> Result<Vec<Rule>> {
+        self.readers.read("list rules", rules::list).await
+    }
+
+    async fn retire_rules(&self, keep: Vec<RuleName>) -> Result<()> {
+        self.writer.write("retire rules", move |tx| rules::retire(tx, &keep)).await
+    }
+
+    async fn create_run(&self, file: &FileId, run: NewRun, at: Timestamp) -> Result<Run> {
+        let file = *file;
+        self.writer.write("create run", move |tx| runs::create(tx, &file, &run, at)).await
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Run> {
+        let id = *id;
+        self.readers.read("find run", move |conn| Ok(run_row::get(conn, &id)?.run)).await
+    }
+
+    async fn runs_of_file(&self, id: &FileId) -> Result<Vec<Run>> {
+        let id = *id;
+        self.readers.read("list runs", move |conn| runs::of_file(conn, &id)).await
+    }
+
+    async fn list_runs(&self, query: RunQuery) -> Result<RunPage> {
+        self.readers.read("list runs", move |conn| run_list::list(conn, &query)).await
+    }
+
+    async fn claim_run(&self, id: &RunId, now: Timestamp, lease_until: Timestamp) -> Result<Claim> {
+        let id = *id;
+        self.writer.write("claim run", move |tx| runs::claim(tx, &id, now, lease_until)).await
+    }
+
+    async fn report_run(&self, report: RunReport) -> Result<ReportOutcome> {
+        self.writer.write("report run", move |tx| report::report_run(tx, report)).await
+    }
+
+    async fn retry_run(&self, id: &RunId, at: Timestamp) -> Result<Run> {
+        let id = *id;
+        self.writer.write("retry run", move |tx| runs::retry(tx, &id, at)).await
+    }
+
+    async fn cancel_run(&self, id: &RunId, at: Timestamp) -> Result<Run> {
+        let id = *id;
+        self.writer.write("cancel run", move |tx| runs::cancel(tx, &id, at)).await
+    }
+
+    async fn due_runs(&self, now: Timestamp, limit: u32) -> Result<Vec<DueRun>> {
+        self.readers.read("list due runs", move |conn| runs::due(conn, now, limit)).await
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<Event>> {
+        self.readers.read("list events", move |conn| events::after(conn, &query)).await
+    }
+
+    async fn last_event(&self) -> Result<EventSeq> {
+        self.readers.read("find last event", events::last).await
+    }
+
+    fn event_signal(&self) -> tokio::sync::watch::Receiver<EventSeq> {
+        self.writer.events()
+    }
+
+    async fn prune_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        self.writer.write("prune events", move |tx| events::prune(tx, before, limit)).await
+    }
+
+    async fn create_user(
+        &self,
+        name: UserName,
+        password_hash: Option<String>,
+        grants: Vec<Grant>,
+        at: Timestamp,
+    ) -> Result<User> {
+        self.writer.write("create user", move |tx| users::create(tx, name, password_hash, grants, at)).await
+    }
+
+    async fn user(&self, name: &UserName) -> Result<UserRecord> {
+        let name = name.clone();
+        self.readers.read("find user", move |conn| users::record(conn, &name)).await
+    }
+
+    async fn list_users(&self) -> Result<Vec<User>> {
+        self.readers.read("list users", users::list).await
+    }
+
+    async fn update_user(
+        &self,
+        name: &UserName,
+        password_hash: Option<String>,
+        grants: Option<Vec<Grant>>,
+        disabled: Option<bool>,
+        at: Timestamp,
+    ) -> Result<User> {
+        let name = name.clone();
+        let patch = UserPatch { password_hash, grants, disabled };
+        self.writer.write("update user", move |tx| users::update(tx, &name, patch, at)).await
+    }
+
+    async fn delete_user(&self, name: &UserName) -> Result<()> {
+        let name = name.clone();
+        self.writer.write("delete user", move |tx| users::delete(tx, &name)).await
+    }
+
+    async fn create_api_key(&self, key: ApiKey, secret_hash: [u8; 32]) -> Result<()> {
+        self.writer.write("create API key", move |tx| keys::create(tx, &key, secret_hash)).await
+    }
+
+    async fn api_key(&self, id: &ApiKeyId) -> Result<ApiKeyRecord> {
+        let id = id.clone();
+        self.readers.read("find API key", move |conn| keys::record(conn, &id)).await
+    }
+
+    async fn list_api_keys(&self, user: Option<UserName>) -> Result<Vec<ApiKey>> {
+        self.readers.read("list API keys", move |conn| keys::list(conn, user.as_ref())).await
+    }
+
+    async fn touch_api_key(&self, id: &ApiKeyId, at: Timestamp) -> Result<()> {
+        let id = id.clone();
+        let asked = id.clone();
+        if !self.readers.read("find API key", move |conn| keys::wants_touch(conn, &asked, at)).await? {
+            return Ok(());
+        }
+        self.writer.write("note use of API key", move |tx| keys::touch(tx, &id, at)).await
+    }
+
+    async fn delete_api_key(&self, id: &ApiKeyId) -> Result<()> {
+        let id = id.clone();
+        self.writer.write("delete API key", move |tx| keys::delete(tx, &id)).await
+    }
+
+    async fn add_refresh_token(&self, row: RefreshRow) -> Result<()> {
+        self.writer.write("add refresh token", move |tx| keys::add_token(tx, &row)).await
+    }
+
+    async fn rotate_refresh_token(
+        &self,
+        hash: [u8; 32],
+        next_hash: [u8; 32],
+        next_expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Rotation> {
+        self.writer
+            .write("rotate refresh token", move |tx| keys::rotate(tx, hash, next_hash, next_expires_at, now))
+            .await
+    }
+
+    async fn usage(&self) -> Result<Vec<Usage>> {
+        self.readers.read("sum usage", totals::usage).await
+    }
+
+    async fn totals(&self) -> Result<StoreTotals> {
+        self.readers.read("sum totals", totals::totals).await
+    }
+
+    async fn recover(&self, now: Timestamp) -> Result<()> {
+        self.writer.write("recover", move |tx| totals::recover(tx, now)).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.readers.read("read catalogue", |conn| conn.one("SELECT 1", [], |_row| Ok(()))).await?;
+        self.writer.write("write catalogue", |_tx| Ok(())).await
+    }
+}

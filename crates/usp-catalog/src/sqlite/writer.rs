@@ -1,0 +1,356 @@
+//! The one connection that writes, on a thread of its own.
+//!
+//! 1. The thread takes every job that waits, up to a bound, and begins one transaction.
+//! 2. Each job runs in a savepoint. A job that ends with an error takes back its own changes and no others.
+//! 3. One COMMIT makes all of them durable (`synchronous = FULL`); only then is anyone answered. While it runs, the next
+//!    jobs gather: the slower the disk, the larger the groups. If it fails, nobody hears of success.
+//! 4. After the answers the log is checkpointed if it grew enough.
+//!
+//! An I/O error or a damaged page is a fault: what is on the disk is unknown from then on, so the fault hook is called
+//! once and every later job is refused. The next start looks at the file afresh.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, warn};
+use usp_model::{Error, ErrorKind, EventSeq, Result};
+
+use super::FaultHook;
+use super::ask::Ask;
+use super::fail::{Fail, Outcome};
+use super::tx::Tx;
+
+/// Jobs that may wait. Beyond it callers wait in line without taking memory for their work here.
+const JOB_COUNT_MAX: usize = 1_024;
+/// Jobs of one transaction: bounds how long the first of a group waits for the last.
+const GROUP_JOB_COUNT_MAX: usize = 256;
+/// 4 MiB of pages of 4 KiB that are not in the database file yet.
+const CHECKPOINT_PAGE_COUNT: i64 = 1_024;
+/// 64 MiB of log: time to cut the file back, which needs a moment without readers.
+const TRUNCATE_PAGE_COUNT: i64 = 16_384;
+/// How long that moment is waited for, with writes held up meanwhile.
+const TRUNCATE_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// One caller's work, waiting for the writer.
+trait Job: Send {
+    fn run(&mut self, tx: &Tx<'_>) -> JobEnd;
+    /// Tells the caller: its own outcome after a commit, or the refusal of the whole group.
+    fn answer(self: Box<Self>, refused: Option<&Refusal>);
+}
+
+enum JobEnd {
+    Keep,
+    RollBack,
+    Fault(Error),
+}
+
+/// Why a group was not committed. Errors are made from it for each caller.
+#[derive(Debug)]
+struct Refusal {
+    kind: ErrorKind,
+    reason: String,
+}
+
+struct TypedJob<T, F> {
+    action: &'static str,
+    work: Option<F>,
+    outcome: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Job for TypedJob<T, F>
+where
+    T: Send,
+    F: FnOnce(&Tx<'_>) -> Outcome<T> + Send,
+{
+    fn run(&mut self, tx: &Tx<'_>) -> JobEnd {
+        let Some(work) = self.work.take() else { return JobEnd::RollBack };
+        // A panic is a bug in this job alone; its savepoint is taken back and the others go on.
+        let done = catch_unwind(AssertUnwindSafe(|| work(tx))).unwrap_or_else(|_panic| {
+            Err(Fail::Answer(Error::new(ErrorKind::Internal, self.action).because("the job panicked")))
+        });
+        match done {
+            Ok(value) => {
+                self.outcome = Some(Ok(value));
+                JobEnd::Keep
+            }
+            Err(fail) => {
+                let is_fault = fail.is_fault();
+                let error = fail.into_error(self.action);
+                if is_fault {
+                    return JobEnd::Fault(error);
+                }
+                self.outcome = Some(Err(error));
+                JobEnd::RollBack
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, refused: Option<&Refusal>) {
+        let refusal = refused.map(|refusal| refusal.error(self.action));
+        let outcome = match (self.outcome, refusal) {
+            // A job that failed by itself was not part of what the group lost.
+            (Some(Err(error)), _) => Err(error),
+            (_, Some(error)) => Err(error),
+            (Some(Ok(value)), None) => Ok(value),
+            (None, None) => Err(Error::new(ErrorKind::Internal, self.action)),
+        };
+        // A caller that went away does not need the answer; the change stands all the same.
+        drop(self.reply.send(outcome));
+    }
+}
+
+impl Refusal {
+    fn error(&self, action: &'static str) -> Error {
+        Error::new(self.kind, action).because(self.reason.clone())
+    }
+
+    fn faulted() -> Self {
+        Self {
+            kind: ErrorKind::Unavailable,
+            reason: "the catalogue met a disk fault and takes no more writes until usp is started again"
+                .to_owned(),
+        }
+    }
+}
+
+/// Hands work to the writer thread.
+pub(super) struct Writer {
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+    events: watch::Receiver<EventSeq>,
+}
+
+impl Writer {
+    pub(super) fn start(conn: Connection, last_event: EventSeq, fault: FaultHook) -> Result<Self> {
+        let (jobs, waiting) = mpsc::channel(JOB_COUNT_MAX);
+        let (signal, events) = watch::channel(last_event);
+        let thread = Thread {
+            conn,
+            signal,
+            fault,
+            is_faulted: AtomicBool::new(false),
+            truncate_at: TRUNCATE_PAGE_COUNT,
+        };
+        let thread = std::thread::Builder::new()
+            .name("catalog-writer".to_owned())
+            .spawn(move || thread.serve(waiting))
+            .map_err(|source| Error::new(ErrorKind::Internal, "start catalogue writer").caused_by(source))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), events })
+    }
+
+    /// Runs `work` in a transaction that is durable before this returns.
+    ///
+    /// Cancel: while the line is full nothing happened; after that the work is done and its answer goes unheard.
+    pub(super) async fn write<T, F>(&self, action: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Outcome<T> + Send + 'static,
+    {
+        let closed =
+            || Error::new(ErrorKind::Unavailable, action).because("the catalogue is closing; try again");
+        let (reply, answer) = oneshot::channel();
+        let job: Box<dyn Job> = Box::new(TypedJob { action, work: Some(work), outcome: None, reply });
+        let jobs = self.jobs.as_ref().ok_or_else(closed)?;
+        jobs.send(job).await.map_err(|_closed| closed())?;
+        answer.await.map_err(|_closed| closed())?
+    }
+
+    pub(super) fn events(&self) -> watch::Receiver<EventSeq> {
+        self.events.clone()
+    }
+}
+
+impl Drop for Writer {
+    /// Waits for the jobs that were taken, so that whoever opens the file next finds it at rest. The thread needs no
+    /// runtime, so this cannot wait for itself.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the catalogue writer panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("last_event", &*self.events.borrow()).finish_non_exhaustive()
+    }
+}
+
+struct Thread {
+    conn: Connection,
+    signal: watch::Sender<EventSeq>,
+    fault: FaultHook,
+    is_faulted: AtomicBool,
+    /// Pages of log at which the next truncation is tried.
+    truncate_at: i64,
+}
+
+impl Thread {
+    fn serve(mut self, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
+        let mut group = VecDeque::new();
+        while let Some(first) = waiting.blocking_recv() {
+            group.push_back(first);
+            while group.len() < GROUP_JOB_COUNT_MAX
+                && let Ok(job) = waiting.try_recv()
+            {
+                group.push_back(job);
+            }
+            while !group.is_empty() {
+                self.commit_group(&mut group);
+            }
+            self.checkpoint();
+        }
+        if !self.has_faulted() {
+            drop(self.checkpoint_now("TRUNCATE"));
+        }
+    }
+
+    /// Commits jobs from the front until the group is empty or its transaction ends early; always takes at least one.
+    fn commit_group(&mut self, group: &mut VecDeque<Box<dyn Job>>) {
+        let mut done = Vec::with_capacity(group.len());
+        let refusal = if self.has_faulted() {
+            done.extend(group.drain(..));
+            Some(Refusal::faulted())
+        } else {
+            self.run_group(group, &mut done).err()
+        };
+        for job in done {
+            job.answer(refusal.as_ref());
+        }
+    }
+
+    fn run_group(
+        &mut self,
+        group: &mut VecDeque<Box<dyn Job>>,
+        done: &mut Vec<Box<dyn Job>>,
+    ) -> Result<(), Refusal> {
+        if let Err(error) = self.conn.run("BEGIN IMMEDIATE", []) {
+            done.extend(group.drain(..));
+            return Err(self.refuse(error.into()));
+        }
+        let mut last_event = None;
+        while let Some(mut job) = group.pop_front() {
+            let end = self.run_job(job.as_mut(), &mut last_event);
+            done.push(job);
+            if let Err(fail) = end {
+                return Err(self.refuse(fail));
+            }
+        }
+        self.conn.run("COMMIT", []).map_err(|error| self.refuse(error.into()))?;
+        if let Some(seq) = last_event {
+            self.signal.send_if_modified(|last| {
+                let has_risen = seq > *last;
+                *last = (*last).max(seq);
+                has_risen
+            });
+        }
+        Ok(())
+    }
+
+    /// An error here is one that the whole group shares.
+    fn run_job(&self, job: &mut dyn Job, last_event: &mut Option<EventSeq>) -> Outcome<()> {
+        self.conn.run("SAVEPOINT job", [])?;
+        let tx = Tx::new(&self.conn);
+        match job.run(&tx) {
+            JobEnd::Keep => {
+                *last_event = tx.last_event().or(*last_event);
+                self.conn.run("RELEASE job", [])?;
+            }
+            JobEnd::RollBack if self.conn.is_autocommit() => {
+                // SQLite took back the whole transaction (disk full, out of memory): the savepoints went with it.
+                return Err(Fail::Answer(
+                    Error::new(ErrorKind::StorageFull, "write catalogue")
+                        .because("the transaction was taken back, most likely for want of space; try again"),
+                ));
+            }
+            JobEnd::RollBack => {
+                self.conn.run("ROLLBACK TO job", [])?;
+                self.conn.run("RELEASE job", [])?;
+            }
+            JobEnd::Fault(error) => {
+                self.report_fault(&error);
+                return Err(Fail::Answer(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what is left of the transaction and says why the group was refused.
+    fn refuse(&self, fail: Fail) -> Refusal {
+        let is_fault = fail.is_fault();
+        let error = fail.into_error("commit catalogue changes");
+        warn!(error = %error.chain(), "catalogue transaction refused");
+        if is_fault {
+            self.report_fault(&error);
+        }
+        if !self.conn.is_autocommit()
+            && let Err(again) = self.conn.run("ROLLBACK", [])
+        {
+            let error = Fail::Sql(again).into_error("roll back catalogue changes");
+            self.report_fault(&error);
+        }
+        if self.has_faulted() {
+            return Refusal::faulted();
+        }
+        Refusal { kind: error.kind(), reason: error.detail() }
+    }
+
+    fn has_faulted(&self) -> bool {
+        self.is_faulted.load(Ordering::Relaxed)
+    }
+
+    fn report_fault(&self, fault: &Error) {
+        if !self.is_faulted.swap(true, Ordering::Relaxed) {
+            error!(error = %fault.chain(), "catalogue fault: no more writes");
+            (self.fault)(fault);
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        if self.has_faulted() {
+            return;
+        }
+        if let Err(fail) = self.checkpoint_if_grown() {
+            let is_fault = fail.is_fault();
+            let error = fail.into_error("checkpoint catalogue");
+            if is_fault {
+                self.report_fault(&error);
+            } else {
+                warn!(error = %error.chain(), "catalogue checkpoint postponed");
+            }
+        }
+    }
+
+    fn checkpoint_if_grown(&mut self) -> Outcome<()> {
+        // NOOP only counts: pages in the log, and how many of them are in the database file already.
+        let (_, logged, moved) = self.checkpoint_now("NOOP")?;
+        if logged >= self.truncate_at {
+            self.conn.busy_timeout(TRUNCATE_TIMEOUT)?;
+            let outcome = self.checkpoint_now("TRUNCATE");
+            self.conn.busy_timeout(super::schema::BUSY_TIMEOUT)?;
+            let (is_busy, ..) = outcome?;
+            // With a long reader in the way the log must grow once more before writes are held up again.
+            self.truncate_at = if is_busy { logged + TRUNCATE_PAGE_COUNT } else { TRUNCATE_PAGE_COUNT };
+        } else if logged - moved >= CHECKPOINT_PAGE_COUNT {
+            self.checkpoint_now("PASSIVE")?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was kept from its end, pages in the log, and pages moved.
+    fn checkpoint_now(&self, mode: &str) -> Outcome<(bool, i64, i64)> {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        let counts = self.conn.one(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(counts.unwrap_or_default())
+    }
+}

@@ -1,0 +1,94 @@
+use usp_catalog::Catalog;
+use usp_model::{BucketPolicy, ErrorKind, Release};
+
+use crate::world::{World, at, bucket, kind_of, new_upload};
+
+fn in_domain(domain: Option<&str>) -> BucketPolicy {
+    BucketPolicy { dedup_domain: domain.map(str::to_owned), ..BucketPolicy::default() }
+}
+
+#[tokio::test]
+async fn a_bucket_reads_back_as_it_was_made_and_its_name_is_taken() {
+    let world = World::new().await;
+    let policy =
+        BucketPolicy { quota_bytes: Some(7), release: Release::AfterSuccess, ..BucketPolicy::default() };
+    let made = world.catalog.create_bucket(bucket("media"), policy.clone(), at(5)).await.unwrap();
+    assert_eq!(made.policy, policy);
+    assert_eq!(world.catalog.bucket(&bucket("media")).await.unwrap().bucket, made);
+    let again = world.catalog.create_bucket(bucket("media"), policy, at(6)).await;
+    assert_eq!(kind_of(again), ErrorKind::Conflict);
+    assert_eq!(kind_of(world.catalog.bucket(&bucket("none")).await), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn buckets_share_a_domain_key_just_when_they_name_the_same_domain() {
+    let world = World::new().await;
+    for (name, domain) in [("one", None), ("two", None), ("red-a", Some("red")), ("red-b", Some("red"))] {
+        world.catalog.create_bucket(bucket(name), in_domain(domain), at(0)).await.unwrap();
+    }
+    let record = async |name: &str| world.catalog.bucket(&bucket(name)).await.unwrap();
+    let (one, two) = (record("one").await, record("two").await);
+    let (red_a, red_b) = (record("red-a").await, record("red-b").await);
+    assert_eq!((red_a.domain, &red_a.domain_key), (red_b.domain, &red_b.domain_key));
+    assert_ne!(one.domain, two.domain);
+    assert_ne!(one.domain_key, two.domain_key);
+    assert_ne!(one.domain_key, red_a.domain_key);
+}
+
+#[tokio::test]
+async fn a_refused_bucket_leaves_no_domain_behind() {
+    let world = World::new().await;
+    let taken = world.catalog.create_bucket(bucket("default"), in_domain(Some("blue")), at(0)).await;
+    assert_eq!(kind_of(taken), ErrorKind::Conflict);
+    world.catalog.create_bucket(bucket("free"), in_domain(Some("blue")), at(0)).await.unwrap();
+    assert_eq!(
+        world.catalog.bucket(&bucket("free")).await.unwrap().domain.0,
+        2,
+        "only `default` has one before"
+    );
+}
+
+#[tokio::test]
+async fn a_list_shows_buckets_by_name_and_only_visible_ones() {
+    let world = World::new().await;
+    for name in ["zoo", "abc"] {
+        world.catalog.create_bucket(bucket(name), BucketPolicy::default(), at(0)).await.unwrap();
+    }
+    let names = async |visible| {
+        let found = world.catalog.list_buckets(visible).await.unwrap();
+        found.into_iter().map(|bucket| bucket.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(None).await, ["abc", "default", "zoo"]);
+    assert_eq!(names(Some(vec![bucket("zoo"), bucket("gone"), bucket("abc")])).await, ["abc", "zoo"]);
+    assert_eq!(names(Some(Vec::new())).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_policy_changes_but_its_domain_does_not() {
+    let world = World::new().await;
+    let policy = BucketPolicy { quota_bytes: Some(9), ..BucketPolicy::default() };
+    let changed = world.catalog.update_bucket(&bucket("default"), policy, at(9)).await.unwrap();
+    assert_eq!((changed.policy.quota_bytes, changed.created_at, changed.updated_at), (Some(9), at(0), at(9)));
+    assert_eq!(world.catalog.bucket(&bucket("default")).await.unwrap().bucket, changed);
+    let moved = world.catalog.update_bucket(&bucket("default"), in_domain(Some("x")), at(9)).await;
+    assert_eq!(kind_of(moved), ErrorKind::Conflict);
+    let absent = world.catalog.update_bucket(&bucket("none"), in_domain(None), at(9)).await;
+    assert_eq!(kind_of(absent), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_bucket_is_deleted_only_when_nothing_is_in_it() {
+    let world = World::new().await;
+    let name = bucket("default");
+    let file = world.put("a", 1).await.file;
+    assert_eq!(kind_of(world.catalog.delete_bucket(&name).await), ErrorKind::Conflict);
+    world.catalog.delete_file(&file.id, None, at(1)).await.unwrap();
+    let upload = world.catalog.create_upload(new_upload("b")).await.unwrap();
+    assert_eq!(kind_of(world.catalog.delete_bucket(&name).await), ErrorKind::Conflict);
+    world.catalog.terminate_upload(&upload.id, at(2)).await.unwrap();
+    let key_before = world.catalog.bucket(&name).await.unwrap().domain_key;
+    world.catalog.delete_bucket(&name).await.unwrap();
+    assert_eq!(kind_of(world.catalog.delete_bucket(&name).await), ErrorKind::NotFound);
+    world.catalog.create_bucket(name.clone(), BucketPolicy::default(), at(3)).await.unwrap();
+    assert_ne!(world.catalog.bucket(&name).await.unwrap().domain_key, key_before);
+}

@@ -1,0 +1,7 @@
+//! The contract of `Catalog`, run against the SQLite implementation on real files.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may stop the test at once")]
+
+mod world;
+
+mod bucket_contract;
+mod commit_contract;
