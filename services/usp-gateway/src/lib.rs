@@ -3,9 +3,24 @@
 //!
 //! A dialect parses, calls storage, and prints. Rules that two dialects share stand behind `StorageApi`.
 
+mod accept;
 mod authenticator;
 mod config;
+mod grpc;
+mod limits;
+mod metrics;
+mod problem;
+// Until rest.rs stands.
+mod rest {
+    pub(crate) mod request_id;
+
+    pub(crate) fn router(_gateway: crate::Gateway) -> axum::Router {
+        axum::Router::new()
+    }
+}
+mod server;
 mod state;
 
-pub use config::GatewayConfig;
+pub use config::{GatewayConfig, Rate};
+pub use server::BoundGateway;
 pub use state::Gateway;

@@ -6,6 +6,8 @@ use usp_api::StorageApi;
 
 use crate::authenticator::Authenticator;
 use crate::config::GatewayConfig;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
 
 /// The gateway: storage behind it, configuration, and who is known. Clones share everything.
 #[derive(Debug, Clone)]
@@ -13,11 +15,20 @@ pub struct Gateway {
     pub(crate) storage: Arc<dyn StorageApi>,
     pub(crate) config: Arc<GatewayConfig>,
     pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) limits: Arc<Limits>,
 }
 
 impl Gateway {
     pub fn new(config: GatewayConfig, storage: Arc<dyn StorageApi>) -> Self {
         let authenticator = Authenticator::new(Arc::clone(&storage), config.credential_cache);
-        Self { storage, config: Arc::new(config), authenticator: Arc::new(authenticator) }
+        let limits = Limits::new(&config);
+        Self {
+            storage,
+            config: Arc::new(config),
+            authenticator: Arc::new(authenticator),
+            metrics: Arc::new(Metrics::new()),
+            limits: Arc::new(limits),
+        }
     }
 }

@@ -1,0 +1,73 @@
+//! `usp.gateway.v1.ApiGatewayService`.
+
+use async_trait::async_trait;
+use tonic::{Request, Response, Status};
+use usp_model::Result;
+use usp_proto::gateway::api_gateway_service_server::ApiGatewayService;
+use usp_proto::gateway::{GetFileStatusRequest, GetFileStatusResponse};
+use usp_proto::shared::{
+    DeleteFileRequest, DeleteFileResponse, FileStatus, GetFileMetadataRequest, GetFileMetadataResponse,
+    ListFilesRequest, ListFilesResponse, PrepareUploadRequest, PrepareUploadResponse,
+};
+
+use super::admission::Session;
+use super::{Service, ask, calls, show};
+
+#[async_trait]
+impl ApiGatewayService for Service {
+    async fn prepare_upload(
+        &self,
+        request: Request<PrepareUploadRequest>,
+    ) -> Result<Response<PrepareUploadResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(calls::prepare_upload(self.storage.as_ref(), &session.caller, ask).await)
+    }
+
+    async fn get_file_metadata(
+        &self,
+        request: Request<GetFileMetadataRequest>,
+    ) -> Result<Response<GetFileMetadataResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(calls::get_file_metadata(self.storage.as_ref(), &session.caller, ask).await)
+    }
+
+    async fn list_files(
+        &self,
+        request: Request<ListFilesRequest>,
+    ) -> Result<Response<ListFilesResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(calls::list_files(self.storage.as_ref(), &session.caller, ask).await)
+    }
+
+    async fn delete_file(
+        &self,
+        request: Request<DeleteFileRequest>,
+    ) -> Result<Response<DeleteFileResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(calls::delete_file(self.storage.as_ref(), &session.caller, ask).await)
+    }
+
+    async fn get_file_status(
+        &self,
+        request: Request<GetFileStatusRequest>,
+    ) -> Result<Response<GetFileStatusResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        let status = self.status(&session, &ask.file_id, &ask.bucket, &ask.key).await;
+        session.answer(status.map(|status| GetFileStatusResponse { status: Some(status) }))
+    }
+}
+
+impl Service {
+    /// Where a file stands, for both services that tell it.
+    pub(super) async fn status(
+        &self,
+        session: &Session,
+        file_id: &str,
+        bucket: &str,
+        key: &str,
+    ) -> Result<FileStatus> {
+        let file = ask::file_ref(file_id, bucket, key)?;
+        let id = calls::file_id(self.storage.as_ref(), &session.caller, file).await?;
+        self.storage.file_status(&session.caller, id).await.map(show::file_status)
+    }
+}

@@ -1,0 +1,60 @@
+//! `grpc.health.v1`: serving while storage is ready, not serving from the moment we are told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::server::NamedService;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health as HealthApi, HealthServer};
+use tonic_health::server::{HealthReporter, health_reporter};
+use usp_api::StorageApi;
+use usp_proto::gateway::api_gateway_service_server::ApiGatewayServiceServer;
+use usp_proto::processor::file_processor_service_server::FileProcessorServiceServer;
+use usp_proto::storage::file_storage_service_server::FileStorageServiceServer;
+use usp_rt::Shutdown;
+
+use super::Service;
+
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The empty name speaks for the whole server.
+const NAMES: [&str; 4] = [
+    "",
+    <FileStorageServiceServer<Service> as NamedService>::NAME,
+    <FileProcessorServiceServer<Service> as NamedService>::NAME,
+    <ApiGatewayServiceServer<Service> as NamedService>::NAME,
+];
+
+/// Keeps what health checks are told up to date.
+#[derive(Debug)]
+pub(crate) struct Health {
+    reporter: HealthReporter,
+    storage: Arc<dyn StorageApi>,
+}
+
+impl Health {
+    pub(super) async fn new(storage: Arc<dyn StorageApi>) -> (Self, HealthServer<impl HealthApi>) {
+        let (reporter, service) = health_reporter();
+        let health = Self { reporter, storage };
+        health.look().await;
+        (health, service)
+    }
+
+    /// Looks again and again until `shutdown`. Cancel: safe.
+    pub(crate) async fn report(self, shutdown: Shutdown) {
+        while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            self.look().await;
+        }
+        self.tell(ServingStatus::NotServing).await;
+    }
+
+    async fn look(&self) {
+        let is_ready = self.storage.readiness().await.is_ok_and(|readiness| readiness.ready);
+        self.tell(if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+    }
+
+    async fn tell(&self, status: ServingStatus) {
+        for name in NAMES {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+}

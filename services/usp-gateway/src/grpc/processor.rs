@@ -1,0 +1,117 @@
+//! `usp.processor.v1.FileProcessorService`.
+
+use async_trait::async_trait;
+use tonic::{Request, Response, Status};
+use usp_model::{FileId, Result, RuleName, RunId};
+use usp_proto::processor::file_processor_service_server::FileProcessorService;
+use usp_proto::processor::{
+    CancelRunRequest, CancelRunResponse, GetProcessingStatusRequest, GetProcessingStatusResponse,
+    ListRunsRequest, ListRunsResponse, ProcessFileRequest, ProcessFileResponse, RetryRunRequest,
+    RetryRunResponse, WatchRunsRequest, WatchRunsResponse,
+};
+
+use super::admission::Session;
+use super::ask::{self, Fields, optional};
+use super::watch::{self, Replies, Watched};
+use super::{Service, calls, show};
+
+#[async_trait]
+impl FileProcessorService for Service {
+    async fn process_file(
+        &self,
+        request: Request<ProcessFileRequest>,
+    ) -> Result<Response<ProcessFileResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(self.process(&session, ask).await)
+    }
+
+    async fn get_processing_status(
+        &self,
+        request: Request<GetProcessingStatusRequest>,
+    ) -> Result<Response<GetProcessingStatusResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        let status = self.status(&session, &ask.file_id, &ask.bucket, &ask.key).await;
+        session.answer(status.map(|status| GetProcessingStatusResponse { status: Some(status) }))
+    }
+
+    async fn retry_run(
+        &self,
+        request: Request<RetryRunRequest>,
+    ) -> Result<Response<RetryRunResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(self.retry(&session, &ask.run_id).await)
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<CancelRunRequest>,
+    ) -> Result<Response<CancelRunResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(self.cancel(&session, &ask.run_id).await)
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<ListRunsRequest>,
+    ) -> Result<Response<ListRunsResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(self.runs(&session, &ask).await)
+    }
+
+    type WatchRunsStream = Replies<WatchRunsResponse>;
+
+    async fn watch_runs(
+        &self,
+        request: Request<WatchRunsRequest>,
+    ) -> Result<Response<Self::WatchRunsStream>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(self.follow_runs(&session, &ask).await)
+    }
+}
+
+impl Service {
+    async fn process(&self, session: &Session, ask: ProcessFileRequest) -> Result<ProcessFileResponse> {
+        let mut fields = Fields::default();
+        let rule = fields.take("rule", RuleName::parse(&ask.rule));
+        let rule = fields.end(rule)?;
+        let file = ask::file_ref(&ask.file_id, &ask.bucket, &ask.key)?;
+        let id = calls::file_id(self.storage.as_ref(), &session.caller, file).await?;
+        let run = self.storage.create_run(&session.caller, id, rule).await?;
+        Ok(ProcessFileResponse { run: Some(show::run(run)) })
+    }
+
+    async fn retry(&self, session: &Session, run_id: &str) -> Result<RetryRunResponse> {
+        let run = self.storage.retry_run(&session.caller, RunId::parse(run_id)?).await?;
+        Ok(RetryRunResponse { run: Some(show::run(run)) })
+    }
+
+    async fn cancel(&self, session: &Session, run_id: &str) -> Result<CancelRunResponse> {
+        let run = self.storage.cancel_run(&session.caller, RunId::parse(run_id)?).await?;
+        Ok(CancelRunResponse { run: Some(show::run(run)) })
+    }
+
+    async fn runs(&self, session: &Session, ask: &ListRunsRequest) -> Result<ListRunsResponse> {
+        let page = self.storage.list_runs(&session.caller, ask::run_list(ask)?).await?;
+        Ok(ListRunsResponse {
+            items: page.runs.into_iter().map(show::run).collect(),
+            next_cursor: page.next_cursor.unwrap_or_default(),
+        })
+    }
+
+    async fn follow_runs(
+        &self,
+        session: &Session,
+        ask: &WatchRunsRequest,
+    ) -> Result<Replies<WatchRunsResponse>> {
+        let mut fields = Fields::default();
+        let bucket = optional(&ask.bucket).and_then(|bucket| fields.bucket(bucket));
+        let watched = Watched {
+            bucket: fields.end(Some(bucket))?,
+            file: optional(&ask.file_id).map(FileId::parse).transpose()?,
+            kinds: watch::run_kinds(),
+            after: ask.after_seq,
+        };
+        let reply = |event| WatchRunsResponse { event: Some(event) };
+        watch::watch(self.storage.as_ref(), session.clone(), watched, reply).await
+    }
+}

@@ -1,0 +1,71 @@
+//! `ReadFile`: one head, then chunks in order.
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use tonic::Status;
+use usp_api::{ReadFile, Reading, StorageApi};
+use usp_model::{ByteRange, Error, ErrorKind, FileRef, Result};
+use usp_proto::storage::read_file_response::Part;
+use usp_proto::storage::{ReadFileHead, ReadFileRequest, ReadFileResponse};
+
+use super::admission::Session;
+use super::ask::{self, Fields};
+use super::{calls, show};
+
+/// Small enough for any client's message limit, large enough that framing costs nothing.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
+
+pub(super) async fn read(
+    storage: &dyn StorageApi,
+    session: &Session,
+    ask: ReadFileRequest,
+) -> Result<impl Stream<Item = Result<ReadFileResponse, Status>> + Send + use<>> {
+    let Reading { file, range, content } =
+        storage.read(&session.caller, question(storage, session, ask).await?).await?;
+    let head =
+        ReadFileHead { file: Some(show::file(file)), offset_bytes: range.start(), length_bytes: range.len() };
+    let head = stream::iter([Ok(ReadFileResponse { part: Some(Part::Head(head)) })]);
+    let session = session.clone();
+    let chunks = content.flat_map(move |piece| match piece {
+        Ok(piece) => stream::iter(cut(piece)).map(Ok).left_stream(),
+        Err(error) => stream::iter([Err(session.status(&error))]).right_stream(),
+    });
+    Ok(head.chain(chunks))
+}
+
+/// A range that passes the end is cut there, and a condition names a version: both need the file first, and then
+/// exactly the version that was looked at.
+async fn question(storage: &dyn StorageApi, session: &Session, ask: ReadFileRequest) -> Result<ReadFile> {
+    let mut fields = Fields::default();
+    let etags = fields.etags(&ask.if_match);
+    let etags = fields.end(Some(etags))?;
+    let file = ask::file_ref(&ask.file_id, &ask.bucket, &ask.key)?;
+    let version = calls::version(ask.version);
+    if ask.offset_bytes == 0 && ask.length_bytes.is_none() && etags.is_none() {
+        return Ok(ReadFile { file, version, range: None });
+    }
+    let found = storage.get_file(&session.caller, file, version).await?;
+    if etags.is_some_and(|etags| !etags.is_empty() && !etags.contains(&found.etag)) {
+        return Err(Error::new(ErrorKind::PreconditionFailed, "read file")
+            .about(found.id)
+            .because("the file has another etag than if_match names"));
+    }
+    if ask.offset_bytes > found.size_bytes {
+        return Err(Error::new(ErrorKind::OutOfRange, "read file")
+            .about(found.id)
+            .because(format!("offset {} lies behind the end at {}", ask.offset_bytes, found.size_bytes)));
+    }
+    let wanted = ask.length_bytes.unwrap_or(u64::MAX);
+    let end = ask.offset_bytes.saturating_add(wanted).min(found.size_bytes);
+    let range = ByteRange::new(ask.offset_bytes, end)?;
+    Ok(ReadFile { file: FileRef::Id(found.id), version: Some(found.version), range: Some(range) })
+}
+
+fn cut(mut piece: Bytes) -> Vec<ReadFileResponse> {
+    let mut chunks = Vec::with_capacity(piece.len() / CHUNK_BYTES_MAX + 1);
+    while !piece.is_empty() {
+        let chunk = piece.split_to(piece.len().min(CHUNK_BYTES_MAX));
+        chunks.push(ReadFileResponse { part: Some(Part::Chunk(chunk)) });
+    }
+    chunks
+}

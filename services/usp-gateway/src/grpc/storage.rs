@@ -1,0 +1,128 @@
+//! `usp.storage.v1.FileStorageService`.
+
+use async_trait::async_trait;
+use tonic::{Request, Response, Status, Streaming};
+use usp_model::Result;
+use usp_proto::shared::{
+    DeleteFileRequest, DeleteFileResponse, GetFileMetadataRequest, GetFileMetadataResponse, ListFilesRequest,
+    ListFilesResponse, PrepareUploadRequest, PrepareUploadResponse,
+};
+use usp_proto::storage::file_storage_service_server::FileStorageService;
+use usp_proto::storage::{
+    NegotiateChunksRequest, NegotiateChunksResponse, ReadFileRequest, ReadFileResponse, UpdateFileRequest,
+    UpdateFileResponse, UploadRequest, UploadResponse, WatchFileRequest, WatchFileResponse,
+};
+
+use super::admission::Session;
+use super::ask::{self, Fields};
+use super::watch::{self, Replies, Watched};
+use super::{Service, calls, read, show, upload};
+
+#[async_trait]
+impl FileStorageService for Service {
+    async fn prepare_upload(
+        &self,
+        request: Request<PrepareUploadRequest>,
+    ) -> Result<Response<PrepareUploadResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(calls::prepare_upload(self.storage.as_ref(), &session.caller, ask).await)
+    }
+
+    async fn upload(
+        &self,
+        request: Request<Streaming<UploadRequest>>,
+    ) -> Result<Response<UploadResponse>, Status> {
+        let (session, messages) = Session::open(request)?;
+        session.answer(upload::upload(self.storage.as_ref(), &session.caller, messages).await)
+    }
+
+    async fn negotiate_chunks(
+        &self,
+        request: Request<NegotiateChunksRequest>,
+    ) -> Result<Response<NegotiateChunksResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(self.known(&session, ask).await)
+    }
+
+    async fn get_file_metadata(
+        &self,
+        request: Request<GetFileMetadataRequest>,
+    ) -> Result<Response<GetFileMetadataResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(calls::get_file_metadata(self.storage.as_ref(), &session.caller, ask).await)
+    }
+
+    async fn list_files(
+        &self,
+        request: Request<ListFilesRequest>,
+    ) -> Result<Response<ListFilesResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(calls::list_files(self.storage.as_ref(), &session.caller, ask).await)
+    }
+
+    type ReadFileStream = Replies<ReadFileResponse>;
+
+    async fn read_file(
+        &self,
+        request: Request<ReadFileRequest>,
+    ) -> Result<Response<Self::ReadFileStream>, Status> {
+        let (session, ask) = Session::open(request)?;
+        let replies = read::read(self.storage.as_ref(), &session, ask).await;
+        session.answer(replies.map(|replies| watch::while_allowed(session.clone(), replies)))
+    }
+
+    async fn delete_file(
+        &self,
+        request: Request<DeleteFileRequest>,
+    ) -> Result<Response<DeleteFileResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(calls::delete_file(self.storage.as_ref(), &session.caller, ask).await)
+    }
+
+    async fn update_file(
+        &self,
+        request: Request<UpdateFileRequest>,
+    ) -> Result<Response<UpdateFileResponse>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(self.update(&session, ask).await)
+    }
+
+    type WatchFileStream = Replies<WatchFileResponse>;
+
+    async fn watch_file(
+        &self,
+        request: Request<WatchFileRequest>,
+    ) -> Result<Response<Self::WatchFileStream>, Status> {
+        let (session, ask) = Session::open(request)?;
+        session.answer(self.follow(&session, ask).await)
+    }
+}
+
+impl Service {
+    async fn known(&self, session: &Session, ask: NegotiateChunksRequest) -> Result<NegotiateChunksResponse> {
+        let mut fields = Fields::default();
+        let bucket = fields.bucket(&ask.bucket);
+        let bucket = fields.end(bucket)?;
+        let wanted = ask::sha256_list(ask.sha256)?;
+        let mut present = self.storage.known_contents(&session.caller, bucket, wanted.clone()).await?;
+        present.sort_unstable();
+        let in_order = wanted.into_iter().filter(|digest| present.binary_search(digest).is_ok());
+        Ok(NegotiateChunksResponse { present: in_order.collect() })
+    }
+
+    async fn update(&self, session: &Session, ask: UpdateFileRequest) -> Result<UpdateFileResponse> {
+        let file = ask::file_ref(&ask.file_id, &ask.bucket, &ask.key)?;
+        let patch = ask::file_patch(ask)?;
+        let id = calls::file_id(self.storage.as_ref(), &session.caller, file).await?;
+        let file = self.storage.update_file(&session.caller, id, patch).await?;
+        Ok(UpdateFileResponse { file: Some(show::file(file)) })
+    }
+
+    async fn follow(&self, session: &Session, ask: WatchFileRequest) -> Result<Replies<WatchFileResponse>> {
+        let file = ask::file_ref(&ask.file_id, &ask.bucket, &ask.key)?;
+        let id = calls::file_id(self.storage.as_ref(), &session.caller, file).await?;
+        let watched = Watched { file: Some(id), after: ask.after_seq, ..Watched::default() };
+        let reply = |event| WatchFileResponse { event: Some(event) };
+        watch::watch(self.storage.as_ref(), session.clone(), watched, reply).await
+    }
+}

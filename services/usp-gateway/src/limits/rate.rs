@@ -1,0 +1,255 @@
+//! How often one may ask: each address, each credential, each try to sign in.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use http::header::{AUTHORIZATION, LOCATION};
+use http::{Method, Uri};
+use parking_lot::Mutex;
+use usp_model::{Error, ErrorKind, Result, UserName};
+
+use super::client::ClientAddress;
+use super::{Entrance, request_id};
+use crate::accept::AddressKey;
+use crate::config::{GatewayConfig, Rate};
+
+/// Counters of one limit. Keys share counters by a keyed hash, so that no flood of invented keys grows memory.
+const SLOT_COUNT: u64 = 1 << 17;
+/// Counters that have run full again are dropped after so many checks.
+const SWEEP_EVERY: u32 = 1 << 14;
+/// Uploads whose requests are counted apart, and for how long after the last of them.
+const UPLOAD_COUNT_MAX: usize = 1 << 16;
+const UPLOAD_KEPT: Duration = Duration::from_secs(3600);
+const UPLOADS: &str = "/api/v1/uploads/";
+const SIGN_IN: &str = "/api/v1/auth/token";
+
+/// Every rate limit of the gateway.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    by_address: Limiter,
+    by_principal: Limiter,
+    sign_in_by_address: Limiter,
+    sign_in_by_user: Limiter,
+    /// A known upload is one piece of work, however many requests carry it: it has a budget of its own.
+    by_upload: Limiter,
+    known_uploads: Mutex<HashMap<String, Instant>>,
+}
+
+impl Rates {
+    pub(crate) fn new(config: &GatewayConfig) -> Self {
+        Self {
+            by_address: Limiter::new("address", config.rate_per_address),
+            by_principal: Limiter::new("principal", config.rate_per_principal),
+            sign_in_by_address: Limiter::new("sign_in_address", config.rate_sign_in),
+            sign_in_by_user: Limiter::new("sign_in_user", config.rate_sign_in),
+            by_upload: Limiter::new("upload", config.rate_per_principal),
+            known_uploads: Mutex::default(),
+        }
+    }
+
+    /// One more try to sign in as this user, from wherever. Errors: `RateLimited`.
+    pub(crate) fn try_sign_in(&self, user: &UserName) -> Result<()> {
+        self.sign_in_by_user.check(user.as_str()).map_err(|refusal| refusal.error)
+    }
+
+    fn check(&self, request: &Request) -> Result<(), Refusal> {
+        if let Some(upload) = upload_of(request.method(), request.uri())
+            && self.is_known(upload)
+        {
+            return self.by_upload.check(upload);
+        }
+        if let Some(ClientAddress(address)) = request.extensions().get() {
+            let key = AddressKey::from(*address);
+            self.by_address.check(key)?;
+            if request.method() == Method::POST && request.uri().path() == SIGN_IN {
+                self.sign_in_by_address.check(key)?;
+            }
+        }
+        match request.headers().get(AUTHORIZATION) {
+            Some(credential) => self.by_principal.check(credential.as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    fn is_known(&self, upload: &str) -> bool {
+        let mut known = self.known_uploads.lock();
+        match known.get_mut(upload) {
+            Some(last) if last.elapsed() < UPLOAD_KEPT => {
+                *last = Instant::now();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Called only with ids that storage has confirmed.
+    fn remember(&self, upload: &str) {
+        let mut known = self.known_uploads.lock();
+        if known.len() >= UPLOAD_COUNT_MAX {
+            known.retain(|_, last| last.elapsed() < UPLOAD_KEPT);
+        }
+        if known.len() < UPLOAD_COUNT_MAX {
+            known.insert(upload.to_owned(), Instant::now());
+        }
+    }
+}
+
+pub(super) async fn admit(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
+    let rates = &entrance.gateway.limits.rates;
+    if let Err(Refusal { scope, error }) = rates.check(&request) {
+        entrance.gateway.metrics.rate_limited(scope);
+        return entrance.refuse(error, &request_id::of(request.extensions()));
+    }
+    let upload = upload_of(request.method(), request.uri()).map(str::to_owned);
+    let creates = request.method() == Method::POST && request.uri().path() == UPLOADS.trim_end_matches('/');
+    let response = next.run(request).await;
+    if response.status().is_success() {
+        let location = response.headers().get(LOCATION).and_then(|at| at.to_str().ok());
+        let created = location.filter(|_| creates).and_then(|at| at.rsplit('/').next());
+        if let Some(upload) = upload.as_deref().or(created) {
+            rates.remember(upload);
+        }
+    }
+    response
+}
+
+/// The upload that a request carries on.
+fn upload_of<'a>(method: &Method, uri: &'a Uri) -> Option<&'a str> {
+    let carries_on = *method == Method::PATCH || *method == Method::HEAD;
+    uri.path().strip_prefix(UPLOADS).filter(|id| carries_on && !id.is_empty() && !id.contains('/'))
+}
+
+/// Which limit said no, and what to tell.
+#[derive(Debug)]
+struct Refusal {
+    scope: &'static str,
+    error: Error,
+}
+
+#[derive(Debug)]
+struct Limiter {
+    scope: &'static str,
+    limiter: DefaultKeyedRateLimiter<u64>,
+    slots: RandomState,
+    check_count: AtomicU32,
+}
+
+impl Limiter {
+    fn new(scope: &'static str, rate: Rate) -> Self {
+        let at_least_one = |count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(rate.per_second)).allow_burst(at_least_one(rate.burst));
+        Self {
+            scope,
+            limiter: RateLimiter::keyed(quota),
+            slots: RandomState::new(),
+            check_count: AtomicU32::new(0),
+        }
+    }
+
+    fn check(&self, key: impl Hash) -> Result<(), Refusal> {
+        if self.check_count.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            self.limiter.retain_recent();
+        }
+        let slot = self.slots.hash_one(key) % SLOT_COUNT;
+        self.limiter.check_key(&slot).map_err(|not_until| {
+            let wait = not_until.wait_time_from(DefaultClock::default().now());
+            let error = Error::new(ErrorKind::RateLimited, "admit request")
+                .because("too many requests; wait as long as Retry-After says")
+                .retry_after(wait.max(Duration::from_millis(1)));
+            Refusal { scope: self.scope, error }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use std::net::IpAddr;
+
+    fn rates(rate: Rate) -> Rates {
+        let config = GatewayConfig {
+            rate_per_address: rate,
+            rate_per_principal: Rate { per_second: 1, burst: 2 },
+            rate_sign_in: Rate { per_second: 1, burst: 1 },
+            ..GatewayConfig::default()
+        };
+        Rates::new(&config)
+    }
+
+    fn request(method: Method, path: &str, address: &str, token: Option<&str>) -> Request {
+        let mut builder = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            builder = builder.header(AUTHORIZATION, token);
+        }
+        let mut request = builder.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ClientAddress(address.parse::<IpAddr>().unwrap()));
+        request
+    }
+
+    const PLENTY: Rate = Rate { per_second: 1000, burst: 1000 };
+
+    #[test]
+    fn each_address_has_its_own_budget() {
+        let rates = rates(Rate { per_second: 1, burst: 1 });
+        let from = |address| request(Method::GET, "/", address, None);
+        assert!(rates.check(&from("10.0.0.1")).is_ok());
+        let refusal = rates.check(&from("10.0.0.1")).unwrap_err();
+        assert_eq!(refusal.error.kind(), ErrorKind::RateLimited);
+        assert!(refusal.error.retry_after_hint().unwrap() <= Duration::from_secs(1));
+        assert!(rates.check(&from("10.0.0.2")).is_ok());
+    }
+
+    #[test]
+    fn one_credential_is_counted_wherever_it_comes_from() {
+        let rates = rates(PLENTY);
+        let from = |address| request(Method::GET, "/", address, Some("Bearer a"));
+        assert!(rates.check(&from("10.0.0.1")).is_ok());
+        assert!(rates.check(&from("10.0.0.2")).is_ok());
+        assert_eq!(rates.check(&from("10.0.0.3")).unwrap_err().scope, "principal");
+    }
+
+    #[test]
+    fn signing_in_is_counted_more_strictly() {
+        let rates = rates(PLENTY);
+        let sign_in = || request(Method::POST, SIGN_IN, "10.0.0.1", None);
+        assert!(rates.check(&sign_in()).is_ok());
+        assert_eq!(rates.check(&sign_in()).unwrap_err().scope, "sign_in_address");
+        let alice = UserName::parse("alice").unwrap();
+        assert!(rates.try_sign_in(&alice).is_ok());
+        assert!(rates.try_sign_in(&alice).is_err());
+    }
+
+    #[test]
+    fn the_requests_of_one_upload_count_once() {
+        let rates = rates(PLENTY);
+        let patch =
+            |id: &str| request(Method::PATCH, &format!("{UPLOADS}{id}"), "10.0.0.1", Some("Bearer a"));
+        assert!(rates.check(&patch("u1")).is_ok());
+        rates.remember("u1");
+        assert!(rates.check(&patch("u1")).is_ok());
+        assert!(rates.check(&patch("u1")).is_ok());
+        // The credential has one more request left; the upload took only one.
+        assert!(rates.check(&patch("u2")).is_ok());
+        assert_eq!(rates.check(&patch("u3")).unwrap_err().scope, "principal");
+        // Nor is a known upload free of charge: its own budget is used up.
+        assert_eq!(rates.check(&patch("u1")).unwrap_err().scope, "upload");
+    }
+
+    #[test]
+    fn invented_keys_do_not_grow_memory() {
+        let limiter = Limiter::new("test", Rate { per_second: 1, burst: 1 });
+        for key in 0..(SLOT_COUNT * 3) {
+            let _ = limiter.check(key);
+        }
+        assert!(limiter.limiter.len() as u64 <= SLOT_COUNT);
+    }
+}

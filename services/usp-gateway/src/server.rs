@@ -1,0 +1,89 @@
+//! Opens both doors and serves what stands behind them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tracing::info;
+use usp_model::{Error, ErrorKind, Result};
+use usp_rt::Shutdown;
+
+use crate::Gateway;
+use crate::accept::DoorService;
+use crate::limits::{Entrance, surround};
+use crate::metrics::{self, Door};
+use crate::{grpc, rest};
+
+impl Gateway {
+    /// Takes both addresses, so that port 0 is known before anything is served.
+    ///
+    /// Errors: `Unavailable` when an address cannot be had.
+    pub async fn bind(self) -> Result<BoundGateway> {
+        let http = listen(self.config.http).await?;
+        let grpc = listen(self.config.grpc).await?;
+        let address_of = |listener: &TcpListener| {
+            listener
+                .local_addr()
+                .map_err(|source| Error::new(ErrorKind::Internal, "read listening address").caused_by(source))
+        };
+        let (http_addr, grpc_addr) = (address_of(&http)?, address_of(&grpc)?);
+        Ok(BoundGateway { gateway: self, http, grpc, http_addr, grpc_addr })
+    }
+}
+
+/// A gateway that holds its addresses; connections wait in the backlog until it serves.
+#[derive(Debug)]
+pub struct BoundGateway {
+    gateway: Gateway,
+    http: TcpListener,
+    grpc: TcpListener,
+    http_addr: SocketAddr,
+    grpc_addr: SocketAddr,
+}
+
+impl BoundGateway {
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Answers until `shutdown`, then lets running requests end for `drain_timeout` at most.
+    ///
+    /// Errors: `Internal` when the gRPC door cannot describe itself.
+    /// Cancel: cuts every connection; cancel `shutdown` instead.
+    pub async fn serve(self, shutdown: Shutdown) -> Result<()> {
+        let Self { gateway, http, grpc, .. } = self;
+        let (procedures, health) = grpc::router(&gateway).await?;
+        let pages = rest::router(gateway.clone()).merge(metrics::router(gateway.clone()));
+        let http = door_service(Door::Http, pages, &gateway).run(http, shutdown.clone());
+        let grpc = door_service(Door::Grpc, procedures, &gateway).run(grpc, shutdown.clone());
+        info!(http = %self.http_addr, grpc = %self.grpc_addr, "doors open");
+        tokio::join!(http, grpc, health.report(shutdown));
+        info!("doors closed");
+        Ok(())
+    }
+}
+
+fn door_service(door: Door, router: Router, gateway: &Gateway) -> DoorService {
+    let entrance = Entrance { door, gateway: gateway.clone() };
+    DoorService {
+        door,
+        router: surround(router, &entrance),
+        config: Arc::clone(&gateway.config),
+        metrics: Arc::clone(&gateway.metrics),
+        permits: gateway.limits.permits.clone(),
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|source| {
+        Error::new(ErrorKind::Unavailable, "listen on")
+            .about(address)
+            .because(format!("{address} cannot be had: {source}"))
+            .caused_by(source)
+    })
+}
