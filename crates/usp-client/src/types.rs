@@ -1,0 +1,27 @@
+//! The shapes of REST's JSON as a client reads and writes them. Fields that this version does not know are ignored.
+
+mod admin;
+mod bucket;
+mod event;
+mod file;
+mod rule;
+mod run;
+mod token;
+
+use serde::{Deserialize, Serialize};
+
+pub use admin::{
+    ApiKey, CreatedApiKey, CreatedUser, NewApiKey, NewUser, Stats, Totals, Usage, User, UserPatch,
+};
+pub use bucket::{Bucket, BucketPatch, NewBucket};
+pub use event::Event;
+pub use file::{DerivedFile, File, FilePage, FileStatus, StoredBytes, UploadStatus};
+pub use rule::{Retry, Rule, RuleStep, RuleTest};
+pub use run::{Run, RunPage, RunStatus, Step};
+pub use token::{Me, MePermission, TokenPair};
+
+/// A list that is whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Items<T> {
+    pub(crate) items: Vec<T>,
+}
