@@ -19,7 +19,8 @@ pub(crate) const DIALECT_ROW_COUNT_MAX: usize = 200;
 pub(crate) const PROBLEM_COUNT_MAX: usize = 20;
 /// Most frequent values listed per column.
 pub(crate) const TOP_COUNT_MAX: usize = 10;
-/// Sketch entries over all columns together: about 40 MiB at worst.
+/// Sketch entries over all columns together. Measured with 2,000 columns of numbers: 66 MiB for the whole profile.
+/// Texts of more than 128 characters in as many columns may take some 40 MiB more; 20 columns take a few.
 pub(crate) const SKETCH_ENTRY_COUNT_MAX: usize = 1 << 19;
 
 /// Distinct paths profiled in JSON; values below further ones are only counted.

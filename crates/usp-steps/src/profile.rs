@@ -61,13 +61,12 @@ impl Format {
         if let Some(format) = Self::of_media_type(&file.media_type) {
             return Ok(Some(format));
         }
-        let is_plain = file.media_type.starts_with("text/");
         let head = source.head()?.to_vec();
         let sniffed = Sniffed::of(&head, source.has_ended(), file.extension().as_deref());
-        Ok(Self::of_media_type(&sniffed.media_type).or_else(|| {
-            let is_text = sniffed.text.is_some() && sniffed.kind != Kind::Document;
-            (is_text || sniffed.kind == Kind::Empty && is_plain).then_some(Self::Text)
-        }))
+        // Nothing at all is a text of no lines.
+        let is_text =
+            sniffed.kind == Kind::Empty || (sniffed.text.is_some() && sniffed.kind != Kind::Document);
+        Ok(Self::of_media_type(&sniffed.media_type).or(is_text.then_some(Self::Text)))
     }
 }
 

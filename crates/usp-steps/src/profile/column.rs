@@ -40,7 +40,7 @@ pub(crate) struct Column {
     /// Values per kind, in the order of `Kind::ALL`.
     kinds: [u64; 6],
     distinct: Distinct,
-    frequent: Frequent,
+    frequent: Frequent<Scalar>,
     moments: Moments,
     quantiles: Quantiles,
     number_min: f64,
@@ -78,12 +78,23 @@ impl Column {
     }
 
     pub(crate) fn add(&mut self, field: &[u8]) {
-        let scalar = Scalar::guess(field);
-        let Some(kind) = scalar.kind() else {
-            self.nulls += 1;
-            return;
+        let hash = hash(field);
+        // A value with a counter was read, counted as distinct and compared when it got it.
+        let scalar = match self.frequent.hit(hash) {
+            Some(scalar) => scalar,
+            None => {
+                let scalar = Scalar::guess(field);
+                if scalar == Scalar::Null {
+                    self.nulls += 1;
+                    return;
+                }
+                self.frequent.insert(hash, field, scalar);
+                self.distinct.add(hash);
+                self.add_extremes(field);
+                scalar
+            }
         };
-        if let Some(count) = self.kinds.get_mut(kind as usize) {
+        if let Some(count) = scalar.kind().and_then(|kind| self.kinds.get_mut(kind as usize)) {
             *count += 1;
         }
         match scalar {
@@ -99,12 +110,6 @@ impl Column {
             }
             Scalar::Float(value) => self.add_number(value),
             _ => {}
-        }
-        let hash = hash(field);
-        // A value with a counter was counted as distinct when it got it, and was compared then.
-        if !self.frequent.add(hash, field) {
-            self.distinct.add(hash);
-            self.add_extremes(field);
         }
     }
 

@@ -28,13 +28,14 @@ impl Problems {
         }
     }
 
-    fn check(&mut self, row: u64, record: &Record, columns: usize) {
+    /// `row` is absent for the header.
+    fn check(&mut self, row: Option<u64>, record: &Record, columns: usize) {
         for reason in record.faults.reasons() {
-            self.add(Some(row), Some(record.line), || reason.to_owned());
+            self.add(row, Some(record.line), || reason.to_owned());
         }
         if record.field_count != columns {
             self.ragged_rows += 1;
-            self.add(Some(row), Some(record.line), || ragged(record.field_count, columns));
+            self.add(row, Some(record.line), || ragged(record.field_count, columns));
         }
     }
 }
@@ -60,13 +61,13 @@ pub(super) fn profile(mut text: TextReader<'_>, kind: &str, hints: Hints) -> Res
             columns = columns_of(record, dialect.has_header);
             name_problems(&columns_names(record, dialect.has_header), column_count, &mut problems);
             if dialect.has_header {
-                problems.check(0, record, column_count);
+                problems.check(None, record, column_count);
                 continue;
             }
         }
         rows += 1;
         if record.field_count != column_count || record.faults != crate::table::Faults::default() {
-            problems.check(rows, record, column_count);
+            problems.check(Some(rows), record, column_count);
         }
         for (column, field) in columns.iter_mut().zip(record.fields()) {
             column.add(field);

@@ -11,17 +11,19 @@ use crate::hash::HashMap64;
 const VALUE_BYTES_MAX: usize = (crate::bounds::VALUE_CHARS_MAX + 1) * 4;
 
 #[derive(Debug)]
-struct Counter {
+struct Counter<T> {
     hash: u64,
     count: u64,
     value: Vec<u8>,
+    meaning: T,
 }
 
+/// Counts values, and remembers of those that have a counter what they mean, so that it need not be read again.
 #[derive(Debug)]
-pub(crate) struct Frequent {
+pub(crate) struct Frequent<T> {
     counter_count_max: usize,
     index: HashMap64<usize>,
-    counters: Vec<Counter>,
+    counters: Vec<Counter<T>>,
     /// Buffers of freed counters, so that a column of unique values does not allocate for each.
     spare: Vec<Vec<u8>>,
     subtracted: u64,
@@ -35,7 +37,7 @@ pub(crate) struct Top<'a> {
     pub error: u64,
 }
 
-impl Frequent {
+impl<T: Copy> Frequent<T> {
     pub(crate) fn new(counter_count_max: usize) -> Self {
         Self {
             counter_count_max: counter_count_max.max(2),
@@ -46,20 +48,22 @@ impl Frequent {
         }
     }
 
-    /// Returns whether the value had a counter, and so was seen before.
-    pub(crate) fn add(&mut self, hash: u64, value: &[u8]) -> bool {
-        if let Some(counter) = self.index.get(&hash).and_then(|index| self.counters.get_mut(*index)) {
-            counter.count += 1;
-            return true;
-        }
+    /// Counts a value that has a counter; `None` if it has none and must be inserted.
+    pub(crate) fn hit(&mut self, hash: u64) -> Option<T> {
+        let counter = self.counters.get_mut(*self.index.get(&hash)?)?;
+        counter.count += 1;
+        Some(counter.meaning)
+    }
+
+    /// Gives a value its counter, after `hit` found none.
+    pub(crate) fn insert(&mut self, hash: u64, value: &[u8], meaning: T) {
         if self.counters.len() >= self.counter_count_max {
             self.subtract_median();
         }
         let mut kept = self.spare.pop().unwrap_or_default();
         kept.extend_from_slice(value.get(..VALUE_BYTES_MAX).unwrap_or(value));
         self.index.insert(hash, self.counters.len());
-        self.counters.push(Counter { hash, count: 1, value: kept });
-        false
+        self.counters.push(Counter { hash, count: 1, value: kept, meaning });
     }
 
     /// The most frequent values, most frequent first, ties by value. Values that may as well be noise are left out.
@@ -102,11 +106,17 @@ mod tests {
     use super::*;
     use crate::hash::hash;
 
+    fn add(frequent: &mut Frequent<()>, value: &[u8]) {
+        if frequent.hit(hash(value)).is_none() {
+            frequent.insert(hash(value), value, ());
+        }
+    }
+
     #[test]
     fn few_values_are_counted_exactly() {
         let mut frequent = Frequent::new(8);
         for value in ["b", "a", "c", "a", "b", "a"] {
-            frequent.add(hash(value.as_bytes()), value.as_bytes());
+            add(&mut frequent, value.as_bytes());
         }
         let tops: Vec<(&[u8], u64, u64)> =
             frequent.top(2).iter().map(|top| (top.value, top.count, top.error)).collect();
@@ -119,7 +129,7 @@ mod tests {
         let (rows, hits) = (100_000_u64, 20_000);
         for row in 0..rows {
             let value = if row % 5 == 0 { "often".to_owned() } else { row.to_string() };
-            frequent.add(hash(value.as_bytes()), value.as_bytes());
+            add(&mut frequent, value.as_bytes());
         }
         let tops = frequent.top(10);
         let top = tops.first().unwrap();
@@ -133,7 +143,7 @@ mod tests {
     fn counters_and_buffers_stay_within_their_bound() {
         let mut frequent = Frequent::new(32);
         for row in 0..10_000_u32 {
-            frequent.add(hash(&row.to_le_bytes()), &[b'x'; 10_000]);
+            add(&mut frequent, &[&row.to_le_bytes()[..], &[b'x'; 10_000]].concat());
         }
         assert!(frequent.counters.len() + frequent.spare.len() <= 33);
         assert!(frequent.counters.iter().all(|counter| counter.value.len() <= VALUE_BYTES_MAX));

@@ -7,6 +7,8 @@
 
 /// Smallest capacity of a level.
 const LEVEL_COUNT_MIN: usize = 8;
+/// That of the lowest level, where values arrive: fewer and longer sorts.
+const LOWEST_COUNT_MIN: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Quantiles {
@@ -86,7 +88,8 @@ impl Quantiles {
     /// Each level below the top has two thirds of the one above.
     fn level_capacity(&self, height: usize) -> usize {
         let below_top = self.levels.len() - 1 - height;
-        (0..below_top).fold(self.k, |capacity, _| (capacity * 2).div_ceil(3)).max(LEVEL_COUNT_MIN)
+        let least = if height == 0 { LOWEST_COUNT_MIN } else { LEVEL_COUNT_MIN };
+        (0..below_top).fold(self.k, |capacity, _| (capacity * 2).div_ceil(3)).max(least)
     }
 
     fn flip(&mut self) -> usize {

@@ -102,7 +102,7 @@ impl Columns {
             declared.take(record.field_count).collect()
         };
         let place = |name: &str, reason: String, findings: &mut Findings| {
-            findings.add(Place { column: Some(name), ..Place::default() }, Value::Null, || reason);
+            findings.add(Place { column: Some(name), ..Place::default() }, || (reason, Value::Null));
         };
         for (index, name) in names.iter().enumerate() {
             let is_declared = self.columns.iter().any(|column| column.name == *name);
@@ -136,19 +136,19 @@ impl Columns {
         let row = Place { row: Some(findings.rows), line: Some(record.line), column: None };
         if record.faults != Faults::default() {
             for reason in record.faults.reasons() {
-                findings.add(row, Value::Null, || reason.to_owned());
+                findings.add(row, || (reason.to_owned(), Value::Null));
             }
         }
         // Values of a ragged row may stand in the wrong columns: to check them would only add noise.
         if record.field_count != field_count {
-            findings.add(row, Value::Null, || ragged(record.field_count, field_count));
+            findings.add(row, || (ragged(record.field_count, field_count), Value::Null));
             return;
         }
         for (column, index) in self.columns.iter().zip(places) {
             let Some(field) = index.and_then(|index| record.field(index)) else { continue };
             if let Some(wrong) = column.wrong(field) {
                 let place = Place { column: Some(&column.name), ..row };
-                findings.add(place, json!(cut(field)), || column.reason(wrong, field));
+                findings.add(place, || (column.reason(wrong, field), json!(cut(field))));
             }
         }
     }

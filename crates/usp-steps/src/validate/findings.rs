@@ -38,15 +38,17 @@ impl Findings {
 
     /// Something wrong with the file as a whole.
     pub(super) fn add_whole(&mut self, reason: String) {
-        self.add(Place::default(), Value::Null, || reason);
+        self.add(Place::default(), || (reason, Value::Null));
     }
 
-    pub(super) fn add(&mut self, place: Place<'_>, value: Value, reason: impl FnOnce() -> String) {
+    /// `told` gives the reason and the value at fault; it is asked only while there is room in the list.
+    pub(super) fn add(&mut self, place: Place<'_>, told: impl FnOnce() -> (String, Value)) {
         self.error_count += 1;
         if self.errors.len() >= self.errors_max {
             return;
         }
-        let reason = cut_to(reason().as_bytes(), REASON_CHARS_MAX);
+        let (reason, value) = told();
+        let reason = cut_to(reason.as_bytes(), REASON_CHARS_MAX);
         let column = place.column.map(|column| cut_to(column.as_bytes(), REASON_CHARS_MAX));
         if self.first.is_none() {
             self.first = Some(sentence(place, column.as_deref(), &reason));

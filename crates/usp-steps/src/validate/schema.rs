@@ -99,7 +99,7 @@ impl Schema {
             let place = Place { row: Some(findings.rows), line: Some(line.number), column: None };
             let before = findings.error_count();
             if line.is_cut {
-                findings.add(place, Value::Null, || "the line is longer than 16 MiB".to_owned());
+                findings.add(place, || ("the line is longer than 16 MiB".to_owned(), Value::Null));
             } else {
                 self.check(&line.text, place, findings);
             }
@@ -115,18 +115,18 @@ impl Schema {
             Ok(count) if count <= SCHEMA_VALUE_COUNT_MAX => count,
             Ok(count) => {
                 let reason = format!("{} values are more than a schema is checked against", grouped(count));
-                findings.add(place, Value::Null, || reason);
+                findings.add(place, || (reason, Value::Null));
                 return;
             }
             Err(reason) => {
-                findings.add(place, Value::Null, || reason);
+                findings.add(place, || (reason, Value::Null));
                 return;
             }
         };
         let value: Value = match serde_json::from_slice(text) {
             Ok(value) => value,
             Err(error) => {
-                findings.add(place, Value::Null, || format!("not usable JSON: {error}"));
+                findings.add(place, || (format!("not usable JSON: {error}"), Value::Null));
                 return;
             }
         };
@@ -169,7 +169,7 @@ fn add(error: &ValidationError<'_>, place: Place<'_>, findings: &mut Findings) {
     };
     let pointer = error.instance_path().as_str();
     let place = Place { column: Some(pointer), ..place };
-    findings.add(place, value, || error.masked().to_string());
+    findings.add(place, || (error.masked().to_string(), value));
 }
 
 #[derive(Debug, Default)]

@@ -103,6 +103,13 @@ fn a_header_alone_is_a_table_without_rows() {
 }
 
 #[test]
+fn an_empty_file_is_a_text_of_no_lines_or_a_table_of_no_rows() {
+    assert_eq!(profile("a", b"")["lines"], 0);
+    let report = report("profile", json!({"format": "csv"}), "a.csv", b"");
+    assert_eq!((&report["rows"], &report["columns"]), (&json!(0), &json!([])));
+}
+
+#[test]
 fn columns_without_a_header_are_numbered_from_one() {
     let report = profile("a.csv", b"1,2\n3,4\n");
     assert_eq!((&report["rows"], &report["columns"][0]["name"]), (&json!(2), &json!("column_1")));
