@@ -2,7 +2,7 @@
 //!
 //! A step is a pure, synchronous function over a blocking `Read`. It touches no disk, network, clock or
 //! database, so the same bytes always make the same report, and a step that ran twice shows once.
-//! Memory does not depend on the size of the content: every structure has a bound in [`bounds`], and a report
+//! Memory does not depend on the size of the content: every structure has a bound in `bounds.rs`, and a report
 //! says so whenever a bound was met.
 //!
 //! | step | says |
