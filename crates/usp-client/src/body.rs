@@ -20,6 +20,11 @@ const READ_BYTES: usize = 256 * 1024;
 /// Told how many bytes of the current attempt have left so far; falls back to 0 when an attempt begins anew.
 pub type ProgressFn = Arc<dyn Fn(u64) + Send + Sync>;
 
+/// Reading what is to be sent failed. A type of its own, so that it is found again among the causes that hyper gives.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct SourceError(pub(crate) io::Error);
+
 type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 /// What to upload. Bytes and files can be sent again after a lost connection; a stream cannot.
@@ -111,6 +116,7 @@ async fn open_file(path: &PathBuf) -> io::Result<(tokio::fs::File, u64)> {
 }
 
 fn counted(pieces: Pieces, progress: Option<ProgressFn>) -> reqwest::Body {
+    let pieces = pieces.map_err(SourceError);
     let Some(progress) = progress else { return reqwest::Body::wrap_stream(pieces) };
     let mut sent_bytes = 0;
     progress(sent_bytes);

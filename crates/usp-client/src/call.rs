@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use usp_model::{Error, ErrorKind};
 
-use crate::body::PutBody;
+use crate::body::{PutBody, SourceError};
 use crate::retry::{Repeat, wait_after};
 use crate::{Client, ClientError, Problem, Token};
 
@@ -192,12 +192,9 @@ impl Client {
 
     fn not_sent(&self, source: &reqwest::Error) -> ClientError {
         let reason = reason_of(source);
-        // What the caller's own stream or file said when it failed, not the network.
-        if let Some(local) = find_io_error(source) {
-            let kind = ErrorKind::InvalidInput;
-            return Error::new(kind, "read content")
-                .because(format!("reading the content failed: {local}"))
-                .into();
+        if let Some(SourceError(local)) = find_source_error(source) {
+            let reason = format!("reading the content failed: {local}");
+            return Error::new(ErrorKind::InvalidInput, "read content").because(reason).into();
         }
         if source.is_connect() {
             ClientError::Unreachable { url: self.url().to_owned(), reason }
@@ -226,14 +223,12 @@ pub(crate) fn reason_of(error: &reqwest::Error) -> String {
     reason
 }
 
-/// hyper says `user body` errors apart from those of the connection; their cause is ours.
-fn find_io_error(error: &reqwest::Error) -> Option<String> {
+/// The caller's own stream or file failed, not the network.
+fn find_source_error(error: &reqwest::Error) -> Option<&SourceError> {
     let mut cause = error.source();
-    let mut is_ours = error.is_body();
     while let Some(inner) = cause {
-        is_ours |= inner.to_string().contains("user body");
-        if is_ours && let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return Some(io.to_string());
+        if let Some(found) = inner.downcast_ref() {
+            return Some(found);
         }
         cause = inner.source();
     }

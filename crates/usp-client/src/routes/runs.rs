@@ -23,13 +23,10 @@ pub struct ListRuns {
 
 impl Client {
     pub async fn list_runs(&self, list: &ListRuns) -> Result<RunPage, ClientError> {
-        let url = match &list.file {
-            Some(id) => self.base().by_id(id, Some("runs"))?,
-            None => self.base().at(["runs"])?,
-        };
-        let call = Call::get(url)
+        let call = Call::get(self.base().at(["runs"])?)
             .query("state", list.state)
-            .query("bucket", list.bucket.as_ref().filter(|_| list.file.is_none()))
+            .query("bucket", list.bucket.as_ref())
+            .query("file_id", list.file)
             .query("rule", list.rule.as_ref())
             .query("limit", list.limit)
             .query("cursor", list.cursor.as_ref());
