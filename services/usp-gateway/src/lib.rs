@@ -9,18 +9,14 @@ mod config;
 mod grpc;
 mod limits;
 mod metrics;
+mod openapi;
 mod problem;
-// Until rest.rs stands.
-mod rest {
-    pub(crate) mod request_id;
-
-    pub(crate) fn router(_gateway: crate::Gateway) -> axum::Router {
-        axum::Router::new()
-    }
-}
+mod rest;
+mod routes;
 mod server;
 mod state;
 
 pub use config::{GatewayConfig, Rate};
+pub use rest::router as rest_router;
 pub use server::BoundGateway;
 pub use state::Gateway;

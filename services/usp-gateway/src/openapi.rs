@@ -1,0 +1,143 @@
+//! The OpenAPI 3.1 document: what the routes say about themselves, completed from the permission table.
+
+use std::sync::OnceLock;
+
+use axum::http::StatusCode;
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem, Paths};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response};
+use utoipa::{Modify, OpenApi};
+
+use crate::problem::{Problem, ProblemField};
+use crate::routes::{self, Access};
+
+const SCHEME: &str = "bearer";
+const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
+
+/// What stands before the operations.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "usp",
+        description = "Upload Store Process: files in, every byte kept once, processed by rules, watched live.\n\n\
+            Times are RFC 3339 UTC with milliseconds, sizes are bytes. Unknown JSON fields and query parameters are \
+            refused with 400. Every failure is a problem document (RFC 9457): match on its `code`. \
+            `X-Request-Id` is taken over from the request or drawn, and stands in every answer.",
+        license(name = "MIT", identifier = "MIT"),
+    ),
+    components(schemas(Problem, ProblemField)),
+    modifiers(&Bearer),
+    tags(
+        (name = "auth", description = "Tokens, and who the caller is."),
+        (name = "buckets", description = "Where files live, and under which policy."),
+        (name = "files", description = "Content, its versions, labels and status."),
+        (name = "runs", description = "Rules applied to files, step by step."),
+        (name = "rules", description = "Which files are processed, by which steps."),
+        (name = "events", description = "What happens, as it happens."),
+        (name = "administration", description = "Users, API keys, sums."),
+        (name = "service", description = "Health and documentation."),
+    ),
+)]
+struct FrontPage;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.description = Some("A JWT from POST /api/v1/auth/token, or an API key.".to_owned());
+        document
+            .components
+            .get_or_insert_default()
+            .security_schemes
+            .insert(SCHEME.to_owned(), SecurityScheme::Http(scheme).into());
+    }
+}
+
+pub(crate) fn front_page() -> Document {
+    FrontPage::openapi()
+}
+
+/// The document as it is served. It is the same for every gateway of this version.
+pub(crate) fn document() -> &'static str {
+    static DOCUMENT: OnceLock<String> = OnceLock::new();
+    DOCUMENT.get_or_init(|| {
+        let mut document = routes::build(None).into_openapi();
+        plain_paths(&mut document.paths);
+        document.to_pretty_json().unwrap_or_default()
+    })
+}
+
+/// Completes the operations of one route with what its place in the permission table says.
+pub(crate) fn declare(mut paths: Paths, access: Access) -> Paths {
+    for item in paths.paths.values_mut() {
+        name_head(item);
+        for operation in operations(item) {
+            declare_operation(operation, access);
+        }
+    }
+    paths
+}
+
+/// Whether any operation documents a query parameter.
+pub(crate) fn takes_parameters(paths: &Paths) -> bool {
+    let of_query = |parameter: &RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) => matches!(parameter.parameter_in, ParameterIn::Query),
+        RefOr::Ref(_) => true,
+    };
+    let items = paths.paths.values();
+    let all =
+        items.flat_map(|item| [&item.get, &item.put, &item.post, &item.delete, &item.head, &item.patch]);
+    all.flatten().flat_map(|operation| operation.parameters.iter().flatten()).any(of_query)
+}
+
+/// The router's `{*key}` is `{key}` to everyone else.
+fn plain_paths(paths: &mut Paths) {
+    let found = std::mem::take(&mut paths.paths);
+    paths.paths = found.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+}
+
+/// GET and HEAD share a handler, but operation ids are unique.
+fn name_head(item: &mut PathItem) {
+    if let Some(id) = item.head.as_mut().and_then(|head| head.operation_id.as_mut()) {
+        id.insert_str(0, "head_");
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, head, patch, .. } = item;
+    [get, put, post, delete, head, patch].into_iter().flatten()
+}
+
+fn declare_operation(operation: &mut Operation, access: Access) {
+    let word = match access {
+        Access::Public => {
+            operation.security = Some(Vec::new());
+            "public"
+        }
+        Access::Takes(permission) => {
+            operation.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
+            let missing = RefOr::T(Response::new("No credential, or one that does not hold."));
+            operation.responses.responses.entry("401".to_owned()).or_insert(missing);
+            permission.as_str()
+        }
+    };
+    let extension = ExtensionsBuilder::new().add("x-usp-permission", word).build();
+    operation.extensions.get_or_insert_default().merge(extension);
+    let other = RefOr::T(Response::new("Any other failure."));
+    operation.responses.responses.entry("default".to_owned()).or_insert(other);
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && is_failure(status)
+        {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            response.content.entry(PROBLEM_MEDIA_TYPE.to_owned()).or_insert(RefOr::T(problem));
+        }
+    }
+}
+
+fn is_failure(status: &str) -> bool {
+    let code = status.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok());
+    code.is_none_or(|code| code.is_client_error() || code.is_server_error())
+}

@@ -1,0 +1,259 @@
+//! Failures as RFC 9457 problem documents: one table from kinds to status codes, one place that writes and logs them.
+//!
+//! A handler returns [`Failure`]; it travels in the response's extensions up to [`write_problems`], the outermost
+//! layer of a dialect, which alone knows the request id and logs the failure once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::{debug, error, warn};
+use usp_model::{Error, ErrorKind, Violation};
+use utoipa::ToSchema;
+
+use crate::rest::request_id;
+
+/// When to come back, where nobody knows better.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+
+/// What a handler answers when it cannot do what was asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    error: Error,
+    /// Only what no kind expresses (405) stands here instead of in the table.
+    face: Option<Face>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    members: Map<String, Value>,
+}
+
+/// What a failure looks like from outside.
+#[derive(Debug, Clone, Copy)]
+struct Face {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+}
+
+impl Failure {
+    pub(crate) fn method_not_allowed() -> Self {
+        let error = Error::new(ErrorKind::InvalidInput, "route request")
+            .because("this path does not take this method; the Allow header names those it takes");
+        let face = Face {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            code: "method_not_allowed",
+            title: "Method not allowed",
+        };
+        Self(Arc::new(Parts { error, face: Some(face), headers: Vec::new(), members: Map::new() }))
+    }
+
+    /// Adds a header that goes out with the problem.
+    pub(crate) fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.change(|parts| parts.headers.push((name, value)))
+    }
+
+    /// Adds an extension member to the problem document.
+    pub(crate) fn with_member(self, name: &str, value: Value) -> Self {
+        self.change(|parts| {
+            parts.members.insert(name.to_owned(), value);
+        })
+    }
+
+    /// A failure is shared only once it is an answer; before that this is its one holder.
+    fn change(mut self, change: impl FnOnce(&mut Parts)) -> Self {
+        if let Some(parts) = Arc::get_mut(&mut self.0) {
+            change(parts);
+        }
+        self
+    }
+
+    /// Writes the document and logs the failure.
+    pub(crate) fn respond(&self, request_id: &str) -> Response {
+        let Parts { error, headers, members, .. } = &*self.0;
+        let face = self.face();
+        log(error, face.status, request_id);
+        let problem = Problem {
+            r#type: format!("urn:usp:problem:{}", face.code),
+            title: face.title.to_owned(),
+            status: face.status.as_u16(),
+            detail: told(error, request_id),
+            code: face.code.to_owned(),
+            request_id: request_id.to_owned(),
+            errors: told_violations(error),
+            members: members.clone(),
+        };
+        let mut response = (face.status, Json(problem)).into_response();
+        let out = response.headers_mut();
+        out.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if face.status == StatusCode::UNAUTHORIZED {
+            out.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"usp\""));
+        }
+        if let Some(wait) = retry_after(error) {
+            out.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        for (name, value) in headers {
+            out.insert(name, value.clone());
+        }
+        response
+    }
+
+    fn face(&self) -> Face {
+        self.0.face.unwrap_or_else(|| face(self.0.error.kind()))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(Arc::new(Parts { error, face: None, headers: Vec::new(), members: Map::new() }))
+    }
+}
+
+/// An empty answer that carries the failure to [`write_problems`].
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = self.face().status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The one table from kinds to what HTTP says of them.
+fn face(kind: ErrorKind) -> Face {
+    let (status, title) = match kind {
+        ErrorKind::InvalidInput => (StatusCode::BAD_REQUEST, "The request is not valid"),
+        ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, "Not signed in"),
+        ErrorKind::Denied => (StatusCode::FORBIDDEN, "Not allowed"),
+        ErrorKind::NotFound => (StatusCode::NOT_FOUND, "Not found"),
+        ErrorKind::Conflict => (StatusCode::CONFLICT, "The state does not allow this"),
+        ErrorKind::Gone => (StatusCode::GONE, "Not there any more"),
+        ErrorKind::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "A condition does not hold"),
+        ErrorKind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Too large"),
+        ErrorKind::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Media type not taken"),
+        ErrorKind::OutOfRange => (StatusCode::RANGE_NOT_SATISFIABLE, "Range outside the content"),
+        ErrorKind::DigestMismatch => (StatusCode::UNPROCESSABLE_ENTITY, "Digest does not match"),
+        ErrorKind::Locked => (StatusCode::LOCKED, "Held by another request"),
+        ErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Not available right now"),
+        ErrorKind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "No space left"),
+        ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes failed their check"),
+        ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Failed inside"),
+    };
+    Face { status, code: kind.code(), title }
+}
+
+fn told(error: &Error, request_id: &str) -> String {
+    if error.kind().is_callers_business() {
+        error.detail()
+    } else {
+        format!("this failed inside; the log knows more under request id {request_id}")
+    }
+}
+
+/// A violation whose pointer begins with `?` is about a query parameter.
+fn told_violations(error: &Error) -> Vec<ProblemField> {
+    let told = |violation: &Violation| match violation.pointer.strip_prefix('?') {
+        Some(parameter) => ProblemField {
+            pointer: None,
+            parameter: Some(parameter.to_owned()),
+            detail: violation.detail.clone(),
+        },
+        None => ProblemField {
+            pointer: Some(violation.pointer.clone()),
+            parameter: None,
+            detail: violation.detail.clone(),
+        },
+    };
+    error.violations().iter().map(told).collect()
+}
+
+fn retry_after(error: &Error) -> Option<Duration> {
+    match error.kind() {
+        ErrorKind::RateLimited | ErrorKind::Unavailable => {
+            Some(error.retry_after_hint().unwrap_or(RETRY_AFTER_DEFAULT))
+        }
+        _ => error.retry_after_hint(),
+    }
+}
+
+/// Rounded up: a client that comes back early is refused again.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+fn log(error: &Error, status: StatusCode, request_id: &str) {
+    let (chain, status) = (error.chain(), status.as_u16());
+    match error.kind() {
+        ErrorKind::Internal | ErrorKind::Corrupt => {
+            error!(request_id, status, error = %chain.escape_debug(), "request failed inside");
+        }
+        ErrorKind::Unavailable | ErrorKind::StorageFull => {
+            warn!(request_id, status, error = %chain.escape_debug(), "request could not be served");
+        }
+        _ => debug!(request_id, status, error = %chain.escape_debug(), "request refused"),
+    }
+}
+
+/// Turns every [`Failure`] on its way out into a problem document.
+pub(crate) async fn write_problems(mut request: Request, next: Next) -> Response {
+    let request_id = request_id::ensure(request.extensions_mut());
+    let mut response = next.run(request).await;
+    let Some(failure) = response.extensions_mut().remove::<Failure>() else {
+        return response;
+    };
+    let mut problem = failure.respond(&request_id);
+    // What layers in between have said already stays (Allow of a 405, for one); the body's own headers do not.
+    for (name, value) in response.headers() {
+        if name != CONTENT_TYPE && name != CONTENT_LENGTH {
+            problem.headers_mut().entry(name).or_insert_with(|| value.clone());
+        }
+    }
+    problem
+}
+
+/// Why a request was not done, after RFC 9457.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    #[schema(example = "urn:usp:problem:not_found")]
+    r#type: String,
+    /// The same for every problem of this type.
+    #[schema(example = "Not found")]
+    title: String,
+    #[schema(example = 404)]
+    status: u16,
+    /// What happened and what to do about it.
+    #[schema(example = "there is no bucket 'photos'")]
+    detail: String,
+    /// Stable; match on this one.
+    #[schema(example = "not_found")]
+    code: String,
+    /// Quote it when you report a problem; the log knows it.
+    request_id: String,
+    /// What is wrong with which field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ProblemField>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: Map<String, Value>,
+}
+
+/// One thing that is wrong with one field or one query parameter.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProblemField {
+    /// RFC 6901 pointer into the JSON body; empty for all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/policy/quota_bytes")]
+    pointer: Option<String>,
+    /// Name of a query parameter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
+    detail: String,
+}

@@ -1,0 +1,8 @@
+//! What comes in: who asks, path, query, JSON, content. Everything is checked and bounded before a handler sees it.
+
+pub(crate) mod caller;
+pub(crate) mod content;
+pub(crate) mod json;
+pub(crate) mod labels;
+pub(crate) mod path;
+pub(crate) mod query;

@@ -1,0 +1,108 @@
+//! JSON bodies: bounded, typed, and refused with a pointer to what is wrong.
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde_path_to_error::{Path, Segment};
+use usp_model::error::printable;
+use usp_model::{Error, ErrorKind, MediaType, Result, Violation};
+
+use crate::problem::Failure;
+use crate::rest::input::content::broken_body;
+
+/// No request of this API comes near it.
+const JSON_BYTES_MAX: usize = 1 << 20;
+
+/// A JSON body of type `T`, which denies unknown fields.
+#[derive(Debug)]
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Failure> {
+        check_media_type(request.headers())?;
+        check_length(request.headers())?;
+        let bytes = collect(request.into_body()).await?;
+        parse(&bytes).map(Self).map_err(Failure::from)
+    }
+}
+
+/// Answers 201 or 202 with a JSON body are written by hand; this is the plain 200.
+pub(crate) type Answer<T> = Result<Json<T>, Failure>;
+
+/// Reads a document. Errors: `InvalidInput` with a pointer to the place.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let pointer = pointer(error.path());
+        refused(pointer, without_position(&error.inner().to_string()))
+    })?;
+    reader.end().map_err(|error| refused(String::new(), error.to_string()))?;
+    Ok(value)
+}
+
+/// The error for one place in the body.
+pub(crate) fn refused(pointer: impl Into<String>, detail: impl Into<String>) -> Error {
+    let (pointer, detail) = (pointer.into(), detail.into());
+    let place = if pointer.is_empty() { "the body".to_owned() } else { printable(&pointer) };
+    Error::new(ErrorKind::InvalidInput, "read JSON")
+        .because(format!("{place} will not do: {detail}"))
+        .with_violations(vec![Violation::new(pointer, detail)])
+}
+
+/// An RFC 6901 pointer.
+fn pointer(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        let name = match segment {
+            Segment::Seq { index } => index.to_string(),
+            Segment::Map { key } => key.replace('~', "~0").replace('/', "~1"),
+            Segment::Enum { variant } => variant.clone(),
+            Segment::Unknown => continue,
+        };
+        pointer.push('/');
+        pointer.push_str(&name);
+    }
+    pointer
+}
+
+/// The pointer says where; the position in the text would only be noise.
+fn without_position(detail: &str) -> &str {
+    detail.rsplit_once(" at line ").map_or(detail, |(detail, _)| detail)
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<()> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| MediaType::parse(value.to_str().ok()?).ok());
+    let is_json = media_type.as_ref().is_some_and(|media_type| {
+        let text = media_type.as_str();
+        text == "application/json" || (text.starts_with("application/") && text.ends_with("+json"))
+    });
+    if is_json {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::UnsupportedMedia, "read JSON")
+        .because("this takes JSON: send Content-Type: application/json"))
+}
+
+fn check_length(headers: &HeaderMap) -> Result<()> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > JSON_BYTES_MAX as u64) { Err(too_large()) } else { Ok(()) }
+}
+
+async fn collect(body: Body) -> Result<Bytes> {
+    match Limited::new(body, JSON_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(broken_body(error)),
+    }
+}
+
+fn too_large() -> Error {
+    Error::new(ErrorKind::TooLarge, "read JSON")
+        .because(format!("a JSON body has at most {JSON_BYTES_MAX} bytes"))
+}

@@ -1,0 +1,54 @@
+//! Events as CloudEvents 1.0.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use usp_model::{Event, EventKind, FileId, Timestamp};
+use utoipa::ToSchema;
+
+use super::words;
+
+/// What happened to a file, as CloudEvents 1.0 in JSON.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(crate) struct EventJson {
+    #[schema(example = "1.0")]
+    specversion: &'static str,
+    /// The event's number for kept events, also the `id:` of the stream.
+    #[schema(example = "4711")]
+    id: String,
+    #[schema(example = "urn:usp")]
+    source: &'static str,
+    #[schema(schema_with = words::event_kind)]
+    r#type: EventKind,
+    /// The file's id.
+    #[schema(value_type = String)]
+    subject: FileId,
+    #[schema(value_type = String, format = DateTime)]
+    time: Timestamp,
+    #[schema(example = "application/json")]
+    datacontenttype: &'static str,
+    /// `bucket`, and what the kind of event adds.
+    data: Value,
+}
+
+impl EventJson {
+    /// `id` must be unique among all events of this installation.
+    pub(crate) fn new(event: Event, id: String) -> Self {
+        let mut told = match event.data {
+            Value::Object(told) => told,
+            Value::Null => Map::new(),
+            other => Map::from_iter([("value".to_owned(), other)]),
+        };
+        told.insert("bucket".to_owned(), Value::String(event.bucket.to_string()));
+        Self {
+            specversion: "1.0",
+            id,
+            source: "urn:usp",
+            r#type: event.kind,
+            subject: event.file_id,
+            time: event.at,
+            datacontenttype: "application/json",
+            data: Value::Object(told),
+        }
+    }
+}
