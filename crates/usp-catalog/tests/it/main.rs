@@ -5,3 +5,5 @@ mod world;
 
 mod bucket_contract;
 mod commit_contract;
+mod run_contract;
+mod upload_contract;
