@@ -29,7 +29,7 @@ impl Codec {
     }
 }
 
-/// Low enough to keep up with a disk; the ratio gained by higher levels does not pay for their speed (docs/adr).
+/// Higher levels are slower by more than they save (docs/adr/0002-compression.md).
 const ZSTD_LEVEL: i32 = 1;
 /// A payload must save at least this part of the chunk, or reading it back is not worth the decoding.
 const SAVED_PART_MIN: usize = 32;

@@ -4,8 +4,8 @@ use usp_model::{Error, ErrorKind, Result};
 
 use crate::frame::PLAIN_BYTES_MAX;
 
-/// The average chunk: the one figure to change when a measurement says so (docs/adr).
-pub const CHUNK_SIZE_BYTES_AVG: u32 = 64 * 1024;
+/// The average chunk: the one figure to change when a measurement says so (docs/adr/0001-chunk-size.md).
+pub const CHUNK_SIZE_BYTES_AVG: u32 = 32 * 1024;
 
 /// How far the bounds of a chunk lie from its average: a quarter and four times.
 const BOUND_FACTOR: u32 = 4;

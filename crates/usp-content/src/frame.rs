@@ -103,6 +103,13 @@ impl Frame {
         Ok(Self { header: FrameHeader { codec, plain_bytes, payload_bytes, digest, payload_crc }, payload })
     }
 
+    /// A frame as it stands in a pack, payload unread. `None` when it does not begin with a header.
+    pub(crate) fn from_stored(bytes: Bytes) -> Option<Self> {
+        let header = FrameHeader::decode(&bytes)?;
+        (bytes.len() == header.stored_bytes() as usize)
+            .then(|| Self { header, payload: bytes.slice(FRAME_HEADER_BYTES..) })
+    }
+
     /// Codes a chunk with whatever the choice proposes, and tells it the outcome.
     pub(crate) fn of_chunk_adaptively(
         plain: Bytes,

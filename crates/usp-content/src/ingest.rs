@@ -94,7 +94,7 @@ impl Ingest {
             broken: cutter.is_none(),
             cutter,
             refusal,
-            slab: Slab::after(settings.resume.tail),
+            slab: Slab::first(settings.resume.tail),
             shared,
             in_flight: VecDeque::new(),
             done: Placed::default(),

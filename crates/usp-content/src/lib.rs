@@ -7,7 +7,7 @@
 //! ```text
 //! push ─▶ slab ─▶ cut + digest ─▶ look up ─▶ compress + verify ─▶ append ─▶ Batch      (ingest.rs, ingest/)
 //! sync ─▶ one fdatasync per pack, shared ─▶ the caller commits the Batch               (packs/)
-//! read ─▶ resolve ─▶ pread neighbours ─▶ decode + verify ─▶ pieces                     (read.rs)
+//! read ─▶ resolve ─▶ pread neighbours ─▶ decode + verify ─▶ pieces                     (read.rs, read/)
 //! ```
 //!
 //! What must never happen: a byte leaves whose chunk digest differs; a pack is written below its committed length; a
@@ -18,6 +18,7 @@ pub mod config;
 pub mod frame;
 pub mod index;
 pub mod ingest;
+pub mod maintain;
 pub mod pack;
 pub mod read;
 pub mod stats;
@@ -29,12 +30,14 @@ mod hashing;
 mod packs;
 mod pending;
 mod recovery;
+mod scan;
 mod wire;
 
 pub use backend::{LocalPacks, MemoryPacks, PackBackend};
 pub use config::{ChunkBounds, ContentConfig};
 pub use index::ChunkIndex;
 pub use ingest::{Batch, Ingest, IngestSettings};
+pub use maintain::{Extent, ScrubReport};
 pub use read::ReadStream;
 pub use recovery::{DamagedPack, RecoveryReport};
 pub use stats::ContentStats;

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use usp_model::{Digest, FramePlace, PackId};
 
-/// Remembered frames. At 64 KiB a chunk they stand for 4 GiB of new content; the index knows older ones by then.
+/// Remembered frames. At 40 KiB a chunk they stand for 2.5 GiB of new content; the index knows older ones by then.
 const PLACED_COUNT_MAX: usize = 65_536;
 
 #[derive(Debug, Default)]

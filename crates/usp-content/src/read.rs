@@ -75,6 +75,8 @@ struct Reader {
     /// Stands for `ready`.
     ready_permit: Option<BytePermit>,
     group_bytes: u64,
+    /// Why nothing more can be resolved; told when all that was is sent.
+    refusal: Option<Error>,
 }
 
 /// A group that is being read. Dropped, it is abandoned.
@@ -101,19 +103,23 @@ impl Reader {
             ready: VecDeque::new(),
             ready_permit: None,
             group_bytes: GROUP_BYTES_FIRST,
+            refusal: None,
         }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
         while self.position < self.end {
             if let Some((offset, chunk)) = self.ready.pop_front() {
-                self.read_ahead().await?;
+                self.read_ahead().await;
                 return Ok(Some(self.cut_to_range(offset, chunk)));
             }
             self.ready_permit = None;
-            self.read_ahead().await?;
+            self.read_ahead().await;
             let Some(mut group) = self.ahead.pop_front() else {
-                return Err(self.source.corrupt("the manifest ends before its content"));
+                let refusal = self.refusal.take();
+                return Err(
+                    refusal.unwrap_or_else(|| self.source.corrupt("the content ends before its range"))
+                );
             };
             let chunks = (&mut group.task).await.unwrap_or_else(|source| {
                 Err(Error::new(ErrorKind::Internal, "read chunks").caused_by(source))
@@ -136,24 +142,30 @@ impl Reader {
     }
 
     /// Begins to read what comes next: one group is owed when nothing is at hand, more only within the allowance.
-    async fn read_ahead(&mut self) -> Result<()> {
+    async fn read_ahead(&mut self) {
         let keeps_up = self.group_bytes > GROUP_BYTES_FIRST;
         let count_max = if keeps_up { AHEAD_COUNT_MAX } else { 1 };
-        while self.ahead.len() < count_max && (!self.queue.is_empty() || self.resolved_to < self.end) {
+        while self.ahead.len() < count_max && self.has_more() {
             let permit = self.source.shared.read_ahead.acquire(self.group_bytes).now_or_never();
             let owed = self.ahead.is_empty() && self.ready.is_empty();
             if permit.is_none() && !owed {
                 break;
             }
-            if self.queue.is_empty() {
-                self.resolve().await?;
+            if self.queue.is_empty()
+                && let Err(error) = self.resolve().await
+            {
+                self.refusal = Some(error);
+                break;
             }
             let size_bytes_max = if permit.is_some() { self.group_bytes } else { 0 };
             let group = take_group(&mut self.queue, size_bytes_max);
             let task = tokio::spawn(self.source.clone().fetch(group));
             self.ahead.push_back(Ahead { task, permit });
         }
-        Ok(())
+    }
+
+    fn has_more(&self) -> bool {
+        !self.queue.is_empty() || (self.resolved_to < self.end && self.refusal.is_none())
     }
 
     async fn resolve(&mut self) -> Result<()> {

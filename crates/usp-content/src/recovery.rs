@@ -10,12 +10,12 @@
 
 use std::collections::BTreeSet;
 
-use bytes::{Buf, Bytes};
-use usp_model::{ByteRange, ErrorKind, PackId, PackRecord, PackState, Result};
+use usp_model::{ErrorKind, PackId, PackRecord, PackState, Result};
 
 use crate::backend::PackBackend;
 use crate::index::ChunkIndex;
-use crate::pack::{self, FrameEntry, PACK_HEADER_BYTES, Walked, walk_frame};
+use crate::pack::{self, FrameEntry, PACK_HEADER_BYTES};
+use crate::scan::walk;
 
 /// What opening the store found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,24 +79,21 @@ async fn recover_open(
 ) -> Result<()> {
     let committed = row.committed_bytes.max(PACK_HEADER_BYTES);
     let size_bytes = backend.len(row.pack).await?;
-    let entries = match check_frames(backend, row.pack, size_bytes, committed).await? {
-        Ok(entries) => entries,
-        Err(_) if row.committed_bytes <= PACK_HEADER_BYTES => {
+    let found = walk(backend, row.pack, size_bytes, committed).await?;
+    if let Some(offset) = found.damaged_at {
+        index.set_pack_aside(row.pack).await?;
+        if row.committed_bytes <= PACK_HEADER_BYTES {
             // Born half-way: no byte of it was ever promised.
-            index.set_pack_aside(row.pack).await?;
             backend.set_aside(row.pack).await?;
             report.set_aside.push(row.pack);
-            return Ok(());
-        }
-        Err(offset) => {
-            index.set_pack_aside(row.pack).await?;
+        } else {
             report.damaged.push(DamagedPack { pack: row.pack, offset });
-            return Ok(());
         }
-    };
-    report.frame_count += entries.len() as u64;
+        return Ok(());
+    }
+    report.frame_count += found.entries.len() as u64;
     report.cut_off_bytes += size_bytes - committed;
-    match seal(backend, row.pack, committed, &entries).await {
+    match seal(backend, row.pack, committed, &found.entries).await {
         Ok(sealed_bytes) => {
             index.seal_pack(row.pack, sealed_bytes).await?;
             report.sealed.push(row.pack);
@@ -125,41 +122,4 @@ async fn seal(
     backend.sync(pack).await?;
     backend.retire(pack).await;
     Ok(sealed_bytes)
-}
-
-/// The frames of a pack up to `end`, or the offset at which they stop to be sound.
-///
-/// Shape: reads a window at a time. Errors: those of the backend.
-pub(crate) async fn check_frames(
-    backend: &dyn PackBackend,
-    pack: PackId,
-    size_bytes: u64,
-    end: u64,
-) -> Result<Result<Vec<FrameEntry>, u64>> {
-    const WINDOW_BYTES: u64 = 1 << 20;
-    if size_bytes < end {
-        return Ok(Err(size_bytes));
-    }
-    let header = backend.read(pack, ByteRange::at(0, PACK_HEADER_BYTES)).await?;
-    if pack::decode_header(&header) != Some(pack) {
-        return Ok(Err(0));
-    }
-    let mut entries = Vec::new();
-    let mut offset = PACK_HEADER_BYTES;
-    let mut window = Bytes::new();
-    while offset < end {
-        match walk_frame(offset, &window) {
-            Walked::Frame(entry) => {
-                offset = entry.end();
-                window.advance(entry.place(pack).stored_bytes as usize);
-                entries.push(entry);
-            }
-            Walked::NeedsBytes(bytes) if bytes as u64 <= end - offset => {
-                let wanted = WINDOW_BYTES.max(bytes as u64).min(end - offset);
-                window = backend.read(pack, ByteRange::at(offset, wanted)).await?;
-            }
-            Walked::NeedsBytes(_) | Walked::Damaged => return Ok(Err(offset)),
-        }
-    }
-    Ok(Ok(entries))
 }

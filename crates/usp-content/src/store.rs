@@ -21,7 +21,7 @@ use crate::stats::{ContentStats, Counters};
 /// Keeps every chunk once. Clones share one store.
 #[derive(Debug, Clone)]
 pub struct ContentStore {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What ingests and reads share.

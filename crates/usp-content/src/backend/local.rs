@@ -72,37 +72,44 @@ impl LocalPacks {
         Ok(Self { shared: Arc::new(shared), disk })
     }
 
+    async fn with<T: Send + 'static>(
+        &self,
+        pack: PackId,
+        action: &'static str,
+        job: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.run(action, job).await.map_err(|error| error.about(pack))
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         action: &'static str,
-        pack: PackId,
         job: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
         let done = self.disk.run(move || job(&shared)).await;
-        let done =
-            done.map_err(|source| Error::new(ErrorKind::Unavailable, action).about(pack).caused_by(source))?;
-        done.map_err(|source| failure(action, source).about(pack))
+        let done = done.map_err(|source| Error::new(ErrorKind::Unavailable, action).caused_by(source))?;
+        done.map_err(|source| failure(action, source))
     }
 }
 
 #[async_trait]
 impl PackBackend for LocalPacks {
     async fn create(&self, pack: PackId, header: Bytes) -> Result<()> {
-        self.run("create pack", pack, move |shared| shared.create(pack, &header)).await
+        self.with(pack, "create pack", move |shared| shared.create(pack, &header)).await
     }
 
     async fn append(&self, pack: PackId, offset: u64, parts: Vec<Bytes>) -> Result<()> {
-        self.run("append to pack", pack, move |shared| write_all_at(&*shared.writer(pack)?, &parts, offset))
+        self.with(pack, "append to pack", move |shared| write_all_at(&*shared.writer(pack)?, &parts, offset))
             .await
     }
 
     async fn sync(&self, pack: PackId) -> Result<()> {
-        self.run("sync pack", pack, move |shared| shared.writer(pack)?.sync_data()).await
+        self.with(pack, "sync pack", move |shared| shared.writer(pack)?.sync_data()).await
     }
 
     async fn truncate(&self, pack: PackId, size_bytes: u64) -> Result<()> {
-        self.run("truncate pack", pack, move |shared| shared.writer(pack)?.set_len(size_bytes)).await
+        self.with(pack, "truncate pack", move |shared| shared.writer(pack)?.set_len(size_bytes)).await
     }
 
     async fn retire(&self, pack: PackId) {
@@ -110,23 +117,23 @@ impl PackBackend for LocalPacks {
     }
 
     async fn read(&self, pack: PackId, range: ByteRange) -> Result<Bytes> {
-        self.run("read pack", pack, move |shared| read_exact_at(&*shared.reader(pack)?, range)).await
+        self.with(pack, "read pack", move |shared| read_exact_at(&*shared.reader(pack)?, range)).await
     }
 
     async fn len(&self, pack: PackId) -> Result<u64> {
-        self.run("measure pack", pack, move |shared| Ok(fs::metadata(shared.path(pack))?.len())).await
+        self.with(pack, "measure pack", move |shared| Ok(fs::metadata(shared.path(pack))?.len())).await
     }
 
     async fn list(&self) -> Result<Vec<PackId>> {
-        self.run("list packs", PackId(0), Shared::list).await
+        self.run("list packs", Shared::list).await
     }
 
     async fn set_aside(&self, pack: PackId) -> Result<()> {
-        self.run("set pack aside", pack, move |shared| shared.set_aside(pack)).await
+        self.with(pack, "set pack aside", move |shared| shared.set_aside(pack)).await
     }
 
     async fn delete(&self, pack: PackId) -> Result<()> {
-        self.run("delete pack", pack, move |shared| shared.delete(pack)).await
+        self.with(pack, "delete pack", move |shared| shared.delete(pack)).await
     }
 }
 

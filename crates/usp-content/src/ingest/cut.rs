@@ -63,7 +63,7 @@ impl Cutter {
     pub(super) fn cut(&mut self, slab: Slab) -> Cut {
         let (bytes, seen, permits) = slab.into_parts();
         self.hasher.update(bytes.get(seen..).unwrap_or_default());
-        let mut rest = bytes.freeze();
+        let mut rest = Bytes::from(bytes);
         let mut chunks = Vec::new();
         while let Some(len) = self.chunker.boundary(&rest) {
             let plain = rest.split_to(len);

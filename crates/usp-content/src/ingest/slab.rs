@@ -1,11 +1,12 @@
 //! The bytes that one ingest gathers before they are cut, and the permits they hold.
 
-use bytes::BytesMut;
 use futures::FutureExt;
 use usp_rt::{ByteBudget, BytePermit};
 
-/// What a content takes at first; one that turns out to be larger takes as much again as it has, up to a whole slab.
+/// What a content takes at first. While more arrives it takes as much again as it has, up to a whole slab.
 const FIRST_BYTES_MIN: usize = 16 << 10;
+/// What it takes at first for its second slab and every later one: it is known not to be small by then.
+const LATER_BYTES_MIN: usize = 64 << 10;
 
 /// Gathered bytes. The first `seen` of them follow the last boundary of the slab before and were hashed with it.
 ///
@@ -13,24 +14,33 @@ const FIRST_BYTES_MIN: usize = 16 << 10;
 /// it waits for more could wait for ever for others that do the same.
 #[derive(Debug)]
 pub(super) struct Slab {
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     seen: usize,
     granted: usize,
+    grant_bytes_min: usize,
     permits: Vec<BytePermit>,
 }
 
 impl Slab {
-    /// A slab that begins with the bytes after a boundary.
+    /// The first slab of an ingest, with the bytes that a former one left.
+    pub(super) fn first(tail: Vec<u8>) -> Self {
+        Self::beginning_with(tail, FIRST_BYTES_MIN)
+    }
+
+    /// A later slab, with the bytes after the last boundary of the one before.
     pub(super) fn after(tail: Vec<u8>) -> Self {
-        let bytes = BytesMut::from(bytes::Bytes::from(tail));
-        Self { seen: bytes.len(), bytes, granted: 0, permits: Vec::new() }
+        Self::beginning_with(tail, LATER_BYTES_MIN)
+    }
+
+    fn beginning_with(bytes: Vec<u8>, grant_bytes_min: usize) -> Self {
+        Self { seen: bytes.len(), bytes, granted: 0, grant_bytes_min, permits: Vec::new() }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    pub(super) fn into_parts(self) -> (BytesMut, usize, Vec<BytePermit>) {
+    pub(super) fn into_parts(self) -> (Vec<u8>, usize, Vec<BytePermit>) {
         (self.bytes, self.seen, self.permits)
     }
 
@@ -49,7 +59,7 @@ impl Slab {
             return self.granted - filled;
         }
         let allowed = slab_bytes_max.saturating_sub(self.granted);
-        let grant = wanted.max(FIRST_BYTES_MIN).max(self.granted).min(allowed);
+        let grant = wanted.max(self.grant_bytes_min).max(self.granted).min(allowed);
         if grant == 0 {
             return 0;
         }
@@ -60,7 +70,7 @@ impl Slab {
         };
         self.permits.push(permit);
         self.granted += grant;
-        self.bytes.reserve(grant);
+        self.bytes.reserve_exact(grant);
         grant
     }
 

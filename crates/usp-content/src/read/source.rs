@@ -93,7 +93,7 @@ impl Source {
         while position < end {
             let mut queue = VecDeque::from(self.resolve(position, end).await?);
             if queue.is_empty() {
-                return Err(self.corrupt("the manifest ends before its content"));
+                return Err(self.corrupt("the content ends before its range"));
             }
             while !queue.is_empty() {
                 let part = self.fetch_group(&take_group(&mut queue, 0)).await?;

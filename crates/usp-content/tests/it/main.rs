@@ -1,4 +1,12 @@
 //! The content store as its callers see it: with an index in memory, on packs in memory, on disk and on failing disks.
 
+mod backends;
+mod durability;
+mod faulty;
+mod fixtures;
+mod flips;
 mod ingest;
+mod maintain;
+mod read;
+mod recovery;
 mod support;

@@ -25,7 +25,7 @@ use usp_rt::{ByteBudget, Pool};
 
 /// A chunk index that lives in memory and commits like the catalogue does.
 #[derive(Debug, Default)]
-pub struct FakeIndex(Mutex<Rows>);
+pub(crate) struct FakeIndex(Mutex<Rows>);
 
 #[derive(Debug, Default)]
 struct Rows {
@@ -37,32 +37,40 @@ struct Rows {
 
 impl FakeIndex {
     /// Commits the batches of one content, in order.
-    pub fn commit(&self, batches: &[Batch]) -> ManifestId {
+    pub(crate) fn commit(&self, batches: &[Batch]) -> ManifestId {
+        self.commit_chunks(batches.iter().flat_map(|batch| batch.chunks.iter().copied()).collect())
+    }
+
+    pub(crate) fn commit_chunks(&self, chunks: Vec<ChunkRef>) -> ManifestId {
         let mut rows = self.0.lock();
-        let chunks: Vec<ChunkRef> = batches.iter().flat_map(|batch| batch.chunks.iter().copied()).collect();
         let ids = chunks.into_iter().map(|chunk| rows.commit_chunk(chunk)).collect();
         rows.manifests.push(ids);
         ManifestId(i64::try_from(rows.manifests.len() - 1).unwrap())
     }
 
-    pub fn state(&self, pack: PackId) -> Option<PackState> {
+    pub(crate) fn state(&self, pack: PackId) -> Option<PackState> {
         self.0.lock().packs.get(&pack).map(|row| row.state)
     }
 
-    pub fn chunks(&self) -> Vec<StoredChunk> {
+    pub(crate) fn chunks(&self) -> Vec<StoredChunk> {
         self.0.lock().chunks.clone()
     }
 
+    /// The pack that was begun first.
+    pub(crate) fn first_pack(&self) -> PackRecord {
+        self.rows()[0]
+    }
+
     /// Moves a chunk's row, as compaction does.
-    pub fn with_chunk(&self, id: ChunkId, change: impl FnOnce(&mut StoredChunk)) {
+    pub(crate) fn with_chunk(&self, id: ChunkId, change: impl FnOnce(&mut StoredChunk)) {
         change(&mut self.0.lock().chunks[usize::try_from(id.0).unwrap()]);
     }
 
-    pub fn add_pack(&self, pack: PackRecord) {
+    pub(crate) fn add_pack(&self, pack: PackRecord) {
         self.0.lock().packs.insert(pack.pack, pack);
     }
 
-    pub fn rows(&self) -> Vec<PackRecord> {
+    pub(crate) fn rows(&self) -> Vec<PackRecord> {
         self.0.lock().packs.values().copied().collect()
     }
 }
@@ -152,7 +160,7 @@ impl ChunkIndex for FakeIndex {
 }
 
 /// Small enough that a few hundred kilobytes fill slabs and packs.
-pub fn small() -> ContentConfig {
+pub(crate) fn small() -> ContentConfig {
     ContentConfig {
         chunk: ChunkBounds::around(1024).unwrap(),
         pack_size_bytes_max: 256 << 10,
@@ -161,58 +169,67 @@ pub fn small() -> ContentConfig {
     }
 }
 
+pub(crate) const BUDGET_BYTES: u64 = 8 << 20;
+
 /// A store with its index and its packs.
 #[derive(Debug, Clone)]
-pub struct World {
-    pub config: ContentConfig,
-    pub index: Arc<FakeIndex>,
-    pub backend: Arc<dyn PackBackend>,
-    pub store: ContentStore,
-    pub budget: ByteBudget,
+pub(crate) struct World {
+    pub(crate) config: ContentConfig,
+    pub(crate) index: Arc<FakeIndex>,
+    pub(crate) backend: Arc<dyn PackBackend>,
+    pub(crate) store: ContentStore,
+    pub(crate) budget: ByteBudget,
 }
 
 impl World {
-    pub async fn new(config: ContentConfig) -> Self {
+    pub(crate) async fn new(config: ContentConfig) -> Self {
         Self::over(config, Arc::new(MemoryPacks::default())).await
     }
 
-    pub async fn over(config: ContentConfig, backend: Arc<dyn PackBackend>) -> Self {
+    pub(crate) async fn over(config: ContentConfig, backend: Arc<dyn PackBackend>) -> Self {
         let (world, report) = Self::open(config, backend, Arc::default()).await;
         assert_eq!(report, RecoveryReport::default());
         world
     }
 
-    pub async fn open(
+    pub(crate) async fn open(
         config: ContentConfig,
         backend: Arc<dyn PackBackend>,
         index: Arc<FakeIndex>,
     ) -> (Self, RecoveryReport) {
-        let budget = ByteBudget::new(8 << 20);
-        let opened = ContentStore::open(
-            config,
-            Arc::clone(&backend),
-            Arc::clone(&index) as _,
-            Pool::new("cpu", 2),
-            budget.clone(),
-        );
-        let (store, report) = opened.await.unwrap();
-        (Self { config, index, backend, store, budget }, report)
+        Self::try_open(config, backend, index).await.unwrap()
+    }
+
+    pub(crate) async fn try_open(
+        config: ContentConfig,
+        backend: Arc<dyn PackBackend>,
+        index: Arc<FakeIndex>,
+    ) -> Result<(Self, RecoveryReport)> {
+        let budget = ByteBudget::new(BUDGET_BYTES);
+        let (packs, rows) = (Arc::clone(&backend), Arc::clone(&index) as Arc<dyn ChunkIndex>);
+        let (store, report) =
+            ContentStore::open(config, packs, rows, Pool::new("cpu", 2), budget.clone()).await?;
+        Ok((Self { config, index, backend, store, budget }, report))
     }
 
     /// The same packs and rows, as a new process finds them.
-    pub async fn reopened(&self) -> (Self, RecoveryReport) {
-        Self::open(self.config, Arc::clone(&self.backend), Arc::clone(&self.index)).await
+    pub(crate) async fn reopened(&self) -> (Self, RecoveryReport) {
+        self.try_reopened().await.unwrap()
+    }
+
+    pub(crate) async fn try_reopened(&self) -> Result<(Self, RecoveryReport)> {
+        Self::try_open(self.config, Arc::clone(&self.backend), Arc::clone(&self.index)).await
     }
 
     /// Stores a content in one go and commits it.
-    pub async fn put(&self, bytes: &[u8], compression: Compression) -> Stored {
+    pub(crate) async fn put(&self, bytes: &[u8], compression: Compression) -> Stored {
         let mut ingest = self.store.ingest(settings(compression));
         ingest.push(Bytes::copy_from_slice(bytes)).await.unwrap();
         let (batch, digests) = ingest.finish().await.unwrap();
         self.commit(vec![batch], digests).await
     }
 
-    pub async fn commit(&self, batches: Vec<Batch>, digests: ContentDigests) -> Stored {
+    pub(crate) async fn commit(&self, batches: Vec<Batch>, digests: ContentDigests) -> Stored {
         for batch in &batches {
             self.store.sync(&batch.dirty).await.unwrap();
         }
@@ -220,47 +237,47 @@ impl World {
         Stored { manifest, batches, digests }
     }
 
-    pub async fn get(&self, manifest: ManifestId, range: ByteRange) -> Result<Vec<u8>> {
+    pub(crate) async fn get(&self, manifest: ManifestId, range: ByteRange) -> Result<Vec<u8>> {
         let pieces: Vec<Bytes> = self.store.read(key(), manifest, range).try_collect().await?;
         assert!(pieces.iter().all(|piece| !piece.is_empty()), "pieces are never empty");
         Ok(pieces.concat())
     }
 }
 
-pub struct Stored {
-    pub manifest: ManifestId,
-    pub batches: Vec<Batch>,
-    pub digests: ContentDigests,
+pub(crate) struct Stored {
+    pub(crate) manifest: ManifestId,
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) digests: ContentDigests,
 }
 
 impl Stored {
     /// Bytes of the frames that this content added.
-    pub fn new_bytes(&self) -> u64 {
+    pub(crate) fn new_bytes(&self) -> u64 {
         self.batches.iter().map(|batch| batch.stored.bytes).sum()
     }
 
-    pub fn chunks(&self) -> Vec<ChunkRef> {
+    pub(crate) fn chunks(&self) -> Vec<ChunkRef> {
         self.batches.iter().flat_map(|batch| batch.chunks.clone()).collect()
     }
 }
 
-pub fn key() -> DomainKey {
+pub(crate) fn key() -> DomainKey {
     DomainKey::from_bytes([42; 32])
 }
 
-pub fn settings(compression: Compression) -> IngestSettings {
+pub(crate) fn settings(compression: Compression) -> IngestSettings {
     IngestSettings { key: key(), compression, digests: Vec::new(), resume: ResumePoint::default() }
 }
 
 /// Bytes that neither shrink nor repeat; the same for the same seed.
-pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 
 /// Bytes that shrink: numbered lines.
-pub fn lines(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn lines(len: usize, seed: u64) -> Vec<u8> {
     let mut text = String::new();
     let mut number = seed;
     while text.len() < len {

@@ -1,0 +1,129 @@
+//! Scrubbing, listing and moving frames.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use bytes::Bytes;
+use usp_content::Extent;
+use usp_model::{ByteRange, Compression, ErrorKind, PackId};
+
+use crate::support::{Stored, World, lines, noise, small};
+
+async fn sealed() -> (World, Stored, u64) {
+    let world = World::new(small()).await;
+    let stored = world.put(&lines(60_000, 1), Compression::Auto).await;
+    let (world, _) = world.reopened().await;
+    let size_bytes = world.index.first_pack().committed_bytes;
+    (world, stored, size_bytes)
+}
+
+const PACK: PackId = PackId(1);
+
+async fn damage(world: &World, offset: u64) {
+    let byte = world.backend.read(PACK, ByteRange::at(offset, 1)).await.unwrap();
+    let flipped: Vec<u8> = byte.iter().map(|byte| byte ^ 1).collect();
+    world.backend.append(PACK, offset, vec![flipped.into()]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sound_pack_scrubs_clean() {
+    let (world, stored, size_bytes) = sealed().await;
+    let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!(report.frame_count, stored.chunks().len() as u64);
+    assert_eq!(report.size_bytes, size_bytes);
+}
+
+#[tokio::test]
+async fn a_scrub_names_exactly_the_damaged_frames() {
+    let (world, _, size_bytes) = sealed().await;
+    let places: Vec<_> = world.index.chunks().iter().map(|chunk| chunk.place.offset).collect();
+    for offset in [places[3] + 5, places[7] + 70] {
+        damage(&world, offset).await;
+    }
+    let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
+    assert_eq!(report.damaged, [places[3], places[7]]);
+    assert!(!report.footer_damaged);
+}
+
+#[tokio::test]
+async fn with_a_damaged_footer_the_frames_are_still_checked() {
+    let (world, stored, size_bytes) = sealed().await;
+    damage(&world, size_bytes - 10).await;
+    let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
+    assert!(report.footer_damaged && report.damaged.is_empty());
+    assert_eq!(report.frame_count, stored.chunks().len() as u64);
+    assert_eq!(world.store.frames(PACK).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    damage(&world, 64 + 60).await;
+    let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
+    assert_eq!(report.damaged, [64]);
+}
+
+#[tokio::test]
+async fn a_short_or_long_pack_is_noticed() {
+    let (world, _, size_bytes) = sealed().await;
+    world.backend.append(PACK, size_bytes, vec![Bytes::from_static(b"more")]).await.unwrap();
+    assert!(!world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap().is_sound());
+    world.backend.truncate(PACK, size_bytes - 1).await.unwrap();
+    let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
+    assert_eq!(report.damaged, [size_bytes - 1]);
+}
+
+#[tokio::test]
+async fn an_open_pack_is_scrubbed_up_to_its_committed_length() {
+    let world = World::new(small()).await;
+    world.put(&noise(30_000, 1), Compression::None).await;
+    let row = world.index.first_pack();
+    world
+        .backend
+        .append(row.pack, row.committed_bytes, vec![Bytes::from_static(b"half a frame")])
+        .await
+        .unwrap();
+    let report = world.store.scrub(row.pack, Extent::Committed(row.committed_bytes)).await.unwrap();
+    assert!(report.is_sound(), "{report:?}");
+}
+
+#[tokio::test]
+async fn the_index_can_be_rebuilt_from_footers() {
+    let (world, _, _) = sealed().await;
+    let frames = world.store.frames(PACK).await.unwrap();
+    let rows = world.index.chunks();
+    assert_eq!(frames.len(), rows.len());
+    for row in rows {
+        let frame = frames.iter().find(|frame| frame.digest == row.digest).unwrap();
+        assert_eq!((frame.place(PACK), frame.plain_bytes), (row.place, row.size_bytes));
+    }
+}
+
+#[tokio::test]
+async fn moved_frames_read_as_before_and_their_old_pack_can_go() {
+    let (world, stored, _) = sealed().await;
+    let chunks = world.index.chunks();
+    let places = world.store.copy_frames(chunks.iter().map(|chunk| chunk.place).collect()).await.unwrap();
+    world.store.sync(&places.iter().map(|place| place.pack).collect()).await.unwrap();
+    for (chunk, place) in chunks.iter().zip(places) {
+        assert_ne!(place.pack, PACK);
+        world.index.with_chunk(chunk.id, |row| row.place = place);
+    }
+    world.store.erase(PACK).await.unwrap();
+    assert!(world.get(stored.manifest, ByteRange::whole(60_000)).await.unwrap() == lines(60_000, 1));
+}
+
+#[tokio::test]
+async fn a_damaged_frame_is_not_copied() {
+    let (world, ..) = sealed().await;
+    let place = world.index.chunks()[2].place;
+    damage(&world, place.offset + 60).await;
+    assert_eq!(world.store.copy_frames(vec![place]).await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn frames_of_an_erased_pack_are_stored_again() {
+    let world = World::new(small()).await;
+    let mut ingest = world.store.ingest(crate::support::settings(Compression::None));
+    ingest.push(Bytes::from(noise(20_000, 1))).await.unwrap();
+    let (batch, _) = ingest.finish().await.unwrap();
+    for &pack in &batch.dirty {
+        world.store.erase(pack).await.unwrap();
+    }
+    let (world, _) = world.reopened().await;
+    assert!(world.put(&noise(20_000, 1), Compression::None).await.new_bytes() > 20_000);
+}

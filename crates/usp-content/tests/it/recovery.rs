@@ -1,0 +1,176 @@
+//! What opening does after a crash.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use usp_content::{DamagedPack, MemoryPacks, PackBackend, RecoveryReport};
+use usp_model::{ByteRange, Compression, ErrorKind, PackId, PackRecord, PackState};
+
+use crate::faulty::{Call, FaultyPacks};
+use crate::support::{Stored, World, lines, noise, settings, small};
+
+const SIZE: usize = 40_000;
+
+/// A store with one committed content in one open pack, and how many bytes of the pack are committed.
+async fn crashed() -> (World, Stored, u64) {
+    let world = World::new(small()).await;
+    let stored = world.put(&lines(SIZE, 1), Compression::Auto).await;
+    let committed = world.index.first_pack().committed_bytes;
+    (world, stored, committed)
+}
+
+async fn assert_whole(world: &World, stored: &Stored) {
+    assert_eq!(world.get(stored.manifest, ByteRange::whole(SIZE as u64)).await.unwrap(), lines(SIZE, 1));
+}
+
+#[tokio::test]
+async fn whatever_stands_after_the_committed_length_is_cut_off() {
+    let tails = [vec![], vec![0; 5000], noise(5000, 9), b"UFRM".to_vec(), vec![0xff; 1]];
+    for tail in tails {
+        let (world, stored, committed) = crashed().await;
+        let pack = world.index.first_pack().pack;
+        world.backend.append(pack, committed, vec![Bytes::from(tail.clone())]).await.unwrap();
+
+        let (reopened, report) = world.reopened().await;
+        assert_eq!(report.sealed, [pack]);
+        assert_eq!(report.cut_off_bytes, tail.len() as u64);
+        assert_eq!(report.frame_count, stored.chunks().len() as u64);
+        assert_eq!(world.index.state(pack), Some(PackState::Sealed));
+        assert_eq!(world.backend.len(pack).await.unwrap(), world.index.first_pack().committed_bytes);
+        assert_eq!(reopened.store.frames(pack).await.unwrap().len(), stored.chunks().len());
+        assert_whole(&reopened, &stored).await;
+    }
+}
+
+#[tokio::test]
+async fn frames_that_were_appended_and_never_committed_are_gone() {
+    let (world, stored, committed) = crashed().await;
+    let mut ingest = world.store.ingest(settings(Compression::None));
+    ingest.push(Bytes::from(noise(20_000, 2))).await.unwrap();
+    ingest.checkpoint().await.unwrap();
+    let uncommitted = world.backend.len(PackId(1)).await.unwrap() - committed;
+    assert!(uncommitted > 0);
+
+    let (reopened, report) = world.reopened().await;
+    assert_eq!(report.cut_off_bytes, uncommitted);
+    assert_whole(&reopened, &stored).await;
+    let again = reopened.put(&noise(20_000, 2), Compression::None).await;
+    assert!(again.new_bytes() > 20_000);
+    assert!(
+        again.batches[0].dirty.iter().all(|&pack| pack != PackId(1)),
+        "a sealed pack takes no more frames"
+    );
+}
+
+#[tokio::test]
+async fn opening_twice_finds_nothing_to_do_the_second_time() {
+    let (world, stored, _) = crashed().await;
+    let (reopened, _) = world.reopened().await;
+    let (again, report) = reopened.reopened().await;
+    assert_eq!(report, RecoveryReport::default());
+    assert_whole(&again, &stored).await;
+}
+
+#[tokio::test]
+async fn a_damaged_committed_frame_is_reported_and_the_rest_stays_readable() {
+    let (world, stored, committed) = crashed().await;
+    let frames = stored.chunks().len();
+    let second = world.index.chunks()[1].place;
+    world.backend.append(PackId(1), second.offset + 60, vec![Bytes::from_static(b"?")]).await.unwrap();
+
+    let (reopened, report) = world.reopened().await;
+    assert_eq!(report.damaged, [DamagedPack { pack: PackId(1), offset: second.offset }]);
+    assert_eq!(world.index.state(PackId(1)), Some(PackState::SetAside));
+    assert_eq!(
+        world.backend.len(PackId(1)).await.unwrap(),
+        committed,
+        "a damaged pack is left as it was found"
+    );
+    let sizes: Vec<u64> = world.index.chunks().iter().map(|chunk| u64::from(chunk.size_bytes)).collect();
+    assert!(frames > 3);
+    let sound = ByteRange::new(sizes[0] + sizes[1], SIZE as u64).unwrap();
+    let read = reopened.get(stored.manifest, sound).await.unwrap();
+    assert_eq!(read, lines(SIZE, 1)[usize::try_from(sound.start()).unwrap()..]);
+    let damaged = reopened.get(stored.manifest, ByteRange::whole(SIZE as u64)).await.unwrap_err();
+    assert_eq!(damaged.kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_pack_shorter_than_its_committed_length_is_reported() {
+    let (world, _, committed) = crashed().await;
+    world.backend.truncate(PackId(1), committed - 1).await.unwrap();
+    let (_, report) = world.reopened().await;
+    assert_eq!(report.damaged, [DamagedPack { pack: PackId(1), offset: committed - 1 }]);
+}
+
+#[tokio::test]
+async fn files_without_a_row_go_to_lost_and_found() {
+    let backend = Arc::new(MemoryPacks::default());
+    backend.create(PackId(77), Bytes::from_static(b"who knows")).await.unwrap();
+    let (_, report) =
+        World::open(small(), Arc::clone(&backend) as Arc<dyn PackBackend>, Arc::default()).await;
+    assert_eq!(report.lost_and_found, [PackId(77)]);
+    assert_eq!(backend.lost_and_found(), [PackId(77)]);
+    assert!(backend.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn rows_without_a_file_are_reported_by_what_was_committed_in_them() {
+    let world = World::new(small()).await;
+    let row = |id, state, committed_bytes| PackRecord { pack: PackId(id), state, committed_bytes };
+    for record in [row(1, PackState::Open, 0), row(2, PackState::Open, 5000), row(3, PackState::Sealed, 900)]
+    {
+        world.index.add_pack(record);
+    }
+    let (_, report) = world.reopened().await;
+    assert_eq!(report.set_aside, [PackId(1)]);
+    assert_eq!(report.missing, [PackId(2), PackId(3)]);
+    assert_eq!(world.index.state(PackId(1)), Some(PackState::SetAside));
+    assert_eq!(world.index.state(PackId(2)), Some(PackState::Open), "an alarm, not a verdict");
+}
+
+#[tokio::test]
+async fn a_pack_that_was_born_half_way_is_set_aside() {
+    for header in [vec![], vec![0; 64], noise(200, 1)] {
+        let backend = Arc::new(MemoryPacks::default());
+        let world = World::over(small(), Arc::clone(&backend) as Arc<dyn PackBackend>).await;
+        world.index.add_pack(PackRecord { pack: PackId(1), state: PackState::Open, committed_bytes: 0 });
+        backend.create(PackId(1), Bytes::from(header)).await.unwrap();
+        let (reopened, report) = world.reopened().await;
+        assert_eq!(report, RecoveryReport { set_aside: vec![PackId(1)], ..RecoveryReport::default() });
+        assert_eq!(backend.lost_and_found(), [PackId(1)]);
+        reopened.put(&noise(5000, 2), Compression::None).await;
+    }
+}
+
+#[tokio::test]
+async fn a_recovery_that_was_interrupted_anywhere_is_repeated() {
+    for call in [Call::Truncate, Call::Append, Call::Sync] {
+        let backend = Arc::new(FaultyPacks::default());
+        let world = World::over(small(), Arc::clone(&backend) as Arc<dyn PackBackend>).await;
+        let stored = world.put(&lines(SIZE, 1), Compression::Auto).await;
+        backend.fail(call, 0, ErrorKind::Unavailable);
+        let refused = world.try_reopened().await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        let (reopened, report) = world.reopened().await;
+        assert_eq!(report.sealed, [PackId(1)]);
+        assert_whole(&reopened, &stored).await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_does_not_keep_the_store_from_opening() {
+    let backend = Arc::new(FaultyPacks::default());
+    let world = World::over(small(), Arc::clone(&backend) as Arc<dyn PackBackend>).await;
+    let stored = world.put(&lines(SIZE, 1), Compression::Auto).await;
+    backend.fail(Call::Append, 0, ErrorKind::StorageFull);
+    let (reopened, report) = world.reopened().await;
+    assert_eq!(
+        (report.unsealed.as_slice(), report.sealed.as_slice()),
+        ([PackId(1)].as_slice(), [].as_slice())
+    );
+    assert_whole(&reopened, &stored).await;
+    let (_, report) = reopened.reopened().await;
+    assert_eq!(report.sealed, [PackId(1)]);
+}
