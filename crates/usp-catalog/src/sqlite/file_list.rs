@@ -150,3 +150,6 @@ pub(super) fn created_sql(is_ascending: bool) -> String {
         version_row::FILE_COLUMNS
     )
 }
+
+#[cfg(test)]
+mod tests;

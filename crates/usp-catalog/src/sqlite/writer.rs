@@ -354,3 +354,6 @@ impl Thread {
         Ok(counts.unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,11 @@
 mod world;
 
 mod bucket_contract;
+mod caller_contract;
 mod commit_contract;
+mod event_contract;
+mod file_contract;
+mod list_contract;
+mod open_contract;
 mod run_contract;
 mod upload_contract;

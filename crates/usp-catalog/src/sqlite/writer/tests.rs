@@ -1,0 +1,192 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use parking_lot::Mutex;
+use rusqlite::ffi;
+use tempfile::TempDir;
+
+use super::*;
+use crate::sqlite::schema;
+
+struct Fixture {
+    dir: TempDir,
+    writer: Writer,
+    faults: Arc<AtomicUsize>,
+}
+
+fn fixture() -> Fixture {
+    let dir = TempDir::new().unwrap();
+    let conn = schema::open_writer(&dir.path().join("catalog.db"), 1_024).unwrap();
+    let faults = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&faults);
+    let fault: FaultHook = Arc::new(move |_fault| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    Fixture { dir, writer: Writer::start(conn, 0, fault).unwrap(), faults }
+}
+
+fn note(tx: &Tx<'_>, name: &str) -> Outcome<()> {
+    tx.run("INSERT INTO meta (name, value) VALUES (?1, 0)", [name])?;
+    Ok(())
+}
+
+fn sqlite_fails<T>(code: i32) -> Outcome<T> {
+    Err(Fail::Sql(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)))
+}
+
+impl Fixture {
+    async fn note(&self, name: &'static str) -> Result<()> {
+        self.writer.write("note", move |tx| note(tx, name)).await
+    }
+
+    /// What a connection of its own finds on the disk.
+    fn noted(&self) -> Vec<String> {
+        let conn = Connection::open(self.dir.path().join("catalog.db")).unwrap();
+        let sql = "SELECT name FROM meta WHERE name LIKE 'note%' ORDER BY name";
+        conn.all(sql, [], |row| Ok(row.get(0)?)).unwrap()
+    }
+
+    /// Holds the writer inside a job until the sender is used, so that later jobs gather into one group.
+    async fn held(&self) -> std::sync::mpsc::Sender<()> {
+        let (release, gate) = std::sync::mpsc::channel();
+        let (entered, has_entered) = oneshot::channel();
+        let job = self.writer.write("hold", move |_tx| {
+            entered.send(()).unwrap();
+            gate.recv().unwrap();
+            Ok(())
+        });
+        // Polled once to hand the job over; its answer does not matter.
+        let mut job = Box::pin(job);
+        tokio::select! {
+            biased;
+            _ = &mut job => unreachable!("the gate is closed"),
+            entered = has_entered => entered.unwrap(),
+        }
+        release
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_fails_takes_back_its_own_changes_and_no_others() {
+    let fixture = fixture();
+    let gate = fixture.held().await;
+    let failing = fixture.writer.write("fail", |tx| {
+        note(tx, "note-failed")?;
+        Err::<(), _>(Error::new(ErrorKind::Conflict, "fail").into())
+    });
+    let panicking = fixture.writer.write("panic", |tx| {
+        note(tx, "note-panicked")?;
+        if tx.is_autocommit() { Ok(()) } else { panic!("on purpose") }
+    });
+    let release = async { gate.send(()).unwrap() };
+    let (before, failed, panicked, after, ()) =
+        tokio::join!(fixture.note("note-1"), failing, panicking, fixture.note("note-2"), release);
+    assert!(before.is_ok() && after.is_ok());
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(panicked.unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(fixture.noted(), ["note-1", "note-2"]);
+    assert_eq!(fixture.faults.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_fault_refuses_its_whole_group_and_all_that_follows_and_is_told_once() {
+    for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB] {
+        let fixture = fixture();
+        fixture.note("note-0").await.unwrap();
+        let gate = fixture.held().await;
+        let fault = fixture.writer.write("fault", move |_tx| sqlite_fails::<()>(code));
+        let release = async { gate.send(()).unwrap() };
+        let (before, at, after, ()) =
+            tokio::join!(fixture.note("note-1"), fault, fixture.note("note-2"), release);
+        for outcome in [before, at, after, fixture.note("note-3").await] {
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable);
+        }
+        let again = fixture.writer.write("fault", move |_tx| sqlite_fails::<()>(code)).await;
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(fixture.noted(), ["note-0"]);
+        assert_eq!(fixture.faults.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_does_not_fit_and_nothing_after_it() {
+    let fixture = fixture();
+    let full = fixture.writer.write("fill", |tx| {
+        let pages: i64 = tx.pragma_query_value(None, "page_count", |row| row.get(0))?;
+        tx.pragma_update(None, "max_page_count", pages + 2)?;
+        note(tx, "note-full")?;
+        tx.run("INSERT INTO meta (name, value) VALUES (hex(randomblob(100000)), 0)", [])?;
+        Ok(())
+    });
+    assert_eq!(full.await.unwrap_err().kind(), ErrorKind::StorageFull);
+    fixture.note("note-1").await.unwrap();
+    assert_eq!(fixture.noted(), ["note-1"]);
+    assert_eq!(fixture.faults.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn followers_hear_of_events_only_after_they_are_committed() {
+    let fixture = fixture();
+    let mut events = fixture.writer.events();
+    let path = fixture.dir.path().join("catalog.db");
+    let seen = Arc::new(Mutex::new(None));
+    let emit = |tx: &Tx<'_>| {
+        let bucket = usp_model::BucketName::parse("default")?;
+        let file = usp_model::FileId::from_bytes([0; 32]);
+        let at = usp_model::Timestamp::from_unix_ms(0);
+        tx.emit(at, usp_model::EventKind::FileStored, &bucket, &file, &serde_json::json!({}))
+    };
+    let follower = async {
+        events.changed().await.unwrap();
+        let conn = Connection::open(path).unwrap();
+        *seen.lock() = conn.one("SELECT max(seq) FROM events", [], |row| Ok(row.get::<_, i64>(0)?)).unwrap();
+    };
+    let (written, ()) = tokio::join!(fixture.writer.write("emit", emit), follower);
+    written.unwrap();
+    assert_eq!(*seen.lock(), Some(1));
+    let taken_back = fixture.writer.write("emit", move |tx| {
+        emit(tx)?;
+        Err::<(), _>(Error::new(ErrorKind::Conflict, "fail").into())
+    });
+    assert!(taken_back.await.is_err());
+    assert!(!events.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn the_log_is_cut_back_and_never_grows_without_bound() {
+    const ROW_BYTES: i64 = 1 << 20;
+    let fixture = fixture();
+    let mut largest = 0;
+    for number in 0..100 {
+        let written = fixture.writer.write("fill", move |tx| {
+            let sql = "INSERT INTO meta (name, value) VALUES (?1 || hex(randomblob(?2)), 0)";
+            tx.run(sql, (format!("fill-{number}-"), ROW_BYTES / 2))?;
+            Ok(())
+        });
+        written.await.unwrap();
+        let wal = std::fs::metadata(fixture.dir.path().join("catalog.db-wal")).unwrap();
+        largest = largest.max(wal.len());
+    }
+    assert!(largest > 1 << 20, "{largest}");
+    assert!(largest < 16 << 20, "{largest}");
+    let Fixture { dir, writer, .. } = fixture;
+    drop(writer);
+    assert!(!dir.path().join("catalog.db-wal").exists(), "the last connection tidies up");
+}
+
+#[tokio::test]
+async fn work_that_was_taken_is_done_although_its_caller_went_away() {
+    let fixture = fixture();
+    let gate = fixture.held().await;
+    {
+        let mut abandoned = Box::pin(fixture.note("note-1"));
+        tokio::select! {
+            biased;
+            _ = &mut abandoned => unreachable!("the writer is held"),
+            () = std::future::ready(()) => {}
+        }
+    }
+    gate.send(()).unwrap();
+    fixture.note("note-2").await.unwrap();
+    assert_eq!(fixture.noted(), ["note-1", "note-2"]);
+}

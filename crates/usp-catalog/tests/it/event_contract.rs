@@ -1,0 +1,65 @@
+use usp_catalog::Catalog;
+use usp_model::{BucketPolicy, Event, EventKind, EventQuery};
+
+use crate::world::{World, at, bucket};
+
+async fn found(world: &World, query: EventQuery) -> Vec<Event> {
+    world.catalog.events(EventQuery { limit: 100, ..query }).await.unwrap()
+}
+
+#[tokio::test]
+async fn events_come_in_order_after_a_point_and_by_every_filter() {
+    let world = World::new().await;
+    world.catalog.create_bucket(bucket("other"), BucketPolicy::default(), at(0)).await.unwrap();
+    let first = world.put("a", 1).await.file;
+    let mut new = world.new_version("b", 2);
+    new.bucket = bucket("other");
+    let second = world.catalog.commit_version(new).await.unwrap().file;
+    let all = found(&world, EventQuery::default()).await;
+    assert_eq!(all.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let after = EventQuery { after: 3, ..EventQuery::default() };
+    assert_eq!(found(&world, after).await, all[3..]);
+    let of_file = EventQuery { file: Some(first.id), ..EventQuery::default() };
+    assert_eq!(found(&world, of_file).await, all[..2]);
+    let in_bucket = EventQuery { bucket: Some(bucket("other")), ..EventQuery::default() };
+    assert_eq!(found(&world, in_bucket.clone()).await, all[2..]);
+    let both = vec![bucket("other"), bucket("default")];
+    let visible =
+        EventQuery { buckets: Some(both), kinds: vec![EventKind::FileReady], ..EventQuery::default() };
+    let ready = found(&world, visible).await;
+    assert_eq!(ready.iter().map(|event| event.file_id).collect::<Vec<_>>(), [first.id, second.id]);
+    let hidden = EventQuery { buckets: Some(vec![bucket("default")]), ..in_bucket };
+    assert!(found(&world, hidden).await.is_empty());
+    assert!(
+        found(&world, EventQuery { buckets: Some(Vec::new()), ..EventQuery::default() }).await.is_empty()
+    );
+    let two = EventQuery { limit: 2, ..EventQuery::default() };
+    assert_eq!(world.catalog.events(two).await.unwrap(), all[..2]);
+}
+
+#[tokio::test]
+async fn old_events_are_forgotten_and_their_numbers_never_come_again() {
+    let world = World::new().await;
+    assert_eq!(world.catalog.last_event().await.unwrap(), 0);
+    world.put("a", 1).await;
+    let mut later = world.new_version("b", 2);
+    later.at = at(1_000);
+    world.catalog.commit_version(later).await.unwrap();
+    assert_eq!(world.catalog.prune_events(at(1_000), 1).await.unwrap(), 1);
+    assert_eq!(world.catalog.prune_events(at(1_000), 100).await.unwrap(), 1);
+    assert_eq!(world.catalog.prune_events(at(1_000), 100).await.unwrap(), 0);
+    assert_eq!(world.catalog.prune_events(at(9_000), 100).await.unwrap(), 2);
+    assert_eq!(world.catalog.last_event().await.unwrap(), 0);
+    world.put("c", 3).await;
+    assert_eq!(world.catalog.last_event().await.unwrap(), 6);
+    assert_eq!(*world.catalog.event_signal().borrow(), 6);
+}
+
+#[tokio::test]
+async fn a_change_without_events_wakes_nobody() {
+    let world = World::new().await;
+    let mut signal = world.catalog.event_signal();
+    signal.mark_unchanged();
+    world.catalog.begin_pack().await.unwrap();
+    assert!(!signal.has_changed().unwrap());
+}
