@@ -119,7 +119,7 @@ mod tests {
     /// Pieces of `size` bytes with `pause` before each.
     fn body(count: usize, size: usize, pause: Duration) -> SteadyBody {
         let pieces = stream::iter(0..count).then(move |_| async move {
-            tokio::time::sleep(pause).await;
+            sleep(pause).await;
             Ok::<_, std::io::Error>(Bytes::from(vec![0; size]))
         });
         SteadyBody::new(Body::from_stream(pieces), RATE, GRACE)
@@ -154,7 +154,7 @@ mod tests {
         let mut body = body(3, 10, Duration::from_secs(9));
         for _ in 0..3 {
             assert!(body.frame().await.unwrap().is_ok());
-            tokio::time::sleep(GRACE * 10).await;
+            sleep(GRACE * 10).await;
         }
         assert!(body.frame().await.is_none());
     }

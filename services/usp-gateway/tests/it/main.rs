@@ -1,0 +1,5 @@
+//! The doors of a real gateway, over real sockets, in front of a storage that is only pretended.
+
+mod doors;
+mod grpc;
+mod support;
