@@ -1,0 +1,189 @@
+//! `usp serve`: the roles of this process, opened bottom up and closed top down.
+//!
+//! 1. Storage: the data directory is locked, mended and opened, or another process's storage role is reached.
+//! 2. The node listener, if other roles are to reach this one.
+//! 3. The processor begins to take runs.
+//! 4. The doors open, and the `ready` line is printed.
+//!
+//! SIGTERM or SIGINT: the doors drain, the processor ends its steps or hands them back, storage closes. A second
+//! signal ends the process at once; nothing that was acknowledged is lost by that either.
+
+mod announce;
+mod local;
+mod node;
+mod rules;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use usp_api::{GrpcStorage, GrpcStorageConfig, StorageApi};
+use usp_gateway::{BoundGateway, Gateway};
+use usp_processor::Processor;
+use usp_rt::Shutdown;
+
+use crate::config::{Config, Role};
+use crate::paths;
+use announce::Ready;
+use local::{Local, LocalConfig, reload_rules};
+use node::NodeDoor;
+
+/// Serves until a signal ends it.
+pub(crate) async fn run(config: Config) -> Result<()> {
+    let stopping = Shutdown::new();
+    tokio::spawn(wait_for_signals(stopping.clone()));
+    let local = match config.has_role(Role::Storage) {
+        true => Some(open_local(&config).await?),
+        false => None,
+    };
+    let storage: Arc<dyn StorageApi> = match &local {
+        Some(local) => Arc::new(local.storage.clone()),
+        None => Arc::new(remote_storage(&config)?),
+    };
+    let mut ready = Ready::default();
+    let below = Layer::default();
+    if let Some(local) = &local {
+        let (service, stop) = (local.storage.clone(), below.stop.clone());
+        below.spawn(async move {
+            service.run(stop).await;
+            Ok(())
+        });
+        let (service, stop) = (local.storage.clone(), below.stop.clone());
+        let rules_dir = config.rules_dir();
+        below.spawn(async move {
+            reload_rules(service, rules_dir, stop).await;
+            Ok(())
+        });
+        if let Some(door) = node_door(&config).await? {
+            ready.node = Some(door.address);
+            let secret = config.node_secret()?.unwrap_or_else(|| local.keys.node_credential());
+            node::write_secret(&paths::node_secret(&config.data_dir), &secret)?;
+            let (storage, stop) = (Arc::clone(&storage), below.stop.clone());
+            below.spawn(async move { door.serve(storage, &secret, stop).await });
+        }
+    }
+    let work = Layer::default();
+    if config.has_role(Role::Processor) {
+        let processor = Processor::new(config.processor_config(), Arc::clone(&storage))?;
+        ready.worker = Some(config.processor.worker.clone());
+        let stop = work.stop.clone();
+        work.spawn(async move {
+            processor.run(stop).await;
+            Ok(())
+        });
+    }
+    let doors = Layer::default();
+    if config.has_role(Role::Gateway) {
+        let bound = Gateway::new(config.gateway_config(), storage).bind().await?;
+        (ready.http, ready.grpc) = (Some(bound.http_addr()), Some(bound.grpc_addr()));
+        doors.spawn(open_doors(bound, doors.stop.clone()));
+    }
+    ready.print(local.as_ref().and_then(|local| local.admin_password.as_deref()))?;
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = doors.ended() => {}
+        () = below.ended() => {}
+    }
+    tracing::info!("stopping");
+    // Top down: nobody may still ask a layer that is gone.
+    let closed = [doors.close().await, work.close().await, below.close().await];
+    if let Some(local) = local {
+        local.close().await;
+    }
+    tracing::info!("stopped");
+    closed.into_iter().collect()
+}
+
+/// Tasks that stop together, before those of the layer below.
+#[derive(Default)]
+struct Layer {
+    stop: Shutdown,
+    /// Cancelled when a task ended by itself, which none should.
+    broken: Shutdown,
+    tasks: parking_lot::Mutex<Vec<JoinHandle<Result<()>>>>,
+}
+
+impl Layer {
+    fn spawn(&self, task: impl Future<Output = Result<()>> + Send + 'static) {
+        let broken = self.broken.clone();
+        self.tasks.lock().push(tokio::spawn(async move {
+            let ended = task.await;
+            broken.cancel();
+            ended
+        }));
+    }
+
+    async fn ended(&self) {
+        self.broken.cancelled().await;
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.stop.cancel();
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        let mut closed = Ok(());
+        for task in tasks {
+            let ended = task.await.context("a task of the server panicked").and_then(|ended| ended);
+            closed = closed.and(ended);
+        }
+        closed
+    }
+}
+
+async fn open_doors(bound: BoundGateway, stop: Shutdown) -> Result<()> {
+    Ok(bound.serve(stop).await?)
+}
+
+async fn open_local(config: &Config) -> Result<Local> {
+    Local::open(LocalConfig {
+        data_dir: &config.data_dir,
+        rules_dir: config.rules_dir(),
+        content: config.content_config()?,
+        storage: config.storage_config(),
+        tokens: config.token_config(),
+        memory_budget_bytes: config.storage.memory_budget.0,
+    })
+    .await
+}
+
+fn remote_storage(config: &Config) -> Result<GrpcStorage> {
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+    let secret = config.node_secret()?.context("the node secret of the storage role is not configured")?;
+    let url = config.storage.url.clone().context("the URL of the storage role is not configured")?;
+    Ok(GrpcStorage::new(&GrpcStorageConfig {
+        url,
+        secret,
+        connect_timeout: CONNECT_TIMEOUT,
+        call_timeout: CALL_TIMEOUT,
+    })?)
+}
+
+async fn node_door(config: &Config) -> Result<Option<NodeDoor>> {
+    match config.storage.node_listen {
+        Some(address) => NodeDoor::bind(address).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The first signal asks for an orderly end, the second for an immediate one.
+async fn wait_for_signals(stopping: Shutdown) {
+    const INTERRUPTED: i32 = 130;
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received; the process only ends when it is killed");
+        return;
+    };
+    for is_first in [true, false] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if is_first {
+            stopping.cancel();
+        }
+    }
+    std::process::exit(INTERRUPTED);
+}

@@ -1,0 +1,169 @@
+//! The storage role on this machine: opened, mended after a crash, and closed again.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::exit;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+use usp_auth::{SigningKeys, TokenConfig, TokenService};
+use usp_catalog::{SqliteCatalog, SqliteConfig};
+use usp_content::{ContentConfig, ContentStore, LocalPacks, RecoveryReport};
+use usp_queue::EmbeddedQueue;
+use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
+use usp_storage::{CatalogIndex, Storage, StorageConfig, StorageParts};
+
+use crate::paths;
+use crate::serve::rules;
+
+/// What the storage role stands on and how it is set.
+#[derive(Debug)]
+pub(crate) struct LocalConfig<'a> {
+    pub(crate) data_dir: &'a Path,
+    pub(crate) rules_dir: PathBuf,
+    pub(crate) content: ContentConfig,
+    pub(crate) storage: StorageConfig,
+    pub(crate) tokens: TokenConfig,
+    /// Bytes of uploads that may be on their way to the disk.
+    pub(crate) memory_budget_bytes: u64,
+}
+
+/// An open storage role. The directory is locked as long as this lives.
+pub(crate) struct Local {
+    pub(crate) storage: Storage,
+    pub(crate) keys: SigningKeys,
+    /// Drawn on the first start, to be shown once.
+    pub(crate) admin_password: Option<String>,
+    content: ContentStore,
+    _lock: File,
+}
+
+impl Local {
+    /// Opens the data directory; a crash before is mended on the way (docs/OPERATIONS.md, "Start-up").
+    pub(crate) async fn open(config: LocalConfig<'_>) -> Result<Self> {
+        let begin = Instant::now();
+        let dir = config.data_dir;
+        make_private_dir(dir)?;
+        let lock = lock(dir)?;
+        if let Some(keys) = paths::signing_keys(dir).parent() {
+            make_private_dir(keys)?;
+        }
+        let keys = SigningKeys::load_or_create(&paths::signing_keys(dir))?;
+        let tokens = TokenService::new(&keys, config.tokens)?;
+        let catalog = SqliteCatalog::open(SqliteConfig {
+            fault: Arc::new(stop_after_fault),
+            ..SqliteConfig::new(paths::catalog(dir))
+        })?;
+        let packs = LocalPacks::open(dir, Pool::disk())?;
+        let index = Arc::new(CatalogIndex(catalog.clone()));
+        let budget = ByteBudget::new(config.memory_budget_bytes);
+        let opened = ContentStore::open(config.content, Arc::new(packs), index, Pool::cpu(), budget).await;
+        let (content, recovery) = opened?;
+        report(&recovery);
+        let rules = rules::load(&config.rules_dir)?;
+        let lease_time = config.storage.lease_time;
+        let parts = StorageParts {
+            catalog,
+            content: content.clone(),
+            queue: Arc::new(EmbeddedQueue::new(lease_time)),
+            tokens,
+            clock: Arc::new(SystemClock),
+            config: config.storage,
+        };
+        let storage = Storage::start(parts, rules).await?;
+        let admin_password = storage.ensure_admin().await?;
+        let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(data_dir = %dir.display(), took_ms, "storage open");
+        Ok(Self { storage, keys, admin_password, content, _lock: lock })
+    }
+
+    /// Makes durable what is open. A crash instead of this loses nothing that was acknowledged.
+    pub(crate) async fn close(self) {
+        if let Err(error) = self.content.close().await {
+            tracing::error!(error = %error.chain(), "the content store did not close well");
+        }
+    }
+}
+
+/// Reads the rules again on every SIGHUP; rules that are not valid leave the old ones in force.
+pub(crate) async fn reload_rules(storage: Storage, rules_dir: PathBuf, shutdown: Shutdown) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return };
+    loop {
+        tokio::select! {
+            received = hang_up.recv() => if received.is_none() { return },
+            () = shutdown.cancelled() => return,
+        }
+        let replaced = match rules::load(&rules_dir) {
+            Ok(rules) => storage.replace_rules(rules).await.map_err(anyhow::Error::from),
+            Err(error) => Err(error),
+        };
+        match replaced {
+            Ok(names) => tracing::info!(rules = names.len(), "rules read again"),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the old rules stay in force"),
+        }
+    }
+}
+
+fn make_private_dir(dir: &Path) -> Result<()> {
+    const OWNER_ONLY: u32 = 0o700;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(OWNER_ONLY)
+        .create(dir)
+        .with_context(|| format!("failed to create the data directory {}", dir.display()))
+}
+
+/// Two processes on one directory would destroy it.
+fn lock(dir: &Path) -> Result<File> {
+    const OWNER_ONLY: u32 = 0o600;
+    const TRY_FOR: Duration = Duration::from_secs(5);
+    let path = paths::lock(dir);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(OWNER_ONLY)
+        .open(&path)
+        .with_context(|| format!("failed to open {}", path.display()))?;
+    let until = Instant::now() + TRY_FOR;
+    // A predecessor that was just killed may still be on its way out.
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if Instant::now() >= until {
+            bail!("another usp serves {}: stop it first, or name another --data-dir", dir.display());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(file)
+}
+
+/// What is on the disk is unknown after a fault, and asking it again would get a wrong answer: the kernel reports a
+/// lost write once. The next start looks at the file afresh.
+fn stop_after_fault(fault: &usp_model::Error) {
+    const STORAGE_FAULT: i32 = 74;
+    tracing::error!(error = %fault.chain(), "the disk under the catalogue failed: stopping with exit code 74");
+    exit(STORAGE_FAULT);
+}
+
+fn report(recovery: &RecoveryReport) {
+    if *recovery == RecoveryReport::default() {
+        return;
+    }
+    tracing::info!(
+        sealed = recovery.sealed.len(),
+        frames_checked = recovery.frame_count,
+        cut_off_bytes = recovery.cut_off_bytes,
+        set_aside = recovery.set_aside.len(),
+        lost_and_found = recovery.lost_and_found.len(),
+        "packs of an earlier run were mended"
+    );
+    for damaged in &recovery.damaged {
+        tracing::error!(pack.id = %damaged.pack, offset = damaged.offset, "a pack is damaged; its sound frames stay readable");
+    }
+    for missing in &recovery.missing {
+        tracing::error!(pack.id = %missing, "a pack file is missing: files that need it cannot be read");
+    }
+}

@@ -1,0 +1,65 @@
+//! Rules from files: the built-in ones, and what the rules directory adds or replaces.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use usp_model::Rule;
+use usp_storage::{built_in_rules, parse_rules};
+
+/// A rules file is read into memory whole.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Every rule, each once: a file in `dir` replaces the built-in rule of the same name. An absent directory adds none.
+///
+/// Errors: a file that is no rule, a step that does not exist or has wrong parameters; each names its file.
+pub(crate) fn load(dir: &Path) -> Result<Vec<Rule>> {
+    let mut rules: BTreeMap<_, Rule> = BTreeMap::new();
+    for rule in built_in_rules()? {
+        rules.insert(rule.name.clone(), rule);
+    }
+    let mut named_by = BTreeMap::new();
+    for path in yaml_files(dir)? {
+        for rule in read(&path)? {
+            if let Some(first) = named_by.insert(rule.name.clone(), path.clone()) {
+                bail!("rule '{}' stands in {} and in {}", rule.name, first.display(), path.display());
+            }
+            rules.insert(rule.name.clone(), rule);
+        }
+    }
+    Ok(rules.into_values().collect())
+}
+
+fn yaml_files(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(dir).with_context(|| format!("failed to read {}", dir.display()))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("failed to read {}", dir.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read(path: &Path) -> Result<Vec<Rule>> {
+    let size_bytes = fs::metadata(path).with_context(|| format!("failed to read {}", path.display()))?.len();
+    if size_bytes > FILE_BYTES_MAX {
+        bail!("{} has {size_bytes} bytes; a rules file has at most {FILE_BYTES_MAX}", path.display());
+    }
+    let yaml = fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+    let rules = parse_rules(&yaml).with_context(|| format!("failed to read {}", path.display()))?;
+    for rule in &rules {
+        for step in &rule.steps {
+            usp_steps::build(&step.uses, &step.with).with_context(|| {
+                format!("failed to read {}: rule '{}', step '{}'", path.display(), rule.name, step.name)
+            })?;
+        }
+    }
+    Ok(rules)
+}
