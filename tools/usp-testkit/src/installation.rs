@@ -9,7 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::names::{ANY_PORT, NODE_LISTEN, NODE_SECRET, NODE_SECRET_FILE, RULES_DIR, STORAGE_URL};
+use crate::names::{
+    ADMIN_PASSWORD, ANY_PORT, NODE_LISTEN, NODE_SECRET, NODE_SECRET_FILE, RULES_DIR, STORAGE_URL,
+};
 use crate::{Cli, Http, Server, Setup, Topology};
 
 /// The real binary at work below one temporary directory. All of it goes when this is dropped.
@@ -63,9 +65,7 @@ impl Installation {
     }
 
     async fn start_apart(&mut self) -> Result<()> {
-        let mut storage = self.serve(&self.data_dir());
-        storage.args(["--roles", "storage"]).env(NODE_LISTEN, ANY_PORT);
-        self.launch("storage", storage).await?;
+        self.start_storage(ANY_PORT).await?;
         let url = format!("http://{}", self.server("storage")?.address("node")?);
         let secret = self.data_dir().join(NODE_SECRET);
 
@@ -81,6 +81,12 @@ impl Installation {
             self.launch(name, processor).await?;
         }
         Ok(())
+    }
+
+    async fn start_storage(&mut self, listen: &str) -> Result<()> {
+        let mut storage = self.serve(&self.data_dir());
+        storage.args(["--roles", "storage"]).env(NODE_LISTEN, listen);
+        self.launch("storage", storage).await
     }
 
     async fn launch(&mut self, name: &str, command: Command) -> Result<()> {
@@ -186,13 +192,8 @@ impl Installation {
     /// The password that the first start printed for the user `admin`.
     pub fn admin_password(&self) -> Result<String> {
         let output = self.logs()?;
-        let line = output.lines().find(|line| {
-            let line = line.to_lowercase();
-            line.contains("admin") && line.contains("password")
-        });
-        let line = line.context("no line of the first start names the admin password")?;
-        let word = line.split_whitespace().last().context("the line is empty")?;
-        Ok(word.trim_matches(['"', '\'', '`']).to_owned())
+        let line = output.lines().find_map(|line| line.trim().strip_prefix(ADMIN_PASSWORD));
+        Ok(line.context("the first start printed no admin password")?.trim().to_owned())
     }
 
     /// Everything that every process of every start printed.
@@ -207,9 +208,31 @@ impl Installation {
         Ok(text)
     }
 
+    /// What was printed last, for the message of a failed test.
+    pub fn log_end(&self) -> String {
+        const LINE_COUNT_MAX: usize = 60;
+        let text = self.logs().unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(LINE_COUNT_MAX)..).unwrap_or_default().join("\n")
+    }
+
     /// `SIGKILL` for every process.
     pub fn kill(&mut self) -> Result<()> {
         self.servers.drain(..).try_for_each(|mut server| server.kill())
+    }
+
+    /// `SIGKILL` for one process; the others go on.
+    pub fn kill_server(&mut self, name: &str) -> Result<()> {
+        let place = self.servers.iter().position(|server| server.name() == name);
+        self.servers.remove(place.with_context(|| format!("no process is called {name}"))?).kill()
+    }
+
+    /// Kills the storage process and starts it anew at the same address, while the others go on.
+    pub async fn restart_storage(&mut self) -> Result<()> {
+        let address = self.server("storage")?.address("node")?.to_owned();
+        self.kill_server("storage")?;
+        self.starts += 1;
+        self.start_storage(&address).await
     }
 
     /// `SIGTERM` for every process, those that ask before those that answer; then waits for all.

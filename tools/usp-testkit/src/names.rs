@@ -12,5 +12,7 @@ pub(crate) const NODE_SECRET: &str = "keys/node.secret";
 pub(crate) const RULES_DIR: &str = "rules";
 /// Begins the line on standard output that says that a role serves.
 pub(crate) const READY: &str = "ready";
+/// Stands before the password of the first start, on standard output.
+pub(crate) const ADMIN_PASSWORD: &str = "admin password:";
 
 pub(crate) const ANY_PORT: &str = "127.0.0.1:0";

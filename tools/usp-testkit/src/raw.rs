@@ -29,6 +29,19 @@ impl RawConnection {
         Ok(self.0.write_all(bytes).await?)
     }
 
+    /// The head of the next answer, such as `100 Continue`, with the blank line at its end.
+    pub async fn head(&mut self) -> Result<String> {
+        let mut bytes = Vec::new();
+        let read = async {
+            while !bytes.ends_with(b"\r\n\r\n") {
+                bytes.push(self.0.read_u8().await?);
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(PATIENCE, read).await.context("no answer comes")??;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Everything that still comes before the peer closes. A reset counts as the end.
     pub async fn rest(&mut self) -> Result<Vec<u8>> {
         const ANSWER_BYTES_MAX: usize = 16 << 20;

@@ -1,0 +1,83 @@
+//! Every byte is kept once.
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use usp_testkit::generate::{csv, with_line_inserted};
+use usp_testkit::{Http, file_path};
+
+use crate::everywhere;
+
+async fn total(http: &Http, member: &str) -> Result<u64> {
+    let stats = http.get("/api/v1/stats").await?.must(200)?.value()?;
+    stats["totals"][member].as_u64().with_context(|| format!("no {member} in {stats}"))
+}
+
+async fn put(http: &Http, key: &str, content: &str) -> Result<u64> {
+    let file = http.put(key, "application/octet-stream", content.to_owned()).await?.must(201)?.value()?;
+    file["stored"]["bytes"].as_u64().context("no stored bytes")
+}
+
+#[tokio::test]
+async fn ten_keys_with_one_content_cost_hardly_more_than_one() -> Result<()> {
+    let content = csv(21, 60_000);
+    everywhere(async |usp| {
+        let http = usp.admin().await?;
+        let once = put(&http, "copy-0", &content).await?;
+        assert!(once > 0);
+        let mut all = once;
+        for copy in 1..10 {
+            all += put(&http, &format!("copy-{copy}"), &content).await?;
+        }
+        assert!(all as f64 <= once as f64 * 1.01, "{all} bytes for ten, {once} for one");
+        let kept = total(&http, "frame_bytes").await?;
+        assert!(kept as f64 <= once as f64 * 1.01, "{kept} bytes of frames, {once} for one");
+        let list = http.get("/api/v1/buckets/default/files?prefix=copy-9").await?.must(200)?.value()?;
+        assert_eq!(list["items"][0]["stored"]["deduplicated_bytes"], content.len());
+        let copy = http.get(&file_path("default", "copy-9")).await?.must(200)?;
+        assert!(copy.body == content.as_bytes());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_line_inserted_in_the_middle_adds_at_most_five_chunks() -> Result<()> {
+    let content = csv(22, 130_000);
+    everywhere(async |usp| {
+        let http = usp.admin().await?;
+        put(&http, "original", &content).await?;
+        let before = total(&http, "chunks").await?;
+        let line = "9999999,2026-01-01T00:00:00Z,Customer 00000,DE,1,1.00,true,inserted";
+        let longer = with_line_inserted(&content, line);
+        put(&http, "longer", &longer).await?;
+        let added = total(&http, "chunks").await? - before;
+        println!("{added} of {before} chunks were added");
+        assert!((1..=5).contains(&added), "{added}");
+        let read = http.get(&file_path("default", "longer")).await?.must(200)?;
+        assert!(read.body == longer.as_bytes());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn buckets_share_chunks_only_when_they_name_one_domain() -> Result<()> {
+    let content = csv(23, 5_000);
+    everywhere(async |usp| {
+        let http = usp.admin().await?;
+        for (name, domain) in [("apart", None), ("team-a", Some("team")), ("team-b", Some("team"))] {
+            let bucket = json!({"name": name, "policy": {"dedup_domain": domain}});
+            http.post("/api/v1/buckets", &bucket).await?.must(201)?;
+        }
+        let mut known = Vec::new();
+        for bucket in ["default", "apart", "team-a", "team-b"] {
+            let request = http.request(reqwest::Method::PUT, &file_path(bucket, "a"));
+            let file = http.send(request.body(content.clone())).await?.must(201)?.value()?;
+            known.push(file["stored"]["deduplicated_bytes"].as_u64());
+        }
+        let all = Some(content.len() as u64);
+        assert_eq!(known, [Some(0), Some(0), Some(0), all]);
+        Ok(())
+    })
+    .await
+}
