@@ -40,9 +40,22 @@ pub(crate) struct Codecs {
     zstd_in: DCtx<'static>,
     lz4_table: lz4_flex::block::CompressTable,
     /// What the last compression made.
-    payload: Vec<u8>,
+    payload: Scratch,
     /// What it decodes to, to be compared with the chunk.
-    plain: Vec<u8>,
+    plain: Scratch,
+}
+
+/// Memory that is used again and only grows, to what the longest chunk needs.
+#[derive(Default)]
+struct Scratch(Vec<u8>);
+
+impl Scratch {
+    fn take(&mut self, len: usize) -> &mut [u8] {
+        if self.0.len() < len {
+            self.0 = vec![0; len];
+        }
+        self.0.get_mut(..len).unwrap_or_default()
+    }
 }
 
 impl Codecs {
@@ -56,8 +69,8 @@ impl Codecs {
             zstd_out,
             zstd_in: DCtx::try_create().ok_or_else(out_of_memory)?,
             lz4_table: lz4_flex::block::CompressTable::large(),
-            payload: Vec::new(),
-            plain: Vec::new(),
+            payload: Scratch::default(),
+            plain: Scratch::default(),
         })
     }
 
@@ -66,30 +79,29 @@ impl Codecs {
     /// Errors: `Internal` when the payload does not decode to `plain`: a bug of the library, or bad memory.
     pub(crate) fn compress(&mut self, codec: Codec, plain: &[u8]) -> Result<Option<&[u8]>> {
         let payload_bytes_max = plain.len() - plain.len().div_ceil(SAVED_PART_MIN);
-        self.payload.clear();
-        let payload_bytes = match codec {
-            Codec::None => None,
-            // Without room for the payload zstd gives up early, which is what incompressible chunks should cost.
+        let (target, made) = match codec {
+            Codec::None => return Ok(None),
             Codec::Zstd => {
-                self.payload.reserve_exact(payload_bytes_max);
-                self.zstd_out.compress2(&mut self.payload, plain).ok()
+                // Without room for the payload zstd gives up early, which is what incompressible chunks should cost.
+                let target = self.payload.take(payload_bytes_max);
+                let made = self.zstd_out.compress2(target, plain).ok();
+                (target, made)
             }
             Codec::Lz4 => {
-                self.payload.resize(lz4_flex::block::get_maximum_output_size(plain.len()), 0);
-                lz4_flex::block::compress_into_with_table(plain, &mut self.payload, &mut self.lz4_table).ok()
+                // LZ4 asks for room for the worst case.
+                let target = self.payload.take(lz4_flex::block::get_maximum_output_size(plain.len()));
+                let made = lz4_flex::block::compress_into_with_table(plain, target, &mut self.lz4_table).ok();
+                (target, made)
             }
         };
-        let Some(payload_bytes) = payload_bytes.filter(|&bytes| bytes <= payload_bytes_max) else {
+        let Some(payload) =
+            made.filter(|&bytes| bytes <= payload_bytes_max).and_then(|bytes| target.get(..bytes))
+        else {
             return Ok(None);
         };
-        self.payload.truncate(payload_bytes);
-        let mut decoded = std::mem::take(&mut self.plain);
-        decoded.clear();
-        let decodes = decode(&mut self.zstd_in, codec, &self.payload, plain.len(), &mut decoded);
-        let same = decodes.is_some() && decoded == plain;
-        self.plain = decoded;
-        if same {
-            return Ok(Some(&self.payload));
+        let decoded = self.plain.take(plain.len());
+        if decode(&mut self.zstd_in, codec, payload, decoded).is_some() && decoded == plain {
+            return Ok(Some(payload));
         }
         Err(Error::new(ErrorKind::Internal, "compress chunk")
             .because("a compressed chunk did not decode to itself; check this machine's memory"))
@@ -99,35 +111,24 @@ impl Codecs {
     ///
     /// Shape: `plain_bytes` was compared with the bound of a frame before; nothing larger is allocated.
     pub(crate) fn decompress(&mut self, codec: Codec, payload: &[u8], plain_bytes: usize) -> Option<Vec<u8>> {
-        let mut plain = Vec::new();
-        decode(&mut self.zstd_in, codec, payload, plain_bytes, &mut plain)?;
+        let mut plain = vec![0; plain_bytes];
+        decode(&mut self.zstd_in, codec, payload, &mut plain)?;
         Some(plain)
     }
 }
 
-/// Fills the empty `plain` with exactly `plain_bytes` bytes, never more.
-fn decode(
-    zstd: &mut DCtx<'_>,
-    codec: Codec,
-    payload: &[u8],
-    plain_bytes: usize,
-    plain: &mut Vec<u8>,
-) -> Option<()> {
-    match codec {
-        Codec::None => plain.extend_from_slice(payload),
-        Codec::Zstd => {
-            // zstd writes into the capacity; a slice of exact length bounds it whatever the allocator gave.
-            plain.resize(plain_bytes, 0);
-            let bytes = zstd.decompress(plain.as_mut_slice(), payload).ok()?;
-            plain.truncate(bytes);
+/// Fills `plain` from end to end; `None` when the payload holds less or more, or is none.
+fn decode(zstd: &mut DCtx<'_>, codec: Codec, payload: &[u8], plain: &mut [u8]) -> Option<()> {
+    let bytes = match codec {
+        Codec::None if payload.len() == plain.len() => {
+            plain.copy_from_slice(payload);
+            payload.len()
         }
-        Codec::Lz4 => {
-            plain.resize(plain_bytes, 0);
-            let bytes = lz4_flex::block::decompress_into(payload, plain).ok()?;
-            plain.truncate(bytes);
-        }
-    }
-    (plain.len() == plain_bytes).then_some(())
+        Codec::None => return None,
+        Codec::Zstd => zstd.decompress(plain, payload).ok()?,
+        Codec::Lz4 => lz4_flex::block::decompress_into(payload, plain).ok()?,
+    };
+    (bytes == plain.len()).then_some(())
 }
 
 /// Contexts that jobs borrow, so that there are as many as jobs at the same time and no more.

@@ -7,7 +7,7 @@
 //!
 //! An entry is a hint like every other hit. The commit makes sure that the pack is still there.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -28,6 +28,8 @@ struct Entries {
     placed: HashMap<Digest, FramePlace>,
     /// Digests of `placed`, oldest first; may name some that are gone.
     order: VecDeque<Digest>,
+    /// Packs that failed or were erased: a frame that was appended just before is not offered to others.
+    gone: HashSet<PackId>,
 }
 
 /// Whose task it is to store a chunk.
@@ -64,9 +66,11 @@ impl Pending {
         Claimed::Ours(Claim { pending: Arc::clone(self), digest, _ends_waits: sender })
     }
 
-    /// Forgets the frames of a pack that is lost or erased.
+    /// Forgets the frames of a pack that failed or is erased, and those of it that are yet to be settled.
     pub(crate) fn forget_pack(&self, pack: PackId) {
-        self.entries.lock().placed.retain(|_, place| place.pack != pack);
+        let mut entries = self.entries.lock();
+        entries.gone.insert(pack);
+        entries.placed.retain(|_, place| place.pack != pack);
     }
 }
 
@@ -77,6 +81,9 @@ impl Claim {
 
     pub(crate) fn settle(self, place: FramePlace) {
         let mut entries = self.pending.entries.lock();
+        if entries.gone.contains(&place.pack) {
+            return;
+        }
         if entries.placed.insert(self.digest, place).is_none() {
             entries.order.push_back(self.digest);
         }
@@ -144,8 +151,10 @@ mod tests {
     fn frames_of_a_lost_pack_are_forgotten() {
         let pending = Arc::new(Pending::default());
         ours(&pending, 1).settle(PLACE);
+        let claim = ours(&pending, 2);
         pending.forget_pack(PLACE.pack);
-        drop(ours(&pending, 1));
+        claim.settle(PLACE);
+        drop((ours(&pending, 1), ours(&pending, 2)));
     }
 
     #[test]

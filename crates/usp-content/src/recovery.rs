@@ -93,7 +93,9 @@ async fn recover_open(
     }
     report.frame_count += found.entries.len() as u64;
     report.cut_off_bytes += size_bytes - committed;
-    match seal(backend, row.pack, committed, &found.entries).await {
+    let sealed = seal(backend, row.pack, committed, &found.entries).await;
+    backend.retire(row.pack).await;
+    match sealed {
         Ok(sealed_bytes) => {
             index.seal_pack(row.pack, sealed_bytes).await?;
             report.sealed.push(row.pack);
@@ -120,6 +122,5 @@ async fn seal(
     backend.truncate(pack, committed).await?;
     backend.append(pack, committed, vec![footer.into()]).await?;
     backend.sync(pack).await?;
-    backend.retire(pack).await;
     Ok(sealed_bytes)
 }

@@ -235,11 +235,9 @@ fn pack_id(path: &Path) -> Option<PackId> {
     i64::from_str_radix(hex, 16).ok().filter(|&id| id > 0).map(PackId)
 }
 
-/// Makes a directory that only its owner may enter, and its name durable. One that is there is left as it is.
+/// Makes a directory that only its owner may enter, and its name durable. The name of one that is there is synced too: the
+/// process that made it may have been killed before it came to that.
 fn make_directory(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     path.parent().map_or(Ok(()), sync_directory)
 }

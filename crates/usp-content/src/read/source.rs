@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use usp_model::{ByteRange, DomainKey, Error, ErrorKind, FramePlace, ManifestId, PlacedChunk, Result};
 
-use crate::frame::{Expected, open_frame};
+use crate::frame::{Expected, PLAIN_BYTES_MAX, open_frame, stored_bytes};
 use crate::store::Shared;
 
 /// Chunks that are resolved in one go.
@@ -61,12 +61,14 @@ impl Source {
         let mut sound = expected <= start;
         for placed in &chunks {
             sound &= placed.offset == expected && placed.chunk.size_bytes > 0;
+            // A damaged row must not make a reader allocate more than the longest frame.
+            sound &= placed.chunk.place.stored_bytes <= stored_bytes(PLAIN_BYTES_MAX);
             expected = expected.saturating_add(u64::from(placed.chunk.size_bytes));
         }
         if sound && (chunks.is_empty() || expected > start) {
             Ok(chunks)
         } else {
-            Err(self.corrupt("the chunks of the manifest do not follow each other"))
+            Err(self.corrupt("the chunks of the manifest do not follow each other within their bounds"))
         }
     }
 

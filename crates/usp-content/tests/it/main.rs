@@ -1,6 +1,7 @@
 //! The content store as its callers see it: with an index in memory, on packs in memory, on disk and on failing disks.
 
 mod backends;
+mod crashes;
 mod durability;
 mod faulty;
 mod fixtures;
