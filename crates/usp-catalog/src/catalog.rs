@@ -37,15 +37,19 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     // ---- chunks and packs (what usp-content's ChunkIndex asks) ---------------------------------------------------
 
     async fn lookup_chunks(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>>;
-    /// The chunks of `manifest` that hold `range`, at most `count_max`. Errors: `Corrupt` for a chunk without a row.
+    /// The chunks of `manifest` that hold `range`, at most `count_max`, in order; what lies behind its end is left out.
+    /// Errors: `NotFound` when the content was deleted, `Corrupt` for a chunk without a row.
     async fn resolve(
         &self,
         manifest: ManifestId,
         range: ByteRange,
         count_max: usize,
     ) -> Result<Vec<PlacedChunk>>;
+    /// Makes the row of a new pack. Ids rise and are never given twice.
     async fn begin_pack(&self) -> Result<PackId>;
+    /// May be said again. Errors: `Conflict` when the pack has no row, was set aside, or holds more than `size_bytes`.
     async fn seal_pack(&self, pack: PackId, size_bytes: u64) -> Result<()>;
+    /// Errors: `NotFound`.
     async fn set_pack_aside(&self, pack: PackId) -> Result<()>;
     async fn packs(&self) -> Result<Vec<PackRecord>>;
 
@@ -69,15 +73,20 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     // ---- files ---------------------------------------------------------------------------------------------------
 
     /// The commit: chunk rows, manifest, version, usage, runs, events, the end of the upload.
-    /// Errors: `PreconditionFailed`, `StorageFull` (quota), `NotFound` (bucket, upload), `Conflict` (upload completed),
-    /// `Unavailable` when a known chunk has no row any more.
+    /// A key of idempotency that was used in the last day answers with what it made, and its upload ends.
+    /// Errors: `PreconditionFailed`, `StorageFull` (quota), `NotFound` (bucket, upload), `Gone` (upload), `Conflict`
+    /// (upload completed, or the key of idempotency made another file), `Unavailable` when a known chunk has no row any
+    /// more, `Internal` when the chunks do not add up to `size_bytes`.
     async fn commit_version(&self, version: NewVersion) -> Result<CommittedVersion>;
     /// The current version, or the one asked for. A preliminary id of a completed upload finds its file.
     /// Errors: `NotFound`.
     async fn file(&self, file: &FileRef, version: Option<u32>) -> Result<FileRecord>;
-    /// Newest first. Errors: `NotFound`.
+    /// Newest first, the newest 1,000, without reports. `created_at` is when that version came. Errors: `NotFound`.
     async fn versions(&self, id: &FileId) -> Result<Vec<File>>;
-    /// Errors: `InvalidInput` for a cursor that is not ours.
+    /// One page, without reports. A page looks at a bounded number of rows: a filter that matches little may give fewer
+    /// than `limit` entries, even none, and still a cursor; only a page without one is the last.
+    /// Errors: `NotFound`; `InvalidInput` for a cursor of another query, a SHA-256 that is none, or a delimiter in an
+    /// order by time.
     async fn list_files(&self, bucket: &BucketName, query: FileQuery) -> Result<FilePage>;
     /// Which of these SHA-256 (hex) some current version in the bucket's dedup domain has.
     async fn known_sha256(&self, bucket: &BucketName, sha256: Vec<String>) -> Result<Vec<String>>;
@@ -110,11 +119,16 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     /// Errors: `NotFound`.
     async fn run(&self, id: &RunId) -> Result<Run>;
     async fn runs_of_file(&self, id: &FileId) -> Result<Vec<Run>>;
+    /// Newest first; pages may be short as in `list_files`. Errors: `NotFound` (file), `InvalidInput` (cursor).
     async fn list_runs(&self, query: RunQuery) -> Result<RunPage>;
     /// Takes a due run: lease number and attempt rise by one. A running one is due once its lease is over; that lost
     /// attempt counts, and a run without attempts left becomes `dead` instead.
     async fn claim_run(&self, id: &RunId, now: Timestamp, lease_until: Timestamp) -> Result<Claim>;
-    /// Writes what a worker says, if its lease holds; rolls the file's state up when the run ends.
+    /// Writes what a worker says, if its lease holds; rolls the file's state up when the run ends: a required run that is
+    /// dead or cancelled makes the file `failed`; else it is `processing` until all have ended, then `ready`. Runs of a
+    /// superseded version change that version only. A cancelled run takes nothing more, and its worker is told.
+    /// Errors: `InvalidInput` when a step is not the run's, a report is too large, or too many labels result; nothing of
+    /// the whole report is written then.
     async fn report_run(&self, report: RunReport) -> Result<ReportOutcome>;
     /// Errors: `NotFound`, `Conflict` unless dead or cancelled. The file goes back to `processing`; attempts begin anew.
     async fn retry_run(&self, id: &RunId, at: Timestamp) -> Result<Run>;
@@ -163,9 +177,11 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     /// Errors: `NotFound`.
     async fn api_key(&self, id: &ApiKeyId) -> Result<ApiKeyRecord>;
     async fn list_api_keys(&self, user: Option<UserName>) -> Result<Vec<ApiKey>>;
+    /// Notes a use, at most once a minute. A key that is gone is no error.
     async fn touch_api_key(&self, id: &ApiKeyId, at: Timestamp) -> Result<()>;
     /// Errors: `NotFound`.
     async fn delete_api_key(&self, id: &ApiKeyId) -> Result<()>;
+    /// Errors: `NotFound` (user).
     async fn add_refresh_token(&self, row: RefreshRow) -> Result<()>;
     /// Swaps an unused, unexpired token for `next` (same family); a used one ends the family.
     async fn rotate_refresh_token(

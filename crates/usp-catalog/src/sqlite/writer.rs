@@ -9,9 +9,10 @@
 //! An I/O error or a damaged page is a fault: what is on the disk is unknown from then on, so the fault hook is called
 //! once and every later job is refused. The next start looks at the file afresh.
 
+mod job;
+
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use super::FaultHook;
 use super::ask::Ask;
 use super::fail::{Fail, Outcome};
 use super::tx::Tx;
+use job::{Job, JobEnd, Refusal, TypedJob};
 
 /// Jobs that may wait. Beyond it callers wait in line without taking memory for their work here.
 const JOB_COUNT_MAX: usize = 1_024;
@@ -36,89 +38,6 @@ const CHECKPOINT_PAGE_COUNT: i64 = 1_024;
 const TRUNCATE_PAGE_COUNT: i64 = 16_384;
 /// How long that moment is waited for, with writes held up meanwhile.
 const TRUNCATE_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// One caller's work, waiting for the writer.
-trait Job: Send {
-    fn run(&mut self, tx: &Tx<'_>) -> JobEnd;
-    /// Tells the caller: its own outcome after a commit, or the refusal of the whole group.
-    fn answer(self: Box<Self>, refused: Option<&Refusal>);
-}
-
-enum JobEnd {
-    Keep,
-    RollBack,
-    Fault(Error),
-}
-
-/// Why a group was not committed. Errors are made from it for each caller.
-#[derive(Debug)]
-struct Refusal {
-    kind: ErrorKind,
-    reason: String,
-}
-
-struct TypedJob<T, F> {
-    action: &'static str,
-    work: Option<F>,
-    outcome: Option<Result<T>>,
-    reply: oneshot::Sender<Result<T>>,
-}
-
-impl<T, F> Job for TypedJob<T, F>
-where
-    T: Send,
-    F: FnOnce(&Tx<'_>) -> Outcome<T> + Send,
-{
-    fn run(&mut self, tx: &Tx<'_>) -> JobEnd {
-        let Some(work) = self.work.take() else { return JobEnd::RollBack };
-        // A panic is a bug in this job alone; its savepoint is taken back and the others go on.
-        let done = catch_unwind(AssertUnwindSafe(|| work(tx))).unwrap_or_else(|_panic| {
-            Err(Fail::Answer(Error::new(ErrorKind::Internal, self.action).because("the job panicked")))
-        });
-        match done {
-            Ok(value) => {
-                self.outcome = Some(Ok(value));
-                JobEnd::Keep
-            }
-            Err(fail) => {
-                let is_fault = fail.is_fault();
-                let error = fail.into_error(self.action);
-                if is_fault {
-                    return JobEnd::Fault(error);
-                }
-                self.outcome = Some(Err(error));
-                JobEnd::RollBack
-            }
-        }
-    }
-
-    fn answer(self: Box<Self>, refused: Option<&Refusal>) {
-        let refusal = refused.map(|refusal| refusal.error(self.action));
-        let outcome = match (self.outcome, refusal) {
-            // A job that failed by itself was not part of what the group lost.
-            (Some(Err(error)), _) => Err(error),
-            (_, Some(error)) => Err(error),
-            (Some(Ok(value)), None) => Ok(value),
-            (None, None) => Err(Error::new(ErrorKind::Internal, self.action)),
-        };
-        // A caller that went away does not need the answer; the change stands all the same.
-        drop(self.reply.send(outcome));
-    }
-}
-
-impl Refusal {
-    fn error(&self, action: &'static str) -> Error {
-        Error::new(self.kind, action).because(self.reason.clone())
-    }
-
-    fn faulted() -> Self {
-        Self {
-            kind: ErrorKind::Unavailable,
-            reason: "the catalogue met a disk fault and takes no more writes until usp is started again"
-                .to_owned(),
-        }
-    }
-}
 
 /// Hands work to the writer thread.
 pub(super) struct Writer {
@@ -156,7 +75,7 @@ impl Writer {
         let closed =
             || Error::new(ErrorKind::Unavailable, action).because("the catalogue is closing; try again");
         let (reply, answer) = oneshot::channel();
-        let job: Box<dyn Job> = Box::new(TypedJob { action, work: Some(work), outcome: None, reply });
+        let job: Box<dyn Job> = Box::new(TypedJob::new(action, work, reply));
         let jobs = self.jobs.as_ref().ok_or_else(closed)?;
         jobs.send(job).await.map_err(|_closed| closed())?;
         answer.await.map_err(|_closed| closed())?

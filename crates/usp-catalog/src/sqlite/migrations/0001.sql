@@ -29,12 +29,12 @@ CREATE INDEX buckets_by_domain ON buckets (domain);
 
 CREATE TABLE usage (
     bucket             INTEGER PRIMARY KEY REFERENCES buckets (id) ON DELETE CASCADE,
-    file_count         INTEGER NOT NULL DEFAULT 0 CHECK (file_count >= 0),
-    version_count      INTEGER NOT NULL DEFAULT 0 CHECK (version_count >= 0),
-    current_bytes      INTEGER NOT NULL DEFAULT 0 CHECK (current_bytes >= 0),
-    logical_bytes      INTEGER NOT NULL DEFAULT 0 CHECK (logical_bytes >= 0),
-    stored_bytes       INTEGER NOT NULL DEFAULT 0 CHECK (stored_bytes >= 0),
-    deduplicated_bytes INTEGER NOT NULL DEFAULT 0 CHECK (deduplicated_bytes >= 0)
+    file_count         INTEGER NOT NULL DEFAULT 0,
+    version_count      INTEGER NOT NULL DEFAULT 0,
+    current_bytes      INTEGER NOT NULL DEFAULT 0,
+    logical_bytes      INTEGER NOT NULL DEFAULT 0,
+    stored_bytes       INTEGER NOT NULL DEFAULT 0,
+    deduplicated_bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Chunks, packs, manifests ----------------------------------------------------------------------------------------

@@ -1,0 +1,100 @@
+//! Work for the writer: what runs in a savepoint, and what its caller hears in the end.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::oneshot;
+use usp_model::{Error, ErrorKind, Result};
+
+use super::super::fail::{Fail, Outcome};
+use super::super::tx::Tx;
+
+/// One caller's work, waiting for the writer.
+pub(super) trait Job: Send {
+    fn run(&mut self, tx: &Tx<'_>) -> JobEnd;
+    /// Tells the caller: its own outcome after a commit, or the refusal of the whole group.
+    fn answer(self: Box<Self>, refused: Option<&Refusal>);
+}
+
+pub(super) enum JobEnd {
+    Keep,
+    RollBack,
+    Fault(Error),
+}
+
+/// Why a group was not committed. Errors are made from it for each caller.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) kind: ErrorKind,
+    pub(super) reason: String,
+}
+
+/// A closure, its outcome until the group is committed, and whom to tell.
+pub(super) struct TypedJob<T, F> {
+    action: &'static str,
+    work: Option<F>,
+    outcome: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> TypedJob<T, F> {
+    pub(super) fn new(action: &'static str, work: F, reply: oneshot::Sender<Result<T>>) -> Self {
+        Self { action, work: Some(work), outcome: None, reply }
+    }
+}
+
+impl<T, F> Job for TypedJob<T, F>
+where
+    T: Send,
+    F: FnOnce(&Tx<'_>) -> Outcome<T> + Send,
+{
+    fn run(&mut self, tx: &Tx<'_>) -> JobEnd {
+        let Some(work) = self.work.take() else { return JobEnd::RollBack };
+        // A panic is a bug in this job alone; its savepoint is taken back and the others go on.
+        let done = catch_unwind(AssertUnwindSafe(|| work(tx))).unwrap_or_else(|_panic| {
+            Err(Fail::Answer(Error::new(ErrorKind::Internal, self.action).because("the job panicked")))
+        });
+        match done {
+            Ok(value) => {
+                self.outcome = Some(Ok(value));
+                JobEnd::Keep
+            }
+            Err(fail) => {
+                let is_fault = fail.is_fault();
+                let error = fail.into_error(self.action);
+                if is_fault {
+                    return JobEnd::Fault(error);
+                }
+                self.outcome = Some(Err(error));
+                JobEnd::RollBack
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, refused: Option<&Refusal>) {
+        let refusal = refused.map(|refusal| refusal.error(self.action));
+        let outcome = match (self.outcome, refusal) {
+            // A job that failed by itself was not part of what the group lost.
+            (Some(Err(error)), _) => Err(error),
+            (_, Some(error)) => Err(error),
+            (Some(Ok(value)), None) => Ok(value),
+            (None, None) => Err(Error::new(ErrorKind::Internal, self.action)),
+        };
+        // A caller that went away does not need the answer; the change stands all the same.
+        drop(self.reply.send(outcome));
+    }
+}
+
+impl Refusal {
+    fn error(&self, action: &'static str) -> Error {
+        Error::new(self.kind, action).because(self.reason.clone())
+    }
+
+    /// After a fault nothing is written any more.
+    pub(super) fn faulted() -> Self {
+        Self {
+            kind: ErrorKind::Unavailable,
+            reason: "the catalogue met a disk fault and takes no more writes until usp is started again"
+                .to_owned(),
+        }
+    }
+}
