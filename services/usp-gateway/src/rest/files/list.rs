@@ -36,6 +36,7 @@ pub(crate) struct ListParameters {
     #[param(value_type = Option<String>, format = DateTime)]
     created_before: Option<Timestamp>,
     /// `key` without it; `-` turns the order round.
+    #[param(inline)]
     sort: Option<SortWord>,
     /// 100 without it.
     #[param(minimum = 1, maximum = 1000)]
