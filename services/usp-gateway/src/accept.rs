@@ -9,6 +9,7 @@
 //!    asked for is cut by [`DoorIo`].
 //! 4. On shutdown the loop ends, every connection is told to finish, and after the drain time the rest is cut.
 
+mod head;
 mod io;
 mod permits;
 mod pulse;
@@ -22,7 +23,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -31,10 +33,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::{debug, warn};
+use usp_model::{Error, ErrorKind};
 use usp_rt::Shutdown;
 
 use crate::config::GatewayConfig;
 use crate::metrics::{Door, Metrics};
+use crate::problem::Failure;
 use io::DoorIo;
 pub(crate) use permits::{AddressKey, ConnectionPermits};
 use pulse::{BusyBody, Pulse};
@@ -151,10 +155,24 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<BusyBody>, Infallible> {
     let busy = pulse.begin(request.version());
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let response = router.oneshot(request).await?;
+    let response = if busy.is_ambiguous() {
+        refused()
+    } else {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.oneshot(request).await?
+    };
     Ok(response.map(|body| BusyBody::new(body, busy)))
+}
+
+/// After a head that can be read in two ways nothing on the connection can be trusted.
+fn refused() -> Response<Body> {
+    let error = Error::new(ErrorKind::InvalidInput, "read request head").because(
+        "the head can be read in two ways: end lines with CRLF, and measure the body in one way only",
+    );
+    let mut response = Failure::from(error).respond("-");
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// HTTP/1.1 and HTTP/2 with prior knowledge, within our limits. Time is kept by [`Pulse`], not by hyper: its header

@@ -52,8 +52,8 @@ impl AsyncRead for DoorIo {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        if buf.filled().len() > before {
-            self.pulse.received();
+        if let Some(fresh) = buf.filled().get(before..).filter(|fresh| !fresh.is_empty()) {
+            self.pulse.received(fresh);
         }
         Poll::Ready(read)
     }

@@ -12,6 +12,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
+use super::head::HeadScan;
+
 /// What is asked of a connection, and how long it may stay so.
 #[derive(Debug)]
 pub(super) struct Pulse {
@@ -27,6 +29,8 @@ struct State {
     /// HTTP/2 peers also send pings and window updates while they ask nothing.
     is_multiplexed: bool,
     quiet: Quiet,
+    /// What of a head has come since the last answer ended.
+    head: HeadScan,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +44,7 @@ enum Quiet {
 impl Pulse {
     pub(super) fn new(header_timeout: Duration, idle_timeout: Duration) -> Self {
         let quiet = Quiet::Header { since: Instant::now() };
-        let state = State { busy_count: 0, is_multiplexed: false, quiet };
+        let state = State { busy_count: 0, is_multiplexed: false, quiet, head: HeadScan::default() };
         Self { state: Mutex::new(state), header_timeout, idle_timeout }
     }
 
@@ -49,13 +53,18 @@ impl Pulse {
         let mut state = self.state.lock();
         state.busy_count += 1;
         state.is_multiplexed = version >= Version::HTTP_2;
-        Busy(Arc::clone(self))
+        let is_ambiguous = !state.is_multiplexed && std::mem::take(&mut state.head).is_ambiguous();
+        Busy { pulse: Arc::clone(self), is_ambiguous }
     }
 
     /// Notes that bytes came in.
-    pub(super) fn received(&self) {
+    pub(super) fn received(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
-        if state.busy_count == 0 && !state.is_multiplexed && matches!(state.quiet, Quiet::Idle { .. }) {
+        if state.busy_count > 0 || state.is_multiplexed {
+            return;
+        }
+        state.head.push(bytes);
+        if matches!(state.quiet, Quiet::Idle { .. }) {
             state.quiet = Quiet::Header { since: Instant::now() };
         }
     }
@@ -85,13 +94,24 @@ impl Pulse {
 
 /// One request that is being answered.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<Pulse>);
+pub(super) struct Busy {
+    pulse: Arc<Pulse>,
+    is_ambiguous: bool,
+}
+
+impl Busy {
+    /// Whether the request's head can be read in two ways.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.is_ambiguous
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        let mut state = self.pulse.state.lock();
         state.busy_count -= 1;
         state.quiet = Quiet::Idle { since: Instant::now() };
+        state.head = HeadScan::default();
     }
 }
 
@@ -144,7 +164,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_header_has_its_time_from_the_accept() {
         let pulse = Pulse::new(HEADER, IDLE);
-        pulse.received();
+        pulse.received(b"G");
         let waited = waited(&pulse).await;
         assert!(waited >= HEADER && waited < HEADER + HEADER / 2, "{waited:?}");
     }
@@ -155,7 +175,7 @@ mod tests {
         drop(pulse.begin(Version::HTTP_11));
         assert!(waited(&pulse).await >= IDLE);
         drop(pulse.begin(Version::HTTP_11));
-        pulse.received();
+        pulse.received(b"G");
         assert!(waited(&pulse).await < HEADER * 2);
     }
 
@@ -163,7 +183,7 @@ mod tests {
     async fn pings_do_not_look_like_a_header() {
         let pulse = Arc::new(Pulse::new(HEADER, IDLE));
         drop(pulse.begin(Version::HTTP_2));
-        pulse.received();
+        pulse.received(b"G");
         assert!(waited(&pulse).await >= IDLE);
     }
 

@@ -1,7 +1,6 @@
 //! Who may call what. A procedure that does not stand in the table cannot be called.
 
 use std::fmt;
-use std::future::Future;
 use std::time::Duration;
 
 use axum::extract::{Request as HttpRequest, State};
@@ -58,15 +57,19 @@ pub(crate) fn known_path(path: &str) -> Option<&'static str> {
 }
 
 /// Lets a call pass once its caller is known and may make it, and for as long as its deadline says.
-pub(super) async fn admit(
-    State(gateway): State<Gateway>,
-    mut request: HttpRequest,
-    next: Next,
-) -> HttpResponse {
-    let request_id = request_id::of(request.extensions());
+pub(super) async fn admit(State(gateway): State<Gateway>, request: HttpRequest, next: Next) -> HttpResponse {
+    let Some(deadline) = deadline_of(request.headers()) else {
+        return answer(gateway, request, next).await;
+    };
+    tokio::time::timeout(deadline, answer(gateway, request, next)).await.unwrap_or_else(|_| {
+        Status::deadline_exceeded("the call did not end within the time that the client gave it").into_http()
+    })
+}
+
+async fn answer(gateway: Gateway, mut request: HttpRequest, next: Next) -> HttpResponse {
     let path = request.uri().path();
-    let deadline = deadline_of(request.headers());
     if let Some((_, permission)) = PROCEDURES.iter().find(|(known, _)| *known == path) {
+        let request_id = request_id::of(request.extensions());
         match Session::begin(gateway, request.headers(), *permission, &request_id).await {
             Ok(session) => {
                 if let Some(slot) = request.extensions().get::<PrincipalSlot>() {
@@ -79,16 +82,7 @@ pub(super) async fn admit(
     } else if !OPEN.contains(&path) {
         return Status::unimplemented("this door has no such procedure").into_http();
     }
-    match deadline {
-        Some(deadline) => within(deadline, next.run(request)).await,
-        None => next.run(request).await,
-    }
-}
-
-async fn within(deadline: Duration, answer: impl Future<Output = HttpResponse>) -> HttpResponse {
-    tokio::time::timeout(deadline, answer).await.unwrap_or_else(|_| {
-        Status::deadline_exceeded("the call did not end within the time that the client gave it").into_http()
-    })
+    next.run(request).await
 }
 
 /// A caller in the middle of a call.

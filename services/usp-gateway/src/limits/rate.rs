@@ -22,7 +22,7 @@ use crate::accept::AddressKey;
 use crate::config::{GatewayConfig, Rate};
 
 /// Counters of one limit. Keys share counters by a keyed hash, so that no flood of invented keys grows memory.
-const SLOT_COUNT: u64 = 1 << 17;
+const SLOT_COUNT: u64 = 1 << 16;
 /// Counters that have run full again are dropped after so many checks.
 const SWEEP_EVERY: u32 = 1 << 14;
 /// Uploads whose requests are counted apart, and for how long after the last of them.
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn invented_keys_do_not_grow_memory() {
         let limiter = Limiter::new("test", Rate { per_second: 1, burst: 1 });
-        for key in 0..(SLOT_COUNT * 3) {
+        for key in 0..(SLOT_COUNT + SLOT_COUNT / 4) {
             let _ = limiter.check(key);
         }
         assert!(limiter.limiter.len() as u64 <= SLOT_COUNT);

@@ -129,7 +129,8 @@ async fn pages_of_named_origins_may_ask_and_no_others() {
     let preflight = "access-control-request-method: PUT\r\n\
                      access-control-request-headers: authorization, x-usp-meta-author, cookie\r\n";
 
-    let friend = client.ask("OPTIONS", "/metrics", &format!("origin: https://app.example\r\n{preflight}")).await;
+    let friend =
+        client.ask("OPTIONS", "/metrics", &format!("origin: https://app.example\r\n{preflight}")).await;
     assert_eq!(friend.status, 204);
     assert_eq!(friend.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(friend.header("access-control-allow-headers"), Some("authorization, x-usp-meta-author"));
@@ -143,7 +144,10 @@ async fn pages_of_named_origins_may_ask_and_no_others() {
     }
 
     let answer = client.ask("GET", "/metrics", &format!("origin: https://app.example\r\n{ADMIN}")).await;
-    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some("https://app.example")));
+    assert_eq!(
+        (answer.status, answer.header("access-control-allow-origin")),
+        (200, Some("https://app.example"))
+    );
     assert!(answer.header("access-control-expose-headers").unwrap().contains("upload-offset"));
     assert_eq!(answer.header("access-control-allow-credentials"), None);
     assert!(answer.headers.iter().any(|(name, value)| name == "vary" && value == "origin"));
@@ -173,6 +177,10 @@ async fn requests_that_two_servers_could_read_differently_are_refused() {
         "content-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
         "content-length: 3\r\ncontent-length: 30\r\n\r\nabc",
         "content-length: +3\r\n\r\nabc",
+        "content-length: 30\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: usp\r\n\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 30\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: usp\r\n\r\n",
+        "x: y\n\r\n",
+        "x: y\r\n\n",
         "transfer-encoding: chunked, identity\r\n\r\nabc",
         "transfer-encoding: gzip\r\n\r\nabc",
         "x: y\r\n folded: z\r\n\r\n",
@@ -181,25 +189,11 @@ async fn requests_that_two_servers_could_read_differently_are_refused() {
     for rest in smuggled {
         let mut client = RawClient::connect(gateway.http).await;
         client.send(format!("POST /metrics HTTP/1.1\r\nhost: usp\r\n{rest}")).await;
-        let answer = client.rest_after_shutdown().await;
+        let answer = client.rest().await;
         let status = answer.split(' ').nth(1).unwrap_or("closed").to_owned();
         assert!(status == "400" || status == "closed", "{rest:?}: {answer}");
         assert!(answer.matches("HTTP/1.1").count() <= 1, "{rest:?}: {answer}");
     }
-}
-
-#[tokio::test]
-async fn a_body_with_two_lengths_ends_the_connection_or_is_read_as_chunks() {
-    let gateway = TestGateway::start().await;
-    let mut client = RawClient::connect(gateway.http).await;
-    client
-        .send(
-            "GET /nowhere HTTP/1.1\r\nhost: usp\r\ncontent-length: 45\r\ntransfer-encoding: chunked\r\n\r\n\
-             0\r\n\r\nGET /smuggled HTTP/1.1\r\nhost: usp\r\n\r\n",
-        )
-        .await;
-    let answer = client.rest_after_shutdown().await;
-    assert!(answer.matches("HTTP/1.1").count() <= 1, "the second request must not be answered: {answer}");
 }
 
 #[tokio::test]
@@ -236,7 +230,8 @@ async fn metrics_are_for_admins_unless_they_are_public() {
     let metrics = client.ask("GET", "/metrics", ADMIN).await;
     assert_eq!(metrics.status, 200);
     assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
-    let counted = "usp_gateway_requests_total{door=\"http\",method=\"GET\",route=\"/metrics\",status=\"4xx\"} 2";
+    let counted =
+        "usp_gateway_requests_total{door=\"http\",method=\"GET\",route=\"/metrics\",status=\"4xx\"} 2";
     assert!(metrics.body.contains(counted), "{}", metrics.body);
     assert!(metrics.body.contains("usp_gateway_open_connections{door=\"http\"} 1"), "{}", metrics.body);
 

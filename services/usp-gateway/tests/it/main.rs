@@ -2,4 +2,5 @@
 
 mod doors;
 mod grpc;
+mod rest;
 mod support;

@@ -1,5 +1,9 @@
 //! A storage that keeps everything in memory. Its tokens are the names of roles.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a fake may stop its test at once, and panics when asked to")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a fake may stop its test at once, and panics when asked to"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,24 +14,35 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, broadcast};
 use usp_api::{
-    AppendUpload, ByteStream, Caller, EventStream, NewFile, PutOutcome, ReadFile, Readiness, Reading, StorageApi,
-    StorageCalls, TokenGrant, TokenPair,
+    AppendUpload, ByteStream, Caller, EventStream, NewFile, PutOutcome, ReadFile, Readiness, Reading,
+    StorageApi, StorageCalls, TokenGrant, TokenPair,
 };
 use usp_auth::Credential;
 use usp_model::{
-    Bucket, BucketName, BucketPolicy, ByteRange, Error, ErrorKind, Event, EventKind, EventQuery, File, FileId,
-    FileRef, FileState, Grant, KeyCondition, MediaType, Principal, PrincipalKind, Result, Role, Run, RunId,
-    StoredBytes, Timestamp, Upload, UploadId, UserName,
+    Bucket, BucketName, BucketPolicy, ByteRange, Error, ErrorKind, Event, EventKind, EventQuery, File,
+    FileId, FilePatch, FileQuery, FileRef, FileState, Grant, KeyCondition, MediaType, Principal,
+    PrincipalKind, Result, Role, Run, RunId, RunQuery, StoredBytes, Timestamp, Upload, UploadId, UserName,
 };
 
 #[derive(Debug)]
 pub(crate) struct FakeStorage {
     pub(super) state: Mutex<State>,
     live: broadcast::Sender<Event>,
+    /// What storage was asked last, for tests of what a dialect reads.
+    pub(crate) asked: Mutex<Asked>,
     /// The token `gate` is verified only after a permit came from here.
     pub(crate) gate: Notify,
     /// Told when a call with that token waits.
     pub(crate) at_gate: Notify,
+}
+
+/// The last question of each kind.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) put: Option<NewFile>,
+    pub(crate) list: Option<FileQuery>,
+    pub(crate) patch: Option<FilePatch>,
+    pub(crate) runs: Option<RunQuery>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +67,7 @@ impl FakeStorage {
     pub(crate) fn new() -> Self {
         let storage = Self {
             state: Mutex::default(),
+            asked: Mutex::default(),
             live: broadcast::channel(64).0,
             gate: Notify::new(),
             at_gate: Notify::new(),
@@ -95,7 +111,8 @@ impl FakeStorage {
         if new.size_bytes.is_some_and(|size| size != content.len() as u64) {
             return Err(fault(ErrorKind::InvalidInput, "the content has another length than announced"));
         }
-        let standing = self.find(&FileRef::Key(new.bucket.clone(), new.key.clone())).ok().map(|(file, _)| file);
+        let standing =
+            self.find(&FileRef::Key(new.bucket.clone(), new.key.clone())).ok().map(|(file, _)| file);
         let holds = match (&new.condition, &standing) {
             (KeyCondition::Any, _) | (KeyCondition::Absent, None) => true,
             (KeyCondition::Matches(etags), Some(file)) => etags.is_empty() || etags.contains(&file.etag),
@@ -161,9 +178,7 @@ impl StorageApi for FakeStorage {
                 Some(Role::Admin)
             }
             "nobody" => None,
-            role => {
-                Some(Role::parse(role).map_err(|_| fault(ErrorKind::Unauthenticated, "no such token"))?)
-            }
+            role => Some(Role::parse(role).map_err(|_| fault(ErrorKind::Unauthenticated, "no such token"))?),
         };
         if self.state.lock().revoked.contains(token) {
             return Err(fault(ErrorKind::Unauthenticated, "the token was revoked"));
@@ -187,7 +202,13 @@ impl StorageApi for FakeStorage {
         Ok(Readiness { ready: true, waiting_for: Vec::new() })
     }
 
+    /// A key `fail/KIND` fails with that kind, before a byte is read.
     async fn put(&self, caller: &Caller, file: NewFile, content: ByteStream) -> Result<PutOutcome> {
+        self.asked.lock().put = Some(file.clone());
+        if let Some(code) = file.key.as_str().strip_prefix("fail/") {
+            let kind = ErrorKind::ALL.iter().find(|kind| kind.code() == code).unwrap();
+            return Err(fault(*kind, "the key says so").caused_by("secret cause"));
+        }
         let (content, end) = received(content).await;
         end?;
         self.commit(file, content.freeze(), caller)
@@ -214,7 +235,8 @@ impl StorageApi for FakeStorage {
     async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
         let file = self.get_file(caller, read.file.clone(), read.version).await?;
         let (_, content) = self.find(&read.file)?;
-        let range = read.range.unwrap_or_else(|| ByteRange::whole(file.size_bytes)).within(file.size_bytes)?;
+        let range =
+            read.range.unwrap_or_else(|| ByteRange::whole(file.size_bytes)).within(file.size_bytes)?;
         let bounds = usize::try_from(range.start()).unwrap()..usize::try_from(range.end()).unwrap();
         let content = stream::iter([Ok(content.slice(bounds))]);
         Ok(Reading { file, range, content: Box::pin(content) })

@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use serde_json::json;
 use usp_api::{
-    Caller, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, RuleTest,
-    Stats, StorageCalls, UploadStatus, UserPatch,
+    Caller, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket, NewFile, NewUser, PutOutcome,
+    RuleTest, Stats, StorageCalls, UploadStatus, UserPatch,
 };
 use usp_model::{
-    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventKind, EventSeq, File, FileId,
-    FilePage, FilePatch, FileQuery, FileRef, FileState, LabelKey, LeasedRun, ReportOutcome, Result, Rule, RuleName,
-    Run, RunId, RunPage, RunQuery, RunReport, RunState, Step, StepState, Upload, UploadId, UploadState, User, UserName,
+    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventKind, EventSeq, File,
+    FileId, FilePage, FilePatch, FileQuery, FileRef, FileState, LabelKey, LeasedRun, ReportOutcome, Result,
+    Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport, RunState, Step, StepState, Upload, UploadId,
+    UploadState, User, UserName,
 };
 
 use super::fake::{FakeStorage, fault, now};
@@ -33,7 +34,8 @@ fn patched(map: &mut BTreeMap<LabelKey, String>, changes: BTreeMap<LabelKey, Opt
 impl FakeStorage {
     fn change_run(&self, id: RunId, allowed: impl Fn(RunState) -> bool, to: RunState) -> Result<Run> {
         let mut state = self.state.lock();
-        let run = state.runs.get_mut(&id).ok_or_else(|| fault(ErrorKind::NotFound, "there is no such run"))?;
+        let run =
+            state.runs.get_mut(&id).ok_or_else(|| fault(ErrorKind::NotFound, "there is no such run"))?;
         if !allowed(run.state) {
             return Err(fault(ErrorKind::Conflict, "the run's state does not allow this"));
         }
@@ -99,9 +101,15 @@ impl StorageCalls for FakeStorage {
         found.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such upload"))
     }
 
-    async fn finish_upload(&self, caller: &Caller, id: UploadId, _expected: Vec<ContentDigest>) -> Result<PutOutcome> {
+    async fn finish_upload(
+        &self,
+        caller: &Caller,
+        id: UploadId,
+        _expected: Vec<ContentDigest>,
+    ) -> Result<PutOutcome> {
         let found = self.state.lock().uploads.remove(&id);
-        let (_, file, content) = found.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such upload"))?;
+        let (_, file, content) =
+            found.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such upload"))?;
         self.commit(file, content.freeze(), caller)
     }
 
@@ -126,6 +134,7 @@ impl StorageCalls for FakeStorage {
     /// Cursors are numbers of files to pass over.
     async fn list_files(&self, caller: &Caller, bucket: BucketName, query: FileQuery) -> Result<FilePage> {
         self.get_bucket(caller, bucket.clone()).await?;
+        self.asked.lock().list = Some(query.clone());
         let state = self.state.lock();
         let files = state.files.values().map(|(file, _)| file);
         let mut files: Vec<_> = files
@@ -141,6 +150,7 @@ impl StorageCalls for FakeStorage {
     }
 
     async fn update_file(&self, _caller: &Caller, id: FileId, patch: FilePatch) -> Result<File> {
+        self.asked.lock().patch = Some(patch.clone());
         let mut state = self.state.lock();
         let found = state.files.get_mut(&id).map(|(file, _)| file);
         let file = found.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such file"))?;
@@ -180,7 +190,12 @@ impl StorageCalls for FakeStorage {
     }
 
     /// Every digest that begins with `a` is known.
-    async fn known_contents(&self, _caller: &Caller, _bucket: BucketName, sha256: Vec<String>) -> Result<Vec<String>> {
+    async fn known_contents(
+        &self,
+        _caller: &Caller,
+        _bucket: BucketName,
+        sha256: Vec<String>,
+    ) -> Result<Vec<String>> {
         Ok(sha256.into_iter().filter(|digest| digest.starts_with('a')).collect())
     }
 
@@ -233,9 +248,11 @@ impl StorageCalls for FakeStorage {
     }
 
     async fn list_runs(&self, _caller: &Caller, query: RunQuery) -> Result<RunPage> {
+        self.asked.lock().runs = Some(query.clone());
         let state = self.state.lock();
         let is_meant = |run: &&Run| {
-            query.state.is_none_or(|state| run.state == state) && query.file.is_none_or(|file| run.file_id == file)
+            query.state.is_none_or(|state| run.state == state)
+                && query.file.is_none_or(|file| run.file_id == file)
         };
         Ok(RunPage { runs: state.runs.values().filter(is_meant).cloned().collect(), next_cursor: None })
     }
@@ -254,7 +271,13 @@ impl StorageCalls for FakeStorage {
         self.change_run(id, |state| !state.is_final(), RunState::Cancelled)
     }
 
-    async fn lease_runs(&self, _caller: &Caller, _worker: String, _count: u32, _wait: u64) -> Result<Vec<LeasedRun>> {
+    async fn lease_runs(
+        &self,
+        _caller: &Caller,
+        _worker: String,
+        _count: u32,
+        _wait: u64,
+    ) -> Result<Vec<LeasedRun>> {
         Err(pretended())
     }
 

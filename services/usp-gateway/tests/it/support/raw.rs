@@ -1,5 +1,9 @@
 //! HTTP/1.1 by hand, to send what no client library would.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot speak may stop at once")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot speak may stop at once"
+)]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -86,12 +90,6 @@ impl RawClient {
     pub(crate) async fn rest(mut self) -> String {
         while self.read_more().await > 0 {}
         String::from_utf8_lossy(&self.unread).into_owned()
-    }
-
-    /// The same after our side has said that nothing more comes.
-    pub(crate) async fn rest_after_shutdown(mut self) -> String {
-        let _ = self.stream.shutdown().await;
-        self.rest().await
     }
 
     /// Bytes read; 0 at the end. A reset is an end, too.
