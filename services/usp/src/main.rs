@@ -1,1 +1,30 @@
-fn main() {}
+//! `usp`: files in, kept once, processed, and seen the whole way. One binary: the server in its roles, and the
+//! commands that talk to one.
+//!
+//! This is the composition root: only here are the environment read, the log installed and the process ended.
+
+mod cli;
+mod cmd;
+mod config;
+mod exit;
+mod logging;
+mod output;
+mod paths;
+mod place;
+mod prompt;
+mod render;
+mod serve;
+mod session;
+
+use std::process::ExitCode;
+
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    // Fails only when a provider stands already, and then one stands.
+    let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    cli::run().into()
+}

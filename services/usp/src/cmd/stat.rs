@@ -1,0 +1,79 @@
+//! `usp stat`
+
+use anyhow::Result;
+use clap::Args;
+use usp_client::types::File;
+use usp_model::FileRef;
+
+use crate::place::FileArg;
+use crate::render::{size, table};
+use crate::session::Session;
+
+/// Describe a file: size, type, digests, labels, reports
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  usp stat usp://default/2026/orders.csv\n  usp stat usp://default/a.csv --json"
+)]
+pub(crate) struct StatArgs {
+    /// usp://BUCKET/KEY or a file id
+    file: FileArg,
+}
+
+pub(crate) async fn run(args: StatArgs, session: &Session) -> Result<()> {
+    let client = session.client()?;
+    let file = match &args.file.0 {
+        FileRef::Id(id) => client.file(id).await?,
+        // The list that finds it shows all of it, but a report may be long: ask for the file itself.
+        FileRef::Key(bucket, key) => client.file_at(bucket, key).await?,
+    };
+    session.output.result(&file, || describe(&file))
+}
+
+fn describe(file: &File) -> String {
+    let mut rows = Vec::new();
+    let mut add = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
+    add("place", format!("usp://{}/{}", file.bucket, file.key));
+    add("id", file.id.to_string());
+    add("state", file.state.to_string());
+    add("version", file.version.to_string());
+    add("size", format!("{} ({} bytes)", size(file.size), file.size));
+    let declared = file.declared_media_type.as_ref().filter(|declared| **declared != file.media_type);
+    let declared = declared.map(|declared| format!(" (declared {declared})")).unwrap_or_default();
+    add("type", format!("{}{declared}", file.media_type));
+    add("etag", file.etag.clone());
+    for (algorithm, digest) in &file.digests {
+        add(algorithm.as_str(), digest.clone().unwrap_or_else(|| "being computed".to_owned()));
+    }
+    add("stored", stored(file));
+    add("owner", file.owner.clone());
+    add("created", file.created_at.to_string());
+    add("updated", file.updated_at.to_string());
+    if let Some(at) = file.expires_at {
+        add("expires", at.to_string());
+    }
+    for (key, value) in &file.metadata {
+        add("meta", format!("{key}={value}"));
+    }
+    for (key, value) in &file.labels {
+        add("label", format!("{key}={value}"));
+    }
+    for derived in &file.derived {
+        add("derived", format!("{} {}", derived.name, derived.file_id));
+    }
+    if let Some(source) = &file.derived_from {
+        add("derived from", source.to_string());
+    }
+    for (step, report) in &file.reports {
+        add("report", format!("{step}: {report}"));
+    }
+    table(&rows)
+}
+
+fn stored(file: &File) -> String {
+    let stored = &file.stored;
+    let known = match stored.deduplicated_bytes {
+        0 => String::new(),
+        bytes => format!(", {} were there already", size(bytes)),
+    };
+    format!("{} in {} chunks{known}", size(stored.bytes), stored.chunks)
+}

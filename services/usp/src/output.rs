@@ -1,0 +1,136 @@
+//! The one way to standard output and standard error of the commands that people and scripts run.
+//!
+//! Results go to standard output; progress, notes and errors to standard error. A reader that goes away ends the
+//! command in order. Text that came from elsewhere is shown with its control characters escaped, so that a file name
+//! can neither move the cursor nor pretend to be a second line.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::json;
+use usp_client::ClientError;
+use usp_model::error::is_bidi_control;
+
+use crate::exit::Ending;
+
+/// How much a command says, and in which form.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Output {
+    /// One JSON document, or one per line for streams.
+    pub(crate) json: bool,
+    /// Only what was asked for and errors.
+    pub(crate) quiet: bool,
+}
+
+impl Output {
+    /// Whether progress may be drawn over the lines of a terminal.
+    pub(crate) fn draws(self) -> bool {
+        !self.quiet && !self.json && io::stderr().is_terminal()
+    }
+
+    /// Prints a result: `value` as one line of JSON, or `text` for people.
+    pub(crate) fn result(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        if self.json {
+            return write_line(&serde_json::to_string(value)?);
+        }
+        let text = text();
+        if text.is_empty() { Ok(()) } else { write_line(&text) }
+    }
+
+    /// Prints what happened on the way to people who did not ask for silence.
+    pub(crate) fn outcome(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        if self.quiet && !self.json { Ok(()) } else { self.result(value, text) }
+    }
+
+    /// Says something on standard error that is no result and no failure.
+    pub(crate) fn note(self, text: &str) {
+        if !self.quiet && !self.json {
+            let _unheard = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    /// Says on standard error what went wrong.
+    pub(crate) fn error(self, error: &anyhow::Error) {
+        let mut err = io::stderr().lock();
+        let _unheard = match self.json {
+            true => writeln!(err, "{}", error_json(error)),
+            false => writeln!(err, "usp: {}", lines(&format!("{error:#}"))),
+        };
+    }
+}
+
+/// A failure as scripts read it.
+pub(crate) fn error_json(error: &anyhow::Error) -> serde_json::Value {
+    let client = error.chain().find_map(|cause| cause.downcast_ref::<ClientError>());
+    if let Some(problem) = client.and_then(ClientError::problem) {
+        return json!({"error": problem});
+    }
+    let own =
+        error.chain().find_map(|cause| cause.downcast_ref::<usp_model::Error>()).map(usp_model::Error::kind);
+    let code = client.map(ClientError::kind).or(own).map(usp_model::ErrorKind::code);
+    json!({"error": {"code": code, "detail": format!("{error:#}")}})
+}
+
+/// Writes one line to standard output, at once.
+pub(crate) fn write_line(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    closed_is_an_end(writeln!(out, "{text}").and_then(|()| out.flush()))
+}
+
+/// Writes to standard output as it is.
+pub(crate) fn write_bytes(bytes: &[u8]) -> Result<()> {
+    closed_is_an_end(io::stdout().lock().write_all(bytes))
+}
+
+fn closed_is_an_end(written: io::Result<()>) -> Result<()> {
+    match written {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Ending::OutputClosed.into()),
+        Err(error) => Err(anyhow::Error::from(error).context("failed to write to standard output")),
+    }
+}
+
+/// Text from elsewhere as one line.
+pub(crate) fn shown(text: &str) -> String {
+    escaped(text, |_| false)
+}
+
+/// Text from elsewhere that may have several lines.
+fn lines(text: &str) -> String {
+    escaped(text, |c| c == '\n')
+}
+
+fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if (c.is_control() || is_bidi_control(c)) && !is_kept(c) {
+            let _ = write!(out, "{}", c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_move_the_cursor_or_begin_a_line() {
+        assert_eq!(shown("a\u{1b}[2Jb\r\nc\u{202e}d\u{9b}"), r"a\u{1b}[2Jb\u{d}\u{a}c\u{202e}d\u{9b}");
+        assert_eq!(shown("日本 ü.csv"), "日本 ü.csv");
+        assert_eq!(lines("a\nb\u{7}"), "a\nb\\u{7}");
+    }
+
+    #[test]
+    fn a_failure_is_json_with_its_code() {
+        let error =
+            usp_model::Error::new(usp_model::ErrorKind::NotFound, "find file").because("no such file");
+        let json = error_json(&ClientError::Local(error).into());
+        assert_eq!(json["error"]["code"], "not_found");
+        assert_eq!(error_json(&anyhow::anyhow!("x"))["error"], json!({"code": null, "detail": "x"}));
+    }
+}
