@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use axum::http::StatusCode;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem, Paths};
+use utoipa::openapi::schema::{Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi};
@@ -127,17 +128,42 @@ fn declare_operation(operation: &mut Operation, access: Access) {
     operation.extensions.get_or_insert_default().merge(extension);
     let other = RefOr::T(Response::new("Any other failure."));
     operation.responses.responses.entry("default".to_owned()).or_insert(other);
+    for parameter in operation.parameters.iter_mut().flatten() {
+        tidy_parameter(parameter);
+    }
     for (status, response) in &mut operation.responses.responses {
-        if let RefOr::T(response) = response
-            && is_failure(status)
-        {
+        let RefOr::T(response) = response else { continue };
+        if response.description.is_empty() {
+            response.description = reason(status).to_owned();
+        }
+        if is_failure(status) {
             let problem = Content::new(Some(Ref::from_schema_name("Problem")));
             response.content.entry(PROBLEM_MEDIA_TYPE.to_owned()).or_insert(RefOr::T(problem));
         }
     }
 }
 
+fn code(status: &str) -> Option<StatusCode> {
+    status.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok())
+}
+
 fn is_failure(status: &str) -> bool {
-    let code = status.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok());
-    code.is_none_or(|code| code.is_client_error() || code.is_server_error())
+    code(status).is_none_or(|code| code.is_client_error() || code.is_server_error())
+}
+
+fn reason(status: &str) -> &'static str {
+    code(status).and_then(|code| code.canonical_reason()).unwrap_or("Done.")
+}
+
+/// A header may be absent, but it is never `null`.
+fn tidy_parameter(parameter: &mut RefOr<Parameter>) {
+    if let RefOr::T(parameter) = parameter
+        && let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema
+        && let SchemaType::Array(types) = &mut schema.schema_type
+    {
+        types.retain(|known| *known != Type::Null);
+        if let [only] = types.as_slice() {
+            schema.schema_type = SchemaType::Type(only.clone());
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use usp_api::StorageApi;
+use usp_rt::Shutdown;
 
 use crate::authenticator::Authenticator;
 use crate::config::GatewayConfig;
@@ -17,6 +18,8 @@ pub struct Gateway {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Arc<Limits>,
+    /// Cancelled by `end_streams`.
+    pub(crate) stopping: Shutdown,
 }
 
 impl Gateway {
@@ -29,6 +32,12 @@ impl Gateway {
             authenticator: Arc::new(authenticator),
             metrics: Arc::new(Metrics::new()),
             limits: Arc::new(limits),
+            stopping: Shutdown::new(),
         }
+    }
+
+    /// Ends what would go on for ever (open event streams), so that a drain need not wait for it. Requests go on.
+    pub fn end_streams(&self) {
+        self.stopping.cancel();
     }
 }

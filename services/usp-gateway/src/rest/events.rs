@@ -4,7 +4,8 @@
 //!    kept since.
 //! 2. Kept events carry an `id:`; progress does not, so that a client comes back to the last event that was kept.
 //! 3. A comment goes out every 15 s of silence.
-//! 4. Every 5 s the credential is asked for again. One that does not hold any more, or holds less, ends the stream;
+//! 4. A stream ends when the gateway stops.
+//! 5. Every 5 s the credential is asked for again. One that does not hold any more, or holds less, ends the stream;
 //!    a client that comes back is judged anew.
 
 use std::convert::Infallible;
@@ -138,6 +139,7 @@ async fn next(mut follow: Follow) -> Option<(Message, Follow)> {
                     return None;
                 }
             },
+            () = follow.gateway.stopping.cancelled() => return None,
             _ = follow.check.tick() => if !follow.still_holds().await {
                 debug!(request_id = follow.caller.request_id, "event stream ends with its credential");
                 return None;

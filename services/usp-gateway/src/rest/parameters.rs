@@ -65,7 +65,7 @@ pub(crate) struct FollowParameters {
     #[param(value_type = Option<String>, example = "default")]
     pub(crate) bucket: Option<BucketName>,
     /// Events after this number first; `Last-Event-ID` goes before it.
-    #[param(minimum = 0)]
+    #[param(value_type = Option<i64>, minimum = 0)]
     pub(crate) after: Option<EventSeq>,
 }
 
@@ -74,6 +74,6 @@ pub(crate) struct FollowParameters {
 #[into_params(parameter_in = Query)]
 pub(crate) struct FollowFileParameters {
     /// Events after this number first; `Last-Event-ID` goes before it.
-    #[param(minimum = 0)]
+    #[param(value_type = Option<i64>, minimum = 0)]
     pub(crate) after: Option<EventSeq>,
 }

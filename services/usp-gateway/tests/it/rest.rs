@@ -13,6 +13,7 @@ mod form;
 mod inputs;
 mod openapi;
 mod problems;
+mod unread;
 mod upload;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::support::FakeStorage;
 
 /// The router and what stands behind it.
 struct Rest {
+    gateway: Gateway,
     router: Router,
     storage: Arc<FakeStorage>,
 }
@@ -49,7 +51,7 @@ impl Rest {
     fn with(config: GatewayConfig) -> Self {
         let storage = Arc::new(FakeStorage::new());
         let gateway = Gateway::new(config, Arc::clone(&storage) as _);
-        Self { router: rest_router(gateway), storage }
+        Self { router: rest_router(gateway.clone()), gateway, storage }
     }
 
     /// Sends `"METHOD /path"` with headers of the form `"name: value"`.

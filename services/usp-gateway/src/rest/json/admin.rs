@@ -60,7 +60,8 @@ impl From<User> for UserJson {
     }
 }
 
-/// A new user. It prints nowhere: it holds a secret.
+/// A new user.
+// No Debug here and wherever else a secret stands.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewUser)]
@@ -79,7 +80,7 @@ impl From<NewUserJson> for NewUser {
     }
 }
 
-/// A user who was just made. It prints nowhere: it may hold a secret.
+/// A user who was just made.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CreatedUser)]
 pub(crate) struct CreatedUserJson {
@@ -96,7 +97,7 @@ impl From<CreatedUser> for CreatedUserJson {
     }
 }
 
-/// What is absent stays as it is. It prints nowhere: it may hold a secret.
+/// What is absent stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = UserPatch)]
@@ -172,7 +173,7 @@ impl From<NewApiKeyJson> for NewApiKey {
     }
 }
 
-/// A key that was just made. It prints nowhere: it holds a secret.
+/// A key that was just made.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CreatedApiKey)]
 pub(crate) struct CreatedApiKeyJson {

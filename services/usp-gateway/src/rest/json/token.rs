@@ -11,7 +11,7 @@ use super::words;
 use crate::rest::input::json::refused;
 
 /// What is traded for tokens: `password` takes `username` and `password`, `refresh_token` takes `refresh_token`.
-/// It prints nowhere: it holds secrets.
+// No Debug here and below: these hold secrets.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = TokenRequest)]
@@ -50,7 +50,7 @@ impl TokenRequestJson {
     }
 }
 
-/// Tokens. It prints nowhere: it holds secrets.
+/// Tokens.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Token)]
 pub(crate) struct TokenJson {

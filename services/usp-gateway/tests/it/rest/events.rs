@@ -134,3 +134,12 @@ async fn a_stream_ends_within_five_seconds_after_its_credential() {
     assert_eq!(messages.block().await, None);
     assert!(begun.elapsed() <= Duration::from_secs(5));
 }
+
+#[tokio::test]
+async fn a_stop_ends_streams_that_are_open() {
+    let rest = Rest::new();
+    let mut messages = Messages::open(&rest, "/api/v1/events", &[]).await;
+    messages.block().await.unwrap();
+    rest.gateway.end_streams();
+    assert_eq!(messages.block().await, None);
+}

@@ -97,6 +97,12 @@ async fn the_document_is_openapi_3_1_and_whole() {
             .map(|parameter| parameter["name"].as_str().unwrap())
             .collect();
         assert_eq!(declared, named, "{method} {path}");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(
+                response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{method} {path} {status}"
+            );
+        }
         assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path}");
     }
 }
