@@ -83,7 +83,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|source| {
         Error::new(ErrorKind::Unavailable, "listen on")
             .about(address)
-            .because(format!("{address} cannot be had: {source}"))
+            .because("the address cannot be had; is another server running there?")
             .caused_by(source)
     })
 }

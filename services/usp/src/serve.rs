@@ -26,7 +26,7 @@ use usp_rt::Shutdown;
 
 use crate::config::{Config, Role};
 use crate::paths;
-use announce::Ready;
+use announce::{Ready, print_password};
 use local::{Local, LocalConfig, reload_rules};
 use node::NodeDoor;
 
@@ -80,7 +80,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         (ready.http, ready.grpc) = (Some(bound.http_addr()), Some(bound.grpc_addr()));
         doors.spawn(open_doors(bound, doors.stop.clone()));
     }
-    ready.print(local.as_ref().and_then(|local| local.admin_password.as_deref()))?;
+    ready.print(local.as_ref().is_some_and(|local| local.admin_password.is_some()))?;
     tokio::select! {
         () = stopping.cancelled() => {}
         () = doors.ended() => {}
@@ -136,7 +136,7 @@ async fn open_doors(bound: BoundGateway, stop: Shutdown) -> Result<()> {
 }
 
 async fn open_local(config: &Config) -> Result<Local> {
-    Local::open(LocalConfig {
+    let local = Local::open(LocalConfig {
         data_dir: &config.data_dir,
         rules_dir: config.rules_dir(),
         content: config.content_config()?,
@@ -144,7 +144,11 @@ async fn open_local(config: &Config) -> Result<Local> {
         tokens: config.token_config(),
         memory_budget_bytes: config.storage.memory_budget.0,
     })
-    .await
+    .await?;
+    if let Some(password) = &local.admin_password {
+        print_password(password)?;
+    }
+    Ok(local)
 }
 
 fn remote_storage(config: &Config) -> Result<GrpcStorage> {

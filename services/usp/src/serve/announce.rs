@@ -15,24 +15,16 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Prints `ready http=ADDR grpc=ADDR` with what applies, and the first administrator's password, if there is one.
-    pub(super) fn print(&self, admin_password: Option<&str>) -> Result<()> {
-        let mut out = std::io::stdout().lock();
-        let mut text = String::new();
-        if let Some(password) = admin_password {
-            text.push_str("First start. Sign in as 'admin' with this password; it is not shown again:\n\n");
-            text.push_str(&format!("  admin password: {password}\n\n"));
-        }
-        text.push_str(&self.line());
+    /// Prints `ready http=ADDR grpc=ADDR` with what applies; where to go next, if a person may be reading.
+    pub(super) fn print(&self, is_first_start: bool) -> Result<()> {
+        let mut text = self.line();
         text.push('\n');
         if let Some(http) = self.http
-            && (admin_password.is_some() || out.is_terminal())
+            && (is_first_start || std::io::stdout().is_terminal())
         {
             text.push_str(&next_steps(http));
         }
-        out.write_all(text.as_bytes())
-            .and_then(|()| out.flush())
-            .context("failed to write to standard output")
+        write(&text)
     }
 
     fn line(&self) -> String {
@@ -47,6 +39,18 @@ impl Ready {
         }
         line
     }
+}
+
+/// Shows the first administrator's password, at once: whatever fails later in the start, it was seen.
+pub(super) fn print_password(password: &str) -> Result<()> {
+    write(&format!(
+        "First start. Sign in as 'admin' with this password; it is not shown again:\n\n  admin password: {password}\n\n"
+    ))
+}
+
+fn write(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("failed to write to standard output")
 }
 
 fn next_steps(http: SocketAddr) -> String {
