@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use usp_content::{Batch, PackBackend};
+use usp_content::{Batch, ContentConfig, PackBackend};
 use usp_model::{ByteRange, Compression, ContentDigests, ErrorKind, PackId, PackState, Result};
 
 use crate::faulty::{Call, FaultyPacks};
@@ -160,6 +160,24 @@ async fn without_space_for_the_footer_the_pack_is_sealed_later() {
         assert_eq!(world.backend.len(row.pack).await.unwrap(), row.committed_bytes);
         world.store.frames(row.pack).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_a_failed_write_left_does_not_outlive_the_seal() {
+    let backend = Arc::new(FaultyPacks::default());
+    let config = ContentConfig { pack_size_bytes_max: 20 << 10, open_pack_count: 1, ..small() };
+    let world = World::over(config, Arc::clone(&backend) as Arc<dyn PackBackend>).await;
+    for byte in 1..=4 {
+        world.put(&[byte; 4096], Compression::None).await;
+    }
+    backend.fail(Call::Append, 0, ErrorKind::StorageFull);
+    append(&world, vec![5; 3000]).await.unwrap_err();
+    // It does not fit any more, so the pack is sealed where the last whole frame ends.
+    world.put(&[6; 4096], Compression::None).await;
+    let row = world.index.first_pack();
+    assert_eq!(row.state, PackState::Sealed);
+    assert_eq!(backend.len(row.pack).await.unwrap(), row.committed_bytes);
+    assert_eq!(world.store.frames(row.pack).await.unwrap().len(), 4);
 }
 
 #[tokio::test]
