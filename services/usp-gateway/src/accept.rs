@@ -5,8 +5,8 @@
 //!    the loop.
 //! 2. A peer with too many connections is closed unheard. Trusted proxies speak for many and are not counted.
 //! 3. The connection speaks HTTP/1.1 or HTTP/2. A [`Pulse`] notes when requests begin and end, and closes the
-//!    connection when headers take too long or nothing is asked of it any more. A peer that does not take what it
-//!    asked for is cut by [`DoorIo`].
+//!    connection when headers take too long, when nothing is asked of it any more, or when the peer does not take
+//!    what it asked for.
 //! 4. On shutdown the loop ends, every connection is told to finish, and after the drain time the rest is cut.
 
 mod head;
@@ -122,7 +122,7 @@ impl DoorService {
             let (router, pulse) = (self.router.clone(), Arc::clone(&pulse));
             service_fn(move |request| answer(router.clone(), Arc::clone(&pulse), peer, request))
         };
-        let io = TokioIo::new(DoorIo::new(stream, Arc::clone(&pulse), self.config.idle_timeout));
+        let io = TokioIo::new(DoorIo::new(stream, Arc::clone(&pulse)));
         let builder = protocol();
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut is_draining = false;

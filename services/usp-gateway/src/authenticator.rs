@@ -10,6 +10,8 @@ use usp_api::{Caller, StorageApi};
 use usp_auth::Credential;
 use usp_model::{Error, ErrorKind, Principal, Result};
 
+use crate::limits::access_log::note_principal;
+
 /// Verified credentials that are remembered at once; the oldest make room.
 const REMEMBERED_COUNT_MAX: usize = 10_000;
 
@@ -33,19 +35,22 @@ impl Authenticator {
                 .because("this needs a token: send 'Authorization: Bearer TOKEN' (usp token mints one)")
         })?;
         let fingerprint = *blake3::hash(value.as_bytes()).as_bytes();
-        if let Some(principal) = self.recall(&fingerprint) {
-            return Ok(Caller { principal, request_id: request_id.to_owned() });
-        }
-        let principal = self.verify(value).await?;
+        let principal = match self.recall(&fingerprint) {
+            Some(principal) => principal,
+            None => self.verify(value).await?,
+        };
+        note_principal(&principal);
         Ok(Caller { principal, request_id: request_id.to_owned() })
     }
 
     /// Asks storage now, whatever is remembered: for streams that outlive what is believed.
     pub(crate) async fn verify(&self, authorization: &str) -> Result<Principal> {
         let fingerprint = *blake3::hash(authorization.as_bytes()).as_bytes();
+        // What storage looked at may have changed while its answer was under way.
+        let asked_at = Instant::now();
         let verified = self.storage.authenticate(Credential::from_authorization(authorization)?).await;
         match &verified {
-            Ok(principal) => self.remember(fingerprint, principal.clone()),
+            Ok(principal) => self.remember(fingerprint, asked_at, principal.clone()),
             Err(_) => {
                 self.remembered.lock().remove(&fingerprint);
             }
@@ -59,7 +64,7 @@ impl Authenticator {
         (at.elapsed() < self.believe_for).then(|| principal.clone())
     }
 
-    fn remember(&self, fingerprint: [u8; 32], principal: Principal) {
+    fn remember(&self, fingerprint: [u8; 32], asked_at: Instant, principal: Principal) {
         let mut remembered = self.remembered.lock();
         if remembered.len() >= REMEMBERED_COUNT_MAX {
             remembered.retain(|_, (at, _)| at.elapsed() < self.believe_for);
@@ -67,7 +72,7 @@ impl Authenticator {
         if remembered.len() >= REMEMBERED_COUNT_MAX {
             remembered.clear();
         }
-        remembered.insert(fingerprint, (Instant::now(), principal));
+        remembered.insert(fingerprint, (asked_at, principal));
     }
 }
 

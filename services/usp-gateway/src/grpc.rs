@@ -4,6 +4,7 @@
 //! `show.rs` turns answers into messages, `status.rs` failures into statuses.
 
 mod admission;
+mod allowed;
 mod ask;
 mod calls;
 mod gateway;

@@ -32,7 +32,6 @@ use crate::accept::ConnectionPermits;
 use crate::config::GatewayConfig;
 use crate::metrics::Door;
 use crate::problem::Failure;
-pub(crate) use access_log::PrincipalSlot;
 use rate::Rates;
 pub(crate) use request_id::RequestId;
 

@@ -1,4 +1,4 @@
-//! Knows of one connection whether something is asked of it, and since when not.
+//! Knows of one connection whether something is asked of it, whether its answers are taken, and since when not.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,6 +26,10 @@ pub(super) struct Pulse {
 struct State {
     /// Requests whose answer has not ended.
     busy_count: u32,
+    /// Those of them whose next piece the peer has not made room for.
+    untaken_count: u32,
+    /// When a piece was last taken.
+    moved_at: Instant,
     /// HTTP/2 peers also send pings and window updates while they ask nothing.
     is_multiplexed: bool,
     quiet: Quiet,
@@ -43,8 +47,15 @@ enum Quiet {
 
 impl Pulse {
     pub(super) fn new(header_timeout: Duration, idle_timeout: Duration) -> Self {
-        let quiet = Quiet::Header { since: Instant::now() };
-        let state = State { busy_count: 0, is_multiplexed: false, quiet, head: HeadScan::default() };
+        let now = Instant::now();
+        let state = State {
+            busy_count: 0,
+            untaken_count: 0,
+            moved_at: now,
+            is_multiplexed: false,
+            quiet: Quiet::Header { since: now },
+            head: HeadScan::default(),
+        };
         Self { state: Mutex::new(state), header_timeout, idle_timeout }
     }
 
@@ -69,6 +80,19 @@ impl Pulse {
         }
     }
 
+    /// Notes that the socket took bytes. On HTTP/2 that may have been an answer to a ping.
+    pub(super) fn sent(&self) {
+        let mut state = self.state.lock();
+        if state.is_multiplexed {
+            return;
+        }
+        let now = Instant::now();
+        state.moved_at = now;
+        if let Quiet::Idle { since } = &mut state.quiet {
+            *since = now;
+        }
+    }
+
     /// Returns once the peer has used up its time. Cancel: safe.
     pub(super) async fn overdue(&self) {
         // What happens in between may move the deadline either way, so it is looked at several times.
@@ -85,7 +109,8 @@ impl Pulse {
     fn deadline(&self) -> Option<Instant> {
         let state = self.state.lock();
         match state.quiet {
-            _ if state.busy_count > 0 => None,
+            _ if state.busy_count > state.untaken_count => None,
+            _ if state.busy_count > 0 => Some(state.moved_at + self.idle_timeout),
             Quiet::Header { since } => Some(since + self.header_timeout),
             Quiet::Idle { since } => Some(since + self.idle_timeout),
         }
@@ -119,12 +144,33 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub(super) struct BusyBody {
     body: Body,
-    _busy: Busy,
+    busy: Busy,
+    /// A piece was handed out, and nobody has asked for the next one.
+    is_untaken: bool,
 }
 
 impl BusyBody {
     pub(super) fn new(body: Body, busy: Busy) -> Self {
-        Self { body, _busy: busy }
+        Self { body, busy, is_untaken: false }
+    }
+
+    fn note(&mut self, is_untaken: bool) {
+        if self.is_untaken != is_untaken {
+            self.is_untaken = is_untaken;
+            let mut state = self.busy.pulse.state.lock();
+            state.moved_at = Instant::now();
+            if is_untaken {
+                state.untaken_count += 1;
+            } else {
+                state.untaken_count -= 1;
+            }
+        }
+    }
+}
+
+impl Drop for BusyBody {
+    fn drop(&mut self) {
+        self.note(false);
     }
 }
 
@@ -136,7 +182,10 @@ impl HttpBody for BusyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.note(false);
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.note(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -151,6 +200,7 @@ impl HttpBody for BusyBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::BodyExt;
 
     const HEADER: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_secs(60);
@@ -194,5 +244,24 @@ mod tests {
         assert!(tokio::time::timeout(IDLE * 10, pulse.overdue()).await.is_err());
         drop(busy);
         pulse.overdue().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_takes_is_given_up() {
+        let pulse = Arc::new(Pulse::new(HEADER, IDLE));
+        let pieces = || {
+            let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"x")));
+            BusyBody::new(Body::from_stream(pieces), pulse.begin(Version::HTTP_2))
+        };
+        let (mut stuck, mut silent) = (pieces(), BusyBody::new(Body::empty(), pulse.begin(Version::HTTP_2)));
+        stuck.frame().await.unwrap().unwrap();
+        // The other one is still being thought about.
+        assert!(tokio::time::timeout(IDLE * 10, pulse.overdue()).await.is_err());
+        assert!(silent.frame().await.is_none());
+        drop(silent);
+        stuck.frame().await.unwrap().unwrap();
+        assert!(waited(&pulse).await >= IDLE);
+        stuck.frame().await.unwrap().unwrap();
+        assert!(waited(&pulse).await >= IDLE, "asking for the next piece gives new time");
     }
 }

@@ -15,7 +15,7 @@ use usp_model::{Error, ErrorKind, Principal, Result};
 
 use super::status;
 use crate::Gateway;
-use crate::limits::{PrincipalSlot, request_id};
+use crate::limits::request_id;
 use crate::metrics::Metrics;
 
 /// Every procedure of the three services and what it takes; storage then asks the same of the bucket at hand.
@@ -72,9 +72,6 @@ async fn answer(gateway: Gateway, mut request: HttpRequest, next: Next) -> HttpR
         let request_id = request_id::of(request.extensions());
         match Session::begin(gateway, request.headers(), *permission, &request_id).await {
             Ok(session) => {
-                if let Some(slot) = request.extensions().get::<PrincipalSlot>() {
-                    slot.fill(&session.caller.principal);
-                }
                 request.extensions_mut().insert(session);
             }
             Err(error) => return super::refuse(&error, &request_id),

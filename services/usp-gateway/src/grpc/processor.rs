@@ -11,8 +11,9 @@ use usp_proto::processor::{
 };
 
 use super::admission::Session;
+use super::allowed::Guarded;
 use super::ask::{self, Fields, optional};
-use super::watch::{self, Replies, Watched};
+use super::watch::{self, Watched};
 use super::{Service, calls, show};
 
 #[async_trait]
@@ -58,7 +59,7 @@ impl FileProcessorService for Service {
         session.answer(self.runs(&session, &ask).await)
     }
 
-    type WatchRunsStream = Replies<WatchRunsResponse>;
+    type WatchRunsStream = Guarded<WatchRunsResponse, Status>;
 
     async fn watch_runs(
         &self,
@@ -102,7 +103,7 @@ impl Service {
         &self,
         session: &Session,
         ask: &WatchRunsRequest,
-    ) -> Result<Replies<WatchRunsResponse>> {
+    ) -> Result<Guarded<WatchRunsResponse, Status>> {
         let mut fields = Fields::default();
         let bucket = optional(&ask.bucket).and_then(|bucket| fields.bucket(bucket));
         let watched = Watched {

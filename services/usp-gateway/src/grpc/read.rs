@@ -1,7 +1,7 @@
 //! `ReadFile`: one head, then chunks in order.
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
+use futures::{StreamExt, stream};
 use tonic::Status;
 use usp_api::{ReadFile, Reading, StorageApi};
 use usp_model::{ByteRange, Error, ErrorKind, FileRef, Result};
@@ -9,6 +9,7 @@ use usp_proto::storage::read_file_response::Part;
 use usp_proto::storage::{ReadFileHead, ReadFileRequest, ReadFileResponse};
 
 use super::admission::Session;
+use super::allowed::{Guarded, while_allowed};
 use super::ask::{self, Fields};
 use super::{calls, show};
 
@@ -19,18 +20,18 @@ pub(super) async fn read(
     storage: &dyn StorageApi,
     session: &Session,
     ask: ReadFileRequest,
-) -> Result<impl Stream<Item = Result<ReadFileResponse, Status>> + Send + use<>> {
+) -> Result<Guarded<ReadFileResponse, Status>> {
     let Reading { file, range, content } =
         storage.read(&session.caller, question(storage, session, ask).await?).await?;
     let head =
         ReadFileHead { file: Some(show::file(file)), offset_bytes: range.start(), length_bytes: range.len() };
     let head = stream::iter([Ok(ReadFileResponse { part: Some(Part::Head(head)) })]);
-    let session = session.clone();
+    let told = session.clone();
     let chunks = content.flat_map(move |piece| match piece {
         Ok(piece) => stream::iter(cut(piece)).map(Ok).left_stream(),
-        Err(error) => stream::iter([Err(session.status(&error))]).right_stream(),
+        Err(error) => stream::iter([Err(told.status(&error))]).right_stream(),
     });
-    Ok(head.chain(chunks))
+    Ok(while_allowed(session.clone(), head.chain(chunks), |session, error| session.status(&error)))
 }
 
 /// A range that passes the end is cut there, and a condition names a version: both need the file first, and then

@@ -14,8 +14,9 @@ use usp_proto::storage::{
 };
 
 use super::admission::Session;
+use super::allowed::Guarded;
 use super::ask::{self, Fields};
-use super::watch::{self, Replies, Watched};
+use super::watch::{self, Watched};
 use super::{Service, calls, read, show, upload};
 
 #[async_trait]
@@ -33,7 +34,7 @@ impl FileStorageService for Service {
         request: Request<Streaming<UploadRequest>>,
     ) -> Result<Response<UploadResponse>, Status> {
         let (session, messages) = Session::open(request)?;
-        session.answer(upload::upload(self.storage.as_ref(), &session.caller, messages).await)
+        session.answer(upload::upload(self.storage.as_ref(), &session, messages).await)
     }
 
     async fn negotiate_chunks(
@@ -60,15 +61,14 @@ impl FileStorageService for Service {
         session.answer(calls::list_files(self.storage.as_ref(), &session.caller, ask).await)
     }
 
-    type ReadFileStream = Replies<ReadFileResponse>;
+    type ReadFileStream = Guarded<ReadFileResponse, Status>;
 
     async fn read_file(
         &self,
         request: Request<ReadFileRequest>,
     ) -> Result<Response<Self::ReadFileStream>, Status> {
         let (session, ask) = Session::open(request)?;
-        let replies = read::read(self.storage.as_ref(), &session, ask).await;
-        session.answer(replies.map(|replies| watch::while_allowed(session.clone(), replies)))
+        session.answer(read::read(self.storage.as_ref(), &session, ask).await)
     }
 
     async fn delete_file(
@@ -87,7 +87,7 @@ impl FileStorageService for Service {
         session.answer(self.update(&session, ask).await)
     }
 
-    type WatchFileStream = Replies<WatchFileResponse>;
+    type WatchFileStream = Guarded<WatchFileResponse, Status>;
 
     async fn watch_file(
         &self,
@@ -118,7 +118,11 @@ impl Service {
         Ok(UpdateFileResponse { file: Some(show::file(file)) })
     }
 
-    async fn follow(&self, session: &Session, ask: WatchFileRequest) -> Result<Replies<WatchFileResponse>> {
+    async fn follow(
+        &self,
+        session: &Session,
+        ask: WatchFileRequest,
+    ) -> Result<Guarded<WatchFileResponse, Status>> {
         let file = ask::file_ref(&ask.file_id, &ask.bucket, &ask.key)?;
         let id = calls::file_id(self.storage.as_ref(), &session.caller, file).await?;
         let watched = Watched { file: Some(id), after: ask.after_seq, ..Watched::default() };

@@ -13,6 +13,8 @@ use usp_model::{Error, ErrorKind, File, FileRef, Result, Upload, UploadId, Uploa
 use usp_proto::storage::upload_request::Part;
 use usp_proto::storage::{UploadHeader, UploadRequest, UploadResponse};
 
+use super::admission::Session;
+use super::allowed::while_allowed;
 use super::{ask, show};
 
 /// Content of one message. Larger ones are refused, so that a stream cannot hold more than its share of memory.
@@ -20,7 +22,7 @@ pub(super) const CHUNK_BYTES_MAX: u32 = 1 << 20;
 
 pub(super) async fn upload(
     storage: &dyn StorageApi,
-    caller: &Caller,
+    session: &Session,
     mut messages: Streaming<UploadRequest>,
 ) -> Result<UploadResponse> {
     let first = messages.message().await.map_err(|status| broken(&status))?;
@@ -30,10 +32,11 @@ pub(super) async fn upload(
     let content = messages
         .map(chunk)
         .filter(|chunk| future::ready(chunk.as_ref().map_or(true, |bytes| !bytes.is_empty())));
+    let content = while_allowed(session.clone(), content, |_, error| error);
     if header.upload_id.is_empty() {
-        put(storage, caller, header, Box::pin(content)).await
+        put(storage, &session.caller, header, content).await
     } else {
-        append(storage, caller, &header, Box::pin(content)).await
+        append(storage, &session.caller, &header, content).await
     }
 }
 

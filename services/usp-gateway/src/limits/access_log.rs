@@ -13,6 +13,7 @@ use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tracing::info;
@@ -20,30 +21,28 @@ use usp_model::Principal;
 
 use super::client::ClientAddress;
 use super::{Entrance, request_id};
-use crate::metrics::{Door, RequestEnd};
+use crate::metrics::{Door, GaugeGuard, RequestEnd};
 
 /// Longer paths are cut in the log.
 const PATH_CHARS_MAX: usize = 512;
 
-/// Where whoever authenticates a request says who asked. Part of the request's extensions.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct PrincipalSlot(Arc<OnceLock<String>>);
+tokio::task_local! {
+    /// Who asks, once that is known, in the task that answers.
+    static PRINCIPAL: Arc<OnceLock<String>>;
+}
 
-impl PrincipalSlot {
-    /// The first caller stays.
-    pub(crate) fn fill(&self, principal: &Principal) {
-        let _ = self.0.set(principal.name.to_string());
-    }
+/// Says in the log who made the request that is being answered. The first caller stays.
+pub(crate) fn note_principal(principal: &Principal) {
+    let _ = PRINCIPAL.try_with(|name| name.set(principal.name.to_string()));
 }
 
 pub(super) async fn observe(
     State(entrance): State<Entrance>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
-    let slot = PrincipalSlot::default();
-    request.extensions_mut().insert(slot.clone());
+    let principal = Arc::new(OnceLock::new());
     let bytes_in = Arc::new(AtomicU64::new(0));
     let mut ending = Ending {
         begun: Instant::now(),
@@ -52,15 +51,18 @@ pub(super) async fn observe(
         route: route_of(&request, entrance.door),
         request_id: request_id::of(request.extensions()),
         client: request.extensions().get::<ClientAddress>().map_or(peer.ip(), |client| client.0),
-        slot,
+        principal: Arc::clone(&principal),
         bytes_in: Arc::clone(&bytes_in),
         bytes_out: 0,
         status: None,
         grpc_status: None,
+        event_stream: None,
         entrance,
     };
     let request = request.map(|body| Body::new(CountedBody { body, count: bytes_in }));
-    let response = next.run(request).await;
+    let response = PRINCIPAL.scope(principal, next.run(request)).await;
+    ending.event_stream =
+        is_event_stream(&response).then(|| ending.entrance.gateway.metrics.open_event_stream());
     ending.status = Some(response.status());
     ending.note_grpc_status(response.headers());
     response.map(|body| Body::new(ObservedBody { body, ending }))
@@ -74,12 +76,14 @@ struct Ending {
     route: String,
     request_id: String,
     client: std::net::IpAddr,
-    slot: PrincipalSlot,
+    principal: Arc<OnceLock<String>>,
     bytes_in: Arc<AtomicU64>,
     bytes_out: u64,
     /// `None`: the client went before there was an answer.
     status: Option<StatusCode>,
     grpc_status: Option<&'static str>,
+    /// Counts server-sent events while they flow.
+    event_stream: Option<GaugeGuard>,
     entrance: Entrance,
 }
 
@@ -120,7 +124,7 @@ impl Drop for Ending {
             duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             bytes_in,
             bytes_out = self.bytes_out,
-            principal = self.slot.0.get().map_or("-", String::as_str),
+            principal = self.principal.get().map_or("-", String::as_str),
             request_id = self.request_id,
             client = %self.client,
             "request",
@@ -210,6 +214,13 @@ impl HttpBody for ObservedBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+fn is_event_stream(response: &Response) -> bool {
+    response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|media| media.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// A word of a closed set: clients may invent methods, labels and logs do not.

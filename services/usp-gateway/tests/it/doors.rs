@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use usp_gateway::Rate;
 
-use crate::support::{RawClient, TestGateway};
+use crate::support::{RawClient, TestGateway, captured_log};
 
 const ADMIN: &str = "authorization: Bearer admin\r\n";
 const SHORT: Duration = Duration::from_millis(200);
@@ -240,4 +240,35 @@ async fn metrics_are_for_admins_unless_they_are_public() {
     let metrics = client.ask("GET", "/metrics", "").await;
     assert_eq!(metrics.status, 200);
     assert_eq!(metrics.header("x-content-type-options"), Some("nosniff"));
+}
+
+#[tokio::test]
+async fn each_request_leaves_one_line_without_its_secrets() {
+    let (_guard, lines) = captured_log();
+    let gateway = TestGateway::start().await;
+    let mut client = RawClient::connect(gateway.http).await;
+    client.ask("GET", "/metrics?token=canary", &format!("x-request-id: r-1\r\n{ADMIN}")).await;
+    client.ask("GET", "/a%0d%0ab?token=canary", "authorization: Bearer canary\r\n").await;
+    drop(client);
+    gateway.stopped().await;
+    let log = lines.text();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("usp::access")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    for part in
+        ["path=/metrics", "status=\"200\"", "principal=\"admin\"", "request_id=\"r-1\"", "client=127.0.0.1"]
+    {
+        assert!(lines[0].contains(part), "{part}: {}", lines[0]);
+    }
+    assert!(lines[1].contains("principal=\"-\"") && lines[1].contains("status=\"404\""), "{}", lines[1]);
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[tokio::test]
+async fn followers_of_events_are_counted_while_they_follow() {
+    let gateway = TestGateway::start().await;
+    let mut follower = RawClient::connect(gateway.http).await;
+    assert_eq!(follower.ask("GET", "/api/v1/events", ADMIN).await.status, 200);
+    let mut client = RawClient::connect(gateway.http).await;
+    let metrics = client.ask("GET", "/metrics", ADMIN).await.body;
+    assert!(metrics.contains("usp_gateway_event_streams 1"), "{metrics}");
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod fake;
 mod fake_calls;
+mod log;
 mod raw;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use usp_gateway::{Gateway, GatewayConfig};
 use usp_rt::Shutdown;
 
 pub(crate) use fake::FakeStorage;
+pub(crate) use log::captured_log;
 pub(crate) use raw::RawClient;
 
 /// Stops when dropped.
