@@ -107,7 +107,8 @@ async fn a_body_that_stalls_is_cut_off_and_leaves_nothing() -> Result<()> {
         );
         connection.write(head.as_bytes()).await?;
         let answer = String::from_utf8_lossy(&connection.rest().await?).into_owned();
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        let refused = ["HTTP/1.1 408", "HTTP/1.1 503"].iter().any(|status| answer.starts_with(status));
+        assert!(answer.is_empty() || refused, "{answer}");
         http.get(&file_path("default", "stalled.bin")).await?.problem(404, "not_found")?;
         Ok(())
     })

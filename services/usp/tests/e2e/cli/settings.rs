@@ -11,7 +11,7 @@ async fn a_login_is_remembered_until_the_environment_says_otherwise() -> Result<
         let cli = usp.cli_with(None)?.without_env();
         let url = format!("http://{}", usp.http_address()?);
         let input = format!("{password}\n");
-        cli.verb_with_input(&["login", &url, "--user", "admin"], input.as_bytes()).await?.must_end_with(0)?;
+        cli.verb_with_input(&["login", &url, "--user", "admin", "--password-stdin"], input.as_bytes()).await?.must_end_with(0)?;
         cli.verb_with_input(&["put", "-", "usp://default/a.txt"], b"x").await?.must_end_with(0)?;
         let profile = walkdir::WalkDir::new(usp.root().join("home"));
         for entry in profile.into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {

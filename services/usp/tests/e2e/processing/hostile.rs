@@ -43,7 +43,8 @@ async fn a_malformed_table_is_profiled_and_its_faults_are_named() -> Result<()> 
                 0 => format!("{row},too,many,fields,here\n"),
                 1 => format!("{row}\n"),
                 2 => format!("{row},\"quoted \"wrong\" inside\",1\n"),
-                3 => format!("{row},\u{0},1\r"),
+                // Bytes without text in the head would make it no table at all.
+                3 if row > 1_000 => format!("{row},\u{0},1\r"),
                 _ => format!("{row},fine,1.5\n"),
             });
         }
@@ -94,7 +95,7 @@ async fn bytes_that_are_no_text_do_not_pass_for_text() -> Result<()> {
         );
         let mut broken = b"name,city\n".to_vec();
         for _ in 0..1_000 {
-            broken.extend_from_slice(b"Zo\xff\xfe,K\xf6ln \xe2\x82\n");
+            broken.extend_from_slice(b"Zoe and the others\xff,K\xf6ln am Rhein \xe2\x82\n");
         }
         let file = processed(&http, "broken.csv", "text/csv", broken).await?;
         assert_eq!(file["state"], "ready", "{file}");
