@@ -162,12 +162,12 @@ fn told(error: &Error, request_id: &str) -> String {
 fn told_violations(error: &Error) -> Vec<ProblemField> {
     let told = |violation: &Violation| match violation.pointer.strip_prefix('?') {
         Some(parameter) => ProblemField {
-            pointer: None,
+            pointer: format!("/{}", parameter.replace('~', "~0").replace('/', "~1")),
             parameter: Some(parameter.to_owned()),
             detail: violation.detail.clone(),
         },
         None => ProblemField {
-            pointer: Some(violation.pointer.clone()),
+            pointer: violation.pointer.clone(),
             parameter: None,
             detail: violation.detail.clone(),
         },
@@ -248,11 +248,10 @@ pub(crate) struct Problem {
 /// One thing that is wrong with one field or one query parameter.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ProblemField {
-    /// RFC 6901 pointer into the JSON body; empty for all of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// RFC 6901 pointer into the JSON body, or into the query as if it were one; empty for all of it.
     #[schema(example = "/policy/quota_bytes")]
-    pointer: Option<String>,
-    /// Name of a query parameter.
+    pointer: String,
+    /// The query parameter's name, when it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter: Option<String>,
     detail: String,

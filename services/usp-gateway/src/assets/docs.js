@@ -52,8 +52,8 @@ function notes(schema) {
     const words = schema.enum.filter((word) => word !== null);
     found.push(el("span", { class: "words" }, words.map((word) => el("code", {}, String(word)))));
   }
-  if (schema.minimum !== undefined || schema.maximum !== undefined) {
-    found.push(el("span", { class: "muted" }, `${schema.minimum ?? ""} to ${schema.maximum ?? ""}`));
+  if (schema.maximum !== undefined) {
+    found.push(el("span", { class: "muted" }, `${schema.minimum ?? 0} to ${schema.maximum}`));
   }
   const example = schema.example ?? (schema.examples || [])[0];
   if (example !== undefined) found.push(el("span", { class: "muted" }, "e.g. ", el("code", {}, show(example))));
@@ -77,9 +77,10 @@ function fields(api, schema, depth = 0) {
   const rows = Object.entries(whole.properties).map(([key, value]) => {
     const inner = fields(api, value.items || value, depth + 1);
     const required = (whole.required || []).includes(key);
+    const named = api.components.schemas[refName(value)] || {};
     return el("li", {},
       el("div", {}, el("code", { class: "name" }, key), " ", el("span", { class: "type" }, typeOf(value)), " ",
-        required ? null : el("span", { class: "muted" }, "optional"), " ", notes(value)),
+        required ? null : el("span", { class: "muted" }, "optional"), " ", notes({ ...value, enum: value.enum ?? named.enum })),
       inner.length ? el("details", {}, el("summary", {}, "fields"), inner) : null);
   });
   return [el("ul", { class: "fields" }, rows)];

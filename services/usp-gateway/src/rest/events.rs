@@ -163,9 +163,9 @@ impl Follow {
 
     /// Storage that does not answer takes no permission away.
     async fn still_holds(&mut self) -> bool {
-        let request_id = &self.caller.request_id;
-        match self.gateway.authenticator.authenticate(self.authorization.as_deref(), request_id).await {
-            Ok(caller) => caller.principal == self.caller.principal,
+        let Some(authorization) = &self.authorization else { return false };
+        match self.gateway.authenticator.verify(authorization).await {
+            Ok(principal) => principal == self.caller.principal,
             Err(error) => error.kind() != ErrorKind::Unauthenticated,
         }
     }

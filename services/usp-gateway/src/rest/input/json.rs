@@ -16,6 +16,8 @@ use crate::rest::input::content::broken_body;
 
 /// No request of this API comes near it.
 const JSON_BYTES_MAX: usize = 1 << 20;
+/// Levels of objects and arrays; the deepest body of this API has three.
+const DEPTH_MAX: usize = 64;
 
 /// A JSON body of type `T`, which denies unknown fields.
 #[derive(Debug)]
@@ -37,6 +39,9 @@ pub(crate) type Answer<T> = Result<Json<T>, Failure>;
 
 /// Reads a document. Errors: `InvalidInput` with a pointer to the place.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    if is_too_deep(bytes) {
+        return Err(refused(String::new(), format!("at most {DEPTH_MAX} levels may be nested")));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
@@ -53,6 +58,25 @@ pub(crate) fn refused(pointer: impl Into<String>, detail: impl Into<String>) -> 
     Error::new(ErrorKind::InvalidInput, "read JSON")
         .because(format!("{place} will not do: {detail}"))
         .with_violations(vec![Violation::new(pointer, detail)])
+}
+
+/// Whether objects and arrays nest beyond the limit. Brackets inside strings do not count.
+fn is_too_deep(bytes: &[u8]) -> bool {
+    let (mut depth, mut is_string, mut is_escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            b'{' | b'[' if !is_string => depth += 1,
+            b'}' | b']' if !is_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
 }
 
 /// An RFC 6901 pointer.
@@ -105,4 +129,19 @@ async fn collect(body: Body) -> Result<Bytes> {
 fn too_large() -> Error {
     Error::new(ErrorKind::TooLarge, "read JSON")
         .because(format!("a JSON body has at most {JSON_BYTES_MAX} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_brackets_outside_strings_nest() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(!is_too_deep(nested(DEPTH_MAX).as_bytes()));
+        assert!(is_too_deep(nested(DEPTH_MAX + 1).as_bytes()));
+        let quoted = format!(r#"["\"{}", []]"#, "[".repeat(DEPTH_MAX));
+        assert!(!is_too_deep(quoted.as_bytes()));
+        assert!(!is_too_deep("[],".repeat(DEPTH_MAX * 2).as_bytes()));
+    }
 }
