@@ -217,18 +217,15 @@ impl Packs {
     }
 
     async fn sync_to(&self, durability: &Arc<Durability>, target: u64) -> Result<()> {
-        let done = durability
-            .sync_to(target, || {
-                self.counters.syncs.add(1);
-                self.backend.sync(durability.pack())
-            })
-            .await;
-        match done {
+        let sync = || async {
+            self.counters.syncs.add(1);
+            let done = self.backend.sync(durability.pack()).await;
+            self.counters.syncs_failed.add(u64::from(done.is_err()));
+            done
+        };
+        match durability.sync_to(target, sync).await {
             Ok(()) => Ok(()),
-            Err(error) => {
-                self.counters.syncs_failed.add(1);
-                Err(self.set_aside(durability, error).await)
-            }
+            Err(error) => Err(self.set_aside(durability, error).await),
         }
     }
 

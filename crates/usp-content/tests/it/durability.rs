@@ -41,6 +41,7 @@ async fn a_failed_sync_is_never_tried_again_and_the_pack_is_set_aside() {
         assert_eq!(world.store.sync(&batch.dirty).await.unwrap_err().kind(), ErrorKind::Unavailable);
     }
     assert_eq!(backend.count(Call::Sync), 2, "one for the content before, one that failed, none after it");
+    assert_eq!(world.store.stats().syncs_failed, 1);
     assert_eq!(world.index.state(pack), Some(PackState::SetAside));
 
     let again = world.put(&noise(20_000, 2), Compression::None).await;
