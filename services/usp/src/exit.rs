@@ -48,6 +48,19 @@ pub(crate) enum Ending {
     Reported { count: usize, exit: Exit },
 }
 
+impl Ending {
+    /// The word for scripts, beside the codes of error kinds.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::WrongUsage(_) => ErrorKind::InvalidInput.code(),
+            Self::ProcessingFailed(_) => "processing_failed",
+            Self::Interrupted => "interrupted",
+            Self::OutputClosed => "output_closed",
+            Self::Reported { .. } => "failed",
+        }
+    }
+}
+
 /// How a command that returned `error` ends. The outermost cause that has a kind decides.
 pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(ending) = error.downcast_ref::<Ending>() {

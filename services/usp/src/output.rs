@@ -56,7 +56,7 @@ impl Output {
         let mut err = io::stderr().lock();
         let _unheard = match self.json {
             true => writeln!(err, "{}", error_json(error)),
-            false => writeln!(err, "usp: {}", lines(&format!("{error:#}"))),
+            false => writeln!(err, "usp: {}", lines(&sentence(error))),
         };
     }
 }
@@ -67,10 +67,27 @@ pub(crate) fn error_json(error: &anyhow::Error) -> serde_json::Value {
     if let Some(problem) = client.and_then(ClientError::problem) {
         return json!({"error": problem});
     }
-    let own =
-        error.chain().find_map(|cause| cause.downcast_ref::<usp_model::Error>()).map(usp_model::Error::kind);
-    let code = client.map(ClientError::kind).or(own).map(usp_model::ErrorKind::code);
-    json!({"error": {"code": code, "detail": format!("{error:#}")}})
+    if let Some(ending) = error.downcast_ref::<Ending>() {
+        return json!({"error": {"code": ending.code(), "detail": ending.to_string()}});
+    }
+    let kind_of = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<usp_model::Error>() {
+        Some(own) => Some(own.kind()),
+        None => cause.downcast_ref().map(ClientError::kind),
+    };
+    let code = error.chain().find_map(kind_of).map(usp_model::ErrorKind::code);
+    json!({"error": {"code": code, "detail": sentence(error)}})
+}
+
+/// What was tried and why it failed. Errors of ours say all of it themselves; what caused them would say it again.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut parts = Vec::new();
+    for cause in error.chain() {
+        parts.push(cause.to_string());
+        if cause.is::<usp_model::Error>() || cause.is::<ClientError>() {
+            break;
+        }
+    }
+    parts.join(": ")
 }
 
 /// Writes one line to standard output, at once.
@@ -123,6 +140,16 @@ mod tests {
         assert_eq!(shown("a\u{1b}[2Jb\r\nc\u{202e}d\u{9b}"), r"a\u{1b}[2Jb\u{d}\u{a}c\u{202e}d\u{9b}");
         assert_eq!(shown("日本 ü.csv"), "日本 ü.csv");
         assert_eq!(lines("a\nb\u{7}"), "a\nb\\u{7}");
+    }
+
+    #[test]
+    fn a_failure_says_everything_once() {
+        let source = io::Error::other("disk on fire");
+        let own = usp_model::Error::new(usp_model::ErrorKind::NotFound, "open file")
+            .because(source.to_string())
+            .caused_by(source);
+        let error = anyhow::Error::from(own).context("orders.csv");
+        assert_eq!(sentence(&error), "orders.csv: failed to open file: disk on fire");
     }
 
     #[test]

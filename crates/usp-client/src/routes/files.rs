@@ -141,7 +141,7 @@ impl Client {
         self.ask(Call::get(self.base().by_id(id, None)?)).await
     }
 
-    /// Describes the file under a key. Errors: `NotFound`.
+    /// Describes the file under a key, without its reports. Errors: `NotFound`.
     ///
     /// The contract has no such route: a key sorts before all that begin with it, so it heads the list of its prefix.
     pub async fn file_at(&self, bucket: &BucketName, key: &FileKey) -> Result<File, ClientError> {

@@ -45,6 +45,12 @@ pub struct RunStatus {
     pub steps: Vec<Step>,
 }
 
+impl From<Run> for RunStatus {
+    fn from(run: Run) -> Self {
+        Self { run_id: run.run_id, rule: run.rule, state: run.state, error: run.error, steps: run.steps }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub name: String,

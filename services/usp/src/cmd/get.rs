@@ -8,7 +8,7 @@ use std::str::FromStr;
 use anyhow::Result;
 use clap::Args;
 use futures::TryStreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use usp_client::{Client, Content};
@@ -128,7 +128,8 @@ fn bar(size_bytes: Option<u64>, output: Output, to_stdout: bool) -> ProgressBar 
     }
     let template = "{wide_bar} {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta}";
     let bar = size_bytes.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_finish(ProgressFinish::AndClear)
+        .with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 #[cfg(test)]

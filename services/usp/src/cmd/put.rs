@@ -143,7 +143,7 @@ fn outcomes(
     });
     let follow_if_asked = move |mut outcome: Outcome| async move {
         if let (true, Ok(stored)) = (args.wait, &mut outcome.stored) {
-            match follow::to_the_end(client, &stored.file.id, progress).await {
+            match follow::to_the_end(client, &stored.file, progress).await {
                 Ok((file, followed)) => *stored = Stored { file, followed: Some(followed) },
                 Err(error) => outcome.stored = Err(error),
             }

@@ -28,13 +28,13 @@ enum RulesVerb {
     #[command(after_help = "Example:\n  usp rules ls")]
     Ls,
     /// Show one rule
-    #[command(after_help = "Example:\n  usp rules get tables")]
+    #[command(after_help = "Example:\n  usp rules get profile")]
     Get {
         /// Its name
         name: RuleName,
     },
     /// Say what a rule would do to a file, and do nothing
-    #[command(after_help = "Example:\n  usp rules test tables usp://default/2026/orders.csv")]
+    #[command(after_help = "Example:\n  usp rules test profile usp://default/2026/orders.csv")]
     Test {
         /// The rule's name
         name: RuleName,

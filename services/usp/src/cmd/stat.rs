@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 use usp_client::types::File;
-use usp_model::FileRef;
 
+use crate::cmd::id_of;
 use crate::place::FileArg;
 use crate::render::{size, table};
 use crate::session::Session;
@@ -21,11 +21,9 @@ pub(crate) struct StatArgs {
 
 pub(crate) async fn run(args: StatArgs, session: &Session) -> Result<()> {
     let client = session.client()?;
-    let file = match &args.file.0 {
-        FileRef::Id(id) => client.file(id).await?,
-        // The list that finds it shows all of it, but a report may be long: ask for the file itself.
-        FileRef::Key(bucket, key) => client.file_at(bucket, key).await?,
-    };
+    // A list leaves reports out, so that a file found by its key is asked for once more.
+    let id = id_of(&client, &args.file.0).await?;
+    let file = client.file(&id).await?;
     session.output.result(&file, || describe(&file))
 }
 

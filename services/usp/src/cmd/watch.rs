@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 use futures::StreamExt;
 use usp_client::types::Event;
-use usp_client::{Client, EventFilter};
-use usp_model::{BucketName, FileId};
+use usp_client::{Client, ClientError, EventFilter, EventsStream};
+use usp_model::{BucketName, ErrorKind, EventKind, FileId};
 
 use crate::place::{FileArg, Place};
 use crate::render::{event_line, short_id, short_key};
@@ -17,10 +18,15 @@ use crate::session::Session;
 /// Names remembered, so that events that carry only an id are shown with their file's name.
 const NAME_COUNT_MAX: usize = 10_000;
 
+/// A settled file's kept events are there at once; after this long there are no more.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Show what happens as it happens, one line per event
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Goes on until Ctrl-C, through restarts of the server. --after 0 begins with all events that are kept.
+A file is shown from its first event on, and the command ends once nothing more happens to it by itself. A bucket, or
+everything, is shown from now on until Ctrl-C, through restarts of the server; --after 0 begins with all events that
+are kept.
 
 Example:
   usp watch
@@ -55,19 +61,60 @@ impl FromStr for Subject {
 pub(crate) async fn run(args: WatchArgs, session: &Session) -> Result<()> {
     let client = session.client()?;
     let mut filter = EventFilter { after: args.after.map(|id| id.to_string()), ..EventFilter::default() };
+    let mut end = None;
     match args.subject {
         None => {}
         Some(Subject::Bucket(bucket)) => filter.bucket = Some(bucket),
-        Some(Subject::File(file)) => filter.file = Some(super::id_of(&client, &file.0).await?),
+        Some(Subject::File(file)) => {
+            let id = super::id_of(&client, &file.0).await?;
+            let is_settled = client.status(&id).await?.is_settled();
+            end = Some(End { client: client.clone(), id, is_settled });
+            filter.file = Some(id);
+            filter.after.get_or_insert_with(|| "0".to_owned());
+        }
     }
     let mut names = Names { client: client.clone(), known: HashMap::new() };
     let mut events = client.events(filter);
-    while let Some(event) = events.next().await.transpose()? {
+    while let Some(event) = next(&mut events, end.as_ref()).await.transpose()? {
         // JSON shows events as they are.
         let name = if session.output.json { String::new() } else { names.of(&event).await };
         session.output.result(&event, || event_line(&event, &name))?;
+        if let Some(end) = &mut end {
+            end.see(&event).await?;
+        }
     }
     Ok(())
+}
+
+/// The next event; `None` when a file that is settled has been quiet for a moment.
+async fn next(events: &mut EventsStream, end: Option<&End>) -> Option<Result<Event, ClientError>> {
+    match end.is_some_and(|end| end.is_settled) {
+        true => tokio::time::timeout(QUIET, events.next()).await.ok().flatten(),
+        false => events.next().await,
+    }
+}
+
+/// When a watched file has come to its end.
+struct End {
+    client: Client,
+    id: FileId,
+    is_settled: bool,
+}
+
+impl End {
+    /// Asks how the file stands after each event that changed something.
+    async fn see(&mut self, event: &Event) -> Result<()> {
+        if !event.kind().is_some_and(EventKind::is_kept) {
+            return Ok(());
+        }
+        self.is_settled = match self.client.status(&self.id).await {
+            Ok(status) => status.is_settled(),
+            // Deleted.
+            Err(error) if error.kind() == ErrorKind::NotFound => true,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(())
+    }
 }
 
 /// File id → the name under which its events are shown.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use usp_client::Client;
-use usp_client::types::{File, FileStatus, Step};
-use usp_model::{FileId, FileState, RunState, StepState};
+use usp_client::types::{File, FileStatus, RunStatus, Step};
+use usp_client::{Client, ListRuns};
+use usp_model::limits::LIST_COUNT_MAX;
+use usp_model::{FileState, RunState, StepState};
 
 use super::progress::Progress;
 
@@ -36,20 +37,30 @@ impl Followed {
 /// Asks until nothing more happens by itself, and answers with the file as it is then.
 pub(super) async fn to_the_end(
     client: &Client,
-    id: &FileId,
+    stored: &File,
     progress: &Progress,
 ) -> Result<(File, Followed)> {
     let line = progress.waiting();
     let mut pause = PAUSE_MIN;
     loop {
-        let status = client.status(id).await?;
+        let mut status = client.status(&stored.id).await?;
+        if !status.runs.is_empty() {
+            status.runs = runs_of_version(client, stored).await?;
+        }
         if status.is_settled() {
-            return Ok((client.file(id).await?, Followed { status }));
+            return Ok((client.file(&stored.id).await?, Followed { status }));
         }
         line.say(|| what_runs(&status));
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
+}
+
+/// The runs of what was stored: those of earlier versions are not this command's affair.
+async fn runs_of_version(client: &Client, stored: &File) -> Result<Vec<RunStatus>> {
+    let list = ListRuns { file: Some(stored.id), limit: Some(LIST_COUNT_MAX), ..ListRuns::default() };
+    let runs = client.list_runs(&list).await?.items.into_iter();
+    Ok(runs.filter(|run| run.version == stored.version).map(RunStatus::from).collect())
 }
 
 fn what_runs(status: &FileStatus) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressStyle};
 use usp_client::ProgressFn;
 
 use super::sources::Sources;
@@ -34,7 +34,9 @@ impl Progress {
         let sources = sources.clone();
         let (count, bytes) = tokio::task::spawn_blocking(move || sources.measure()).await?;
         let bars = MultiProgress::new();
-        let total = bars.add(ProgressBar::new(bytes).with_style(style(TOTAL)));
+        // Also an interrupt leaves the terminal as it was.
+        let total = ProgressBar::new(bytes).with_style(style(TOTAL)).with_finish(ProgressFinish::AndClear);
+        let total = bars.add(total);
         total.set_message(if count == 1 { "1 file".to_owned() } else { format!("{count} files") });
         Ok(Self(Some(Drawn { bars, total })))
     }
