@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use usp_model::{
-    ApiKey, Bucket, BucketName, ChunkRef, ContentDigests, DomainId, DomainKey, File, FileId, FileKey,
-    KeyCondition, LabelKey, LeasedRun, ManifestId, MediaType, Release, ResumePoint, RetryPolicy, RuleName,
-    RuleStep, RunId, StoredBytes, Timestamp, Upload, UploadId, User, UserName,
+    ApiKey, Bucket, BucketName, ChunkRef, ContentDigest, ContentDigests, DomainId, DomainKey, File, FileId,
+    FileKey, KeyCondition, LabelKey, LeasedRun, ManifestId, MediaType, Release, ResumePoint, RetryPolicy,
+    RuleName, RuleStep, RunId, StoredBytes, Timestamp, Upload, UploadId, User, UserName,
 };
 
 /// A bucket with the dedup domain that its chunks belong to.
@@ -14,6 +14,16 @@ pub struct BucketRecord {
     pub bucket: Bucket,
     pub domain: DomainId,
     pub domain_key: DomainKey,
+}
+
+/// What a client said when it opened an upload, to be kept to when it is finished.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UploadTerms {
+    pub condition: KeyCondition,
+    pub expected_digests: Vec<ContentDigest>,
+    pub idempotency_key: Option<String>,
+    /// A rule to apply whatever its condition says.
+    pub rule: Option<RuleName>,
 }
 
 /// A new upload session. The file id is preliminary unless the key stands already; then it is that file's id.
@@ -27,6 +37,7 @@ pub struct NewUpload {
     pub declared_media_type: Option<MediaType>,
     pub metadata: BTreeMap<LabelKey, String>,
     pub labels: BTreeMap<LabelKey, String>,
+    pub terms: UploadTerms,
     pub owner: UserName,
     pub at: Timestamp,
     pub expires_at: Timestamp,
@@ -37,6 +48,7 @@ pub struct NewUpload {
 #[derive(Debug, Clone)]
 pub struct UploadRecord {
     pub upload: Upload,
+    pub terms: UploadTerms,
     pub manifest: ManifestId,
     pub resume: ResumePoint,
     pub stored: StoredBytes,

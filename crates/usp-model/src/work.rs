@@ -37,6 +37,10 @@ pub struct StepReport {
     /// 0..=100.
     pub percent: u8,
     pub error: Option<String>,
+    /// How long ago the step began, by the worker's clock that never jumps. `None`: not begun.
+    pub began_ms_ago: Option<u32>,
+    /// How long ago it ended. `None`: not ended.
+    pub ended_ms_ago: Option<u32>,
     /// Published with the end of the step.
     pub report: Option<Value>,
     pub labels: BTreeMap<LabelKey, String>,

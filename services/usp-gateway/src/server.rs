@@ -59,10 +59,15 @@ impl BoundGateway {
         let Self { gateway, http, grpc, .. } = self;
         let (procedures, health) = grpc::router(&gateway).await?;
         let pages = rest::router(gateway.clone()).merge(metrics::router(gateway.clone()));
+        // Event streams have no end of their own: without this they would hold the stop for the whole drain time.
+        let end_streams = async {
+            shutdown.cancelled().await;
+            gateway.end_streams();
+        };
         let http = door_service(Door::Http, pages, &gateway).run(http, shutdown.clone());
         let grpc = door_service(Door::Grpc, procedures, &gateway).run(grpc, shutdown.clone());
         info!(http = %self.http_addr, grpc = %self.grpc_addr, "doors open");
-        tokio::join!(http, grpc, health.report(shutdown));
+        tokio::join!(http, grpc, health.report(shutdown.clone()), end_streams);
         info!("doors closed");
         Ok(())
     }

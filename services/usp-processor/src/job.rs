@@ -56,12 +56,12 @@ impl Job {
             if before.is_some_and(|known| known.state == StepState::Succeeded) {
                 continue;
             }
-            told.step(&step.name, StepState::Running);
+            told.began(&step.name);
             match self.run_step(leased, step, deadline, told).await {
                 Ended::Output(output) => told.succeeded(&step.name, *output),
                 Ended::Failed(error) => return End::Outcome(told.failed(&step.name, error)),
                 Ended::HandedBack => {
-                    told.step(&step.name, StepState::Pending);
+                    told.waits(&step.name);
                     return End::Outcome(RunOutcome::Released);
                 }
                 Ended::LetGo => return End::LetGo,
@@ -205,62 +205,86 @@ fn facts_of(leased: &LeasedRun) -> FileFacts {
 }
 
 /// What storage is still to be told about the steps.
-struct Told(BTreeMap<String, StepReport>);
+struct Told(BTreeMap<String, ToldStep>);
+
+struct ToldStep {
+    report: StepReport,
+    began: Option<Instant>,
+    ended: Option<Instant>,
+}
 
 impl Told {
     fn new(leased: &LeasedRun) -> Self {
         // A step that failed in an earlier attempt waits again.
         let again = leased.run.steps.iter().filter(|step| step.state != StepState::Succeeded);
-        Self(again.map(|step| (step.name.clone(), blank(&step.name, StepState::Pending))).collect())
+        let waiting =
+            |name: &str| ToldStep { report: blank(name, StepState::Pending), began: None, ended: None };
+        Self(again.map(|step| (step.name.clone(), waiting(&step.name))).collect())
     }
 
-    fn step(&mut self, name: &str, state: StepState) {
-        self.0.insert(name.to_owned(), blank(name, state));
+    fn began(&mut self, name: &str) {
+        let step =
+            ToldStep { report: blank(name, StepState::Running), began: Some(Instant::now()), ended: None };
+        self.0.insert(name.to_owned(), step);
+    }
+
+    /// The step has not begun after all.
+    fn waits(&mut self, name: &str) {
+        let step = ToldStep { report: blank(name, StepState::Pending), began: None, ended: None };
+        self.0.insert(name.to_owned(), step);
     }
 
     fn percent(&mut self, name: &str, percent: u8) {
         if let Some(step) = self.0.get_mut(name) {
-            step.percent = percent;
+            step.report.percent = percent;
         }
     }
 
+    fn ended(&mut self, report: StepReport) {
+        let began = self.0.get(&report.name).and_then(|step| step.began);
+        self.0.insert(report.name.clone(), ToldStep { report, began, ended: Some(Instant::now()) });
+    }
+
     fn succeeded(&mut self, name: &str, output: StepOutput) {
-        let report = StepReport {
+        self.ended(StepReport {
             percent: 100,
             report: output.report,
             labels: checked(output.labels),
             metadata: checked(output.metadata),
             ..blank(name, StepState::Succeeded)
-        };
-        self.0.insert(name.to_owned(), report);
+        });
     }
 
-    /// The step and what follows from its failure; steps after it are skipped in this attempt.
+    /// The step and what follows from its failure. Later steps are skipped for good if it is permanent.
     fn failed(&mut self, name: &str, error: StepError) -> RunOutcome {
         let reason = format!("step '{name}': {error}");
         let is_permanent = matches!(error, StepError::Permanent(_) | StepError::Invalid { .. });
-        let published = match error {
+        let report = match error {
             StepError::Invalid { report, .. } => Some(report),
             StepError::Permanent(_) | StepError::Temporary(_) | StepError::Cancelled => None,
         };
-        let report =
-            StepReport { report: published, error: Some(reason.clone()), ..blank(name, StepState::Failed) };
-        self.0.insert(name.to_owned(), report);
+        self.ended(StepReport { report, error: Some(reason.clone()), ..blank(name, StepState::Failed) });
         if is_permanent {
-            for step in self.0.values_mut().filter(|step| step.state == StepState::Pending) {
-                step.state = StepState::Skipped;
+            for step in self.0.values_mut().filter(|step| step.report.state == StepState::Pending) {
+                step.report.state = StepState::Skipped;
             }
         }
         RunOutcome::Failed { reason, is_permanent }
     }
 
     fn steps(&self) -> Vec<StepReport> {
-        self.0.values().cloned().collect()
+        let ms_since = |at: Instant| u32::try_from(at.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let told = self.0.values().map(|step| StepReport {
+            began_ms_ago: step.began.map(ms_since),
+            ended_ms_ago: step.ended.map(ms_since),
+            ..step.report.clone()
+        });
+        told.collect()
     }
 
     /// What ended was told and need not be told again.
     fn forget_ended(&mut self) {
-        self.0.retain(|_, step| matches!(step.state, StepState::Running | StepState::Pending));
+        self.0.retain(|_, step| matches!(step.report.state, StepState::Running | StepState::Pending));
     }
 }
 
@@ -270,6 +294,8 @@ fn blank(name: &str, state: StepState) -> StepReport {
         state,
         percent: 0,
         error: None,
+        began_ms_ago: None,
+        ended_ms_ago: None,
         report: None,
         labels: BTreeMap::new(),
         metadata: BTreeMap::new(),

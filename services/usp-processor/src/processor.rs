@@ -96,8 +96,10 @@ impl Processor {
         let mut pause = Duration::from_millis(100);
         loop {
             let first = tokio::select! {
-                slot = Arc::clone(slots).acquire_owned() => slot.ok()?,
+                // The stop first: with slots free the other branch is always ready.
+                biased;
                 () = shutdown.cancelled() => return None,
+                slot = Arc::clone(slots).acquire_owned() => slot.ok()?,
             };
             let mut taken = vec![first];
             while let Ok(slot) = Arc::clone(slots).try_acquire_owned() {

@@ -215,6 +215,7 @@ impl Storage {
     pub(crate) async fn add_api_key(&self, caller: &Caller, key: NewApiKey) -> Result<CreatedApiKey> {
         let user = key.user.unwrap_or_else(|| caller.principal.name.clone());
         self.check_key_right(caller, &user)?;
+        let grants = self.grants_of_key(caller, &user, key.grants).await?;
         if key.name.is_empty()
             || key.name.len() > KEY_NAME_BYTES_MAX
             || key.name.chars().any(char::is_control)
@@ -229,13 +230,41 @@ impl Storage {
             id: secret.id.clone(),
             name: key.name,
             user,
-            grants: key.grants,
+            grants,
             created_at: now,
             expires_at: key.ttl_s.map(|ttl_s| now.plus_ms(ttl_ms(ttl_s))),
             last_used_at: None,
         };
         self.catalog.create_api_key(row.clone(), secret.hash).await?;
         Ok(CreatedApiKey { key: row, secret: secret.text.expose().to_owned() })
+    }
+
+    /// A key that callers make for themselves holds no more than the credential they made it with.
+    async fn grants_of_key(
+        &self,
+        caller: &Caller,
+        user: &UserName,
+        wanted: Vec<Grant>,
+    ) -> Result<Vec<Grant>> {
+        let own = caller.principal.name == *user;
+        let holder = match self.catalog.user(user).await {
+            Ok(record) => record.user.grants,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::new(ErrorKind::NotFound, "create API key")
+                    .because(format!("there is no user '{user}'; a key belongs to one")));
+            }
+            Err(error) => return Err(error),
+        };
+        if !own || caller.principal.grants == holder {
+            return Ok(wanted);
+        }
+        let asked = if wanted.is_empty() { holder } else { wanted };
+        let grants = intersect(&caller.principal.grants, &asked);
+        if grants.is_empty() {
+            return Err(Error::new(ErrorKind::Denied, "create API key")
+                .because("the token that you use holds none of these grants; use one that does"));
+        }
+        Ok(grants)
     }
 
     pub(crate) async fn visible_api_keys(&self, caller: &Caller) -> Result<Vec<ApiKey>> {

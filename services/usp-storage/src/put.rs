@@ -6,7 +6,7 @@ use futures::StreamExt;
 use serde_json::json;
 use usp_api::{ByteStream, Caller, NewFile, PutOutcome};
 use usp_auth::Permission;
-use usp_catalog::records::{BucketRecord, NewUpload, NewVersion, UploadProgress};
+use usp_catalog::records::{BucketRecord, NewUpload, NewVersion, UploadProgress, UploadTerms};
 use usp_content::{Batch, Ingest, IngestSettings};
 use usp_model::{
     BucketPolicy, ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, FileId, FileRef,
@@ -61,7 +61,7 @@ impl Storage {
     }
 
     /// Spares the client an upload that cannot be committed. The commit decides again.
-    async fn check_condition_early(&self, file: &NewFile) -> Result<()> {
+    pub(crate) async fn check_condition_early(&self, file: &NewFile) -> Result<()> {
         if file.condition == KeyCondition::Any {
             return Ok(());
         }
@@ -141,6 +141,7 @@ impl Storage {
             declared_media_type: file.declared_media_type.clone(),
             metadata: file.metadata.clone(),
             labels: file.labels.clone(),
+            terms: UploadTerms::default(),
             owner: caller.principal.name.clone(),
             at: now,
             expires_at: now.plus_ms(self.idle_ms()),

@@ -14,7 +14,8 @@ use crate::storage::Storage;
 const RELAY_PAGE: u32 = 500;
 /// Runs looked up in one sweep; a longer backlog comes with the next ones, soonest due first.
 const SWEEP_COUNT: u32 = 10_000;
-const EXPIRE_COUNT: u32 = 500;
+/// Rows of one transaction, so that uploads need not wait long for it.
+const FORGET_COUNT: u32 = 500;
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Storage {
@@ -99,18 +100,24 @@ impl Storage {
             if pause(HOUSEKEEPING_INTERVAL, shutdown).await {
                 return;
             }
-            let now = self.now();
-            let retention_ms = i64::try_from(self.config.event_retention.as_millis()).unwrap_or(i64::MAX);
-            let ended = self.catalog.expire_uploads(now, EXPIRE_COUNT).await;
-            let pruned = self.catalog.prune_events(now.plus_ms(-retention_ms), EXPIRE_COUNT).await;
-            match (ended, pruned) {
-                (Ok(uploads), Ok(events)) if uploads + events > 0 => {
-                    tracing::info!(uploads, events, "expired uploads ended, old events forgotten");
-                }
-                (Ok(_), Ok(_)) => {}
-                (Err(error), _) | (_, Err(error)) => {
-                    tracing::warn!(error = %error.chain(), "housekeeping waits")
-                }
+            if let Err(error) = self.forget_the_past().await {
+                tracing::warn!(error = %error.chain(), "housekeeping waits");
+            }
+        }
+    }
+
+    /// Ends uploads whose time is over and forgets old events, some per transaction, until there are no more.
+    async fn forget_the_past(&self) -> Result<()> {
+        let now = self.now();
+        let retention_ms = i64::try_from(self.config.event_retention.as_millis()).unwrap_or(i64::MAX);
+        loop {
+            let uploads = self.catalog.expire_uploads(now, FORGET_COUNT).await?;
+            let events = self.catalog.prune_events(now.plus_ms(-retention_ms), FORGET_COUNT).await?;
+            if uploads + events > 0 {
+                tracing::info!(uploads, events, "expired uploads ended, old events forgotten");
+            }
+            if uploads.max(events) < u64::from(FORGET_COUNT) {
+                return Ok(());
             }
         }
     }

@@ -4,9 +4,12 @@ use bytes::Bytes;
 use futures::StreamExt;
 use usp_api::{AppendUpload, ByteStream, Caller, NewFile, PutOutcome};
 use usp_auth::Permission;
-use usp_catalog::records::{NewUpload, UploadRecord};
+use usp_catalog::records::{NewUpload, UploadRecord, UploadTerms};
 use usp_content::{Ingest, IngestSettings};
-use usp_model::{ByteRange, ContentDigest, Error, ErrorKind, FileId, Result, Upload, UploadId, UploadState};
+use usp_model::{
+    ByteRange, ContentDigest, DigestAlgorithm, Error, ErrorKind, FileId, Result, Upload, UploadId,
+    UploadState,
+};
 
 use crate::put::{Position, Received, check_digests, check_new_file, check_size, size_limit};
 use crate::storage::Storage;
@@ -18,7 +21,18 @@ impl Storage {
     pub(crate) async fn open_upload(&self, caller: &Caller, file: NewFile) -> Result<Upload> {
         let bucket = self.bucket_for(caller, Permission::FileWrite, &file.bucket).await?;
         check_new_file(&file, &bucket.bucket.policy)?;
+        self.check_condition_early(&file).await?;
+        if let Some(rule) = &file.rule {
+            self.rule_book().get(rule)?;
+        }
+        refuse_unresumable(&file.expected_digests)?;
         let now = self.now();
+        let terms = UploadTerms {
+            condition: file.condition,
+            expected_digests: file.expected_digests,
+            idempotency_key: file.idempotency_key,
+            rule: file.rule,
+        };
         self.catalog
             .create_upload(NewUpload {
                 id: UploadId::random()?,
@@ -29,6 +43,7 @@ impl Storage {
                 declared_media_type: file.declared_media_type,
                 metadata: file.metadata,
                 labels: file.labels,
+                terms,
                 owner: caller.principal.name.clone(),
                 at: now,
                 expires_at: now.plus_ms(self.idle_ms()),
@@ -127,12 +142,15 @@ impl Storage {
             resume: record.resume,
         });
         let (batch, digests) = ingest.finish().await?;
+        let UploadTerms { condition, expected_digests: announced, idempotency_key, rule } = record.terms;
+        check_digests(&announced, &digests)?;
         check_digests(&expected_digests, &digests)?;
         let upload = record.upload;
         let mut file = NewFile::at(upload.bucket, upload.key);
         file.declared_media_type = upload.declared_media_type;
         file.metadata = upload.metadata;
         file.labels = upload.labels;
+        (file.condition, file.idempotency_key, file.rule) = (condition, idempotency_key, rule);
         let received = Received {
             batch,
             size_bytes: received_bytes,
@@ -163,6 +181,17 @@ impl Storage {
         self.upload_for(caller, &id).await?;
         let _turn = Turn::take(self, id)?;
         self.catalog.terminate_upload(&id, self.now()).await
+    }
+}
+
+/// Only the SHA-256 can be taken up where an earlier request left it.
+fn refuse_unresumable(expected: &[ContentDigest]) -> Result<()> {
+    match expected.iter().find(|digest| digest.algorithm() != DigestAlgorithm::Sha256) {
+        Some(digest) => Err(Error::new(ErrorKind::InvalidInput, "open upload").because(format!(
+            "a {} digest cannot be checked for a resumable upload; use sha256",
+            digest.algorithm()
+        ))),
+        None => Ok(()),
     }
 }
 

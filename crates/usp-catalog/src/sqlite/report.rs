@@ -55,6 +55,7 @@ impl RunRow {
     fn merge(&mut self, said: &StepReport, at: Timestamp) -> Outcome<()> {
         const PERCENT_MAX: u8 = 100;
         let attempt = self.run.attempt;
+        let ago = |ms: Option<u32>| at.plus_ms(-i64::from(ms.unwrap_or(0)));
         let step = self.run.steps.iter_mut().find(|step| step.name == said.name).ok_or_else(|| {
             Error::new(ErrorKind::InvalidInput, ACTION).about(&said.name).because("the run has no such step")
         })?;
@@ -66,10 +67,10 @@ impl RunRow {
             step.ended_at = None;
         }
         if matches!(said.state, StepState::Running | StepState::Succeeded | StepState::Failed) {
-            step.started_at = step.started_at.or(Some(at));
+            step.started_at = step.started_at.or(Some(ago(said.began_ms_ago)));
         }
         if is_end(said.state) {
-            step.ended_at = step.ended_at.or(Some(at));
+            step.ended_at = step.ended_at.or(Some(ago(said.ended_ms_ago)));
         }
         step.state = said.state;
         step.percent = said.percent.min(PERCENT_MAX);

@@ -96,8 +96,8 @@ pub(super) fn create(tx: &Tx<'_>, new: &NewUpload) -> Outcome<Upload> {
     let manifest = manifests::create(tx)?;
     tx.run(
         "INSERT INTO uploads (upload_id, file_id, bucket, key, size_bytes, state, is_announced, manifest,
-             declared_media_type, metadata, labels, owner, created_at, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             declared_media_type, metadata, labels, terms, owner, created_at, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         (
             new.id.as_bytes(),
             file_id.as_bytes(),
@@ -109,6 +109,7 @@ pub(super) fn create(tx: &Tx<'_>, new: &NewUpload) -> Outcome<Upload> {
             new.declared_media_type.as_ref().map(MediaType::as_str),
             to_json(&new.metadata)?,
             to_json(&new.labels)?,
+            to_json(&new.terms)?,
             new.owner.as_str(),
             new.at.unix_ms(),
             new.expires_at.unix_ms(),
@@ -125,12 +126,15 @@ pub(super) fn record(conn: &Connection, id: &UploadId) -> Outcome<UploadRecord> 
     if matches!(row.upload.state, UploadState::Expired | UploadState::Terminated) {
         return Err(gone(action, &row.upload).into());
     }
-    let sql = "SELECT tail, sha256_state FROM uploads WHERE id = ?1";
-    let resume =
-        conn.one(sql, [row.id], |row| Ok(ResumePoint { tail: row.get(0)?, sha256_state: row.get(1)? }))?;
+    let sql = "SELECT tail, sha256_state, terms FROM uploads WHERE id = ?1";
+    let kept = conn.one(sql, [row.id], |row| {
+        Ok((ResumePoint { tail: row.get(0)?, sha256_state: row.get(1)? }, row.json(2)?))
+    })?;
+    let (resume, terms) = kept.unwrap_or_default();
     Ok(UploadRecord {
         manifest: row.manifest,
-        resume: resume.unwrap_or_default(),
+        resume,
+        terms,
         stored: row.stored,
         domain: row.domain,
         domain_key: row.domain_key,

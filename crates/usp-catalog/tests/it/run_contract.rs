@@ -45,6 +45,8 @@ fn step(name: &str, state: StepState) -> StepReport {
         state,
         percent: 50,
         error: None,
+        began_ms_ago: None,
+        ended_ms_ago: None,
         report: None,
         labels: BTreeMap::new(),
         metadata: BTreeMap::new(),

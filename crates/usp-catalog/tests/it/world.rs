@@ -96,6 +96,7 @@ pub(crate) fn new_run(rule: &str) -> NewRun {
 
 pub(crate) fn new_upload(text: &str) -> NewUpload {
     NewUpload {
+        terms: usp_catalog::records::UploadTerms::default(),
         id: UploadId::random().unwrap(),
         file_id: FileId::random().unwrap(),
         bucket: bucket("default"),

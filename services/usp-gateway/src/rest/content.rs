@@ -231,7 +231,7 @@ fn validators(headers: &mut HeaderMap, file: &File) {
     if let Some(etag) = etag::print(&file.etag) {
         headers.insert(ETAG, etag);
     }
-    insert(headers, LAST_MODIFIED, &date::print(file.updated_at));
+    insert(headers, LAST_MODIFIED, &date::print(file.created_at));
     // No shared cache, and no use of a kept copy without asking: permission may end at any time.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
 }

@@ -187,6 +187,7 @@ CREATE TABLE uploads (
     declared_media_type TEXT,
     metadata            TEXT    NOT NULL,
     labels              TEXT    NOT NULL,
+    terms               TEXT    NOT NULL, -- what must hold when it is finished, as JSON
     owner               TEXT    NOT NULL,
     created_at          INTEGER NOT NULL,
     expires_at          INTEGER NOT NULL

@@ -39,7 +39,7 @@ impl ReadConditions {
 
     /// The order of RFC 9110, section 13.2.2: tags before dates, and what must hold before what saves bytes.
     pub(crate) fn verdict(&self, file: &File) -> Verdict {
-        let modified_at = date::second(file.updated_at);
+        let modified_at = date::second(file.created_at);
         let holds = match (&self.if_match, self.if_unmodified_since) {
             (Some(tags), _) => tags.matches_strongly(&file.etag),
             (None, Some(since)) => modified_at <= since,
@@ -66,7 +66,7 @@ pub(crate) fn range_holds(headers: &HeaderMap, file: &File) -> Result<bool> {
     if let Some(tag) = etag::parse_one(text) {
         return Ok(!tag.is_weak && tag.opaque == file.etag);
     }
-    let modified_at = date::second(file.updated_at);
+    let modified_at = date::second(file.created_at);
     Ok(date::parse(text) == Some(modified_at) && modified_at + 1 < date::now())
 }
 
