@@ -76,7 +76,7 @@ pub struct File {
     /// Where the file stands on its way.
     #[prost(enumeration = "FileState", tag = "10")]
     pub state: i32,
-    /// When the first version was committed.
+    /// When this version was committed.
     #[prost(message, optional, tag = "11")]
     pub created_at: ::core::option::Option<::prost_types::Timestamp>,
     /// When content, state, metadata or labels last changed.
@@ -112,7 +112,7 @@ pub struct File {
     /// The id of the file that this one was made from; empty for a file that was uploaded.
     #[prost(string, tag = "19")]
     pub derived_from: ::prost::alloc::string::String,
-    /// When the file will be deleted by itself; absent: never.
+    /// Until when the file is meant to be kept, as its owner noted it; absent: no such note. usp does not delete it then.
     #[prost(message, optional, tag = "20")]
     pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
 }
@@ -469,7 +469,7 @@ pub struct ListFilesRequest {
     /// Only files created before this time.
     #[prost(message, optional, tag = "10")]
     pub created_before: ::core::option::Option<::prost_types::Timestamp>,
-    /// `key` (the default), `created_at` or `size`; a leading `-` reverses the order.
+    /// `key` (the default) or `created_at`; a leading `-` reverses the order.
     #[prost(string, tag = "11")]
     pub sort: ::prost::alloc::string::String,
     /// Most entries of one page, 1 to 1000; 0 means 100.
