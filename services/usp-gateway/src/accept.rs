@@ -9,6 +9,7 @@
 //!    what it asked for.
 //! 4. On shutdown the loop ends, every connection is told to finish, and after the drain time the rest is cut.
 
+mod body;
 mod head;
 mod io;
 mod permits;
@@ -39,9 +40,10 @@ use usp_rt::Shutdown;
 use crate::config::GatewayConfig;
 use crate::metrics::{Door, Metrics};
 use crate::problem::Failure;
+use body::{BusyBody, IncomingBody};
 use io::DoorIo;
 pub(crate) use permits::{AddressKey, ConnectionPermits};
-use pulse::{BusyBody, Pulse};
+use pulse::Pulse;
 
 /// Streams of one HTTP/2 connection at once.
 const STREAM_COUNT_MAX: u32 = 128;
@@ -155,21 +157,20 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<BusyBody>, Infallible> {
     let busy = pulse.begin(request.version());
-    let response = if busy.is_ambiguous() {
-        refused()
+    let response = if let Some(fault) = busy.fault() {
+        refused(fault)
     } else {
-        let mut request = request.map(Body::new);
+        let mut request =
+            request.map(|body| Body::new(IncomingBody::new(Body::new(body), Arc::clone(&pulse))));
         request.extensions_mut().insert(ConnectInfo(peer));
         router.oneshot(request).await?
     };
     Ok(response.map(|body| BusyBody::new(body, busy)))
 }
 
-/// After a head that can be read in two ways nothing on the connection can be trusted.
-fn refused() -> Response<Body> {
-    let error = Error::new(ErrorKind::InvalidInput, "read request head").because(
-        "the head can be read in two ways: end lines with CRLF, and measure the body in one way only",
-    );
+/// After a head that will not do nothing on the connection can be trusted.
+fn refused(fault: &'static str) -> Response<Body> {
+    let error = Error::new(ErrorKind::InvalidInput, "read request head").because(fault);
     let mut response = Failure::from(error).respond("-");
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response

@@ -38,8 +38,10 @@ pub(crate) struct ConnectionPermits {
 
 impl ConnectionPermits {
     pub(crate) fn new(config: &GatewayConfig) -> Self {
+        // A door that waits for a connection holds a place already: one more, so that neither door starves the other.
+        let count_max = config.connection_count_max.saturating_add(1).min(Semaphore::MAX_PERMITS);
         Self {
-            all: Arc::new(Semaphore::new(config.connection_count_max.min(Semaphore::MAX_PERMITS))),
+            all: Arc::new(Semaphore::new(count_max)),
             by_address: Arc::default(),
             count_max_per_address: config.connection_count_max_per_address,
             uncounted: config.trusted_proxies.clone().into(),

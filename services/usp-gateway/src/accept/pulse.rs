@@ -1,14 +1,9 @@
 //! Knows of one connection whether something is asked of it, whether its answers are taken, and since when not.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
-use bytes::Bytes;
 use http::Version;
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -26,7 +21,9 @@ pub(super) struct Pulse {
 struct State {
     /// Requests whose answer has not ended.
     busy_count: u32,
-    /// Those of them whose next piece the peer has not made room for.
+    /// Requests whose body is not known to have ended: what comes in may belong to it, even after the answer.
+    unread_count: u32,
+    /// Answers whose next piece the peer has not made room for.
     untaken_count: u32,
     /// When a piece was last taken.
     moved_at: Instant,
@@ -50,6 +47,7 @@ impl Pulse {
         let now = Instant::now();
         let state = State {
             busy_count: 0,
+            unread_count: 0,
             untaken_count: 0,
             moved_at: now,
             is_multiplexed: false,
@@ -64,14 +62,14 @@ impl Pulse {
         let mut state = self.state.lock();
         state.busy_count += 1;
         state.is_multiplexed = version >= Version::HTTP_2;
-        let is_ambiguous = !state.is_multiplexed && std::mem::take(&mut state.head).is_ambiguous();
-        Busy { pulse: Arc::clone(self), is_ambiguous }
+        let fault = std::mem::take(&mut state.head).fault().filter(|_| !state.is_multiplexed);
+        Busy { pulse: Arc::clone(self), fault }
     }
 
     /// Notes that bytes came in.
     pub(super) fn received(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
-        if state.busy_count > 0 || state.is_multiplexed {
+        if state.busy_count > 0 || state.unread_count > 0 || state.is_multiplexed {
             return;
         }
         state.head.push(bytes);
@@ -93,10 +91,23 @@ impl Pulse {
         }
     }
 
+    /// Notes that a request's body has not ended, or that it has.
+    pub(super) fn note_unread(&self, is_unread: bool) {
+        let mut state = self.state.lock();
+        state.unread_count = changed(state.unread_count, is_unread);
+    }
+
+    /// Notes that the peer has been handed a piece of an answer, or that it has room for the next one.
+    pub(super) fn note_untaken(&self, is_untaken: bool) {
+        let mut state = self.state.lock();
+        state.moved_at = Instant::now();
+        state.untaken_count = changed(state.untaken_count, is_untaken);
+    }
+
     /// Returns once the peer has used up its time. Cancel: safe.
     pub(super) async fn overdue(&self) {
         // What happens in between may move the deadline either way, so it is looked at several times.
-        let glance = self.header_timeout.min(self.idle_timeout) / 4;
+        let glance = (self.header_timeout.min(self.idle_timeout) / 4).max(Duration::from_millis(1));
         loop {
             match self.deadline() {
                 Some(deadline) if deadline <= Instant::now() => return,
@@ -117,17 +128,25 @@ impl Pulse {
     }
 }
 
+fn changed(count: u32, is_more: bool) -> u32 {
+    if is_more { count.saturating_add(1) } else { count.saturating_sub(1) }
+}
+
 /// One request that is being answered.
 #[derive(Debug)]
 pub(super) struct Busy {
     pulse: Arc<Pulse>,
-    is_ambiguous: bool,
+    fault: Option<&'static str>,
 }
 
 impl Busy {
-    /// Whether the request's head can be read in two ways.
-    pub(super) fn is_ambiguous(&self) -> bool {
-        self.is_ambiguous
+    pub(super) fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
+    /// Why the request is refused before anything else, if it is.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        self.fault
     }
 }
 
@@ -140,67 +159,9 @@ impl Drop for Busy {
     }
 }
 
-/// An answer's body that keeps its connection busy until it has gone out.
-#[derive(Debug)]
-pub(super) struct BusyBody {
-    body: Body,
-    busy: Busy,
-    /// A piece was handed out, and nobody has asked for the next one.
-    is_untaken: bool,
-}
-
-impl BusyBody {
-    pub(super) fn new(body: Body, busy: Busy) -> Self {
-        Self { body, busy, is_untaken: false }
-    }
-
-    fn note(&mut self, is_untaken: bool) {
-        if self.is_untaken != is_untaken {
-            self.is_untaken = is_untaken;
-            let mut state = self.busy.pulse.state.lock();
-            state.moved_at = Instant::now();
-            if is_untaken {
-                state.untaken_count += 1;
-            } else {
-                state.untaken_count -= 1;
-            }
-        }
-    }
-}
-
-impl Drop for BusyBody {
-    fn drop(&mut self) {
-        self.note(false);
-    }
-}
-
-impl HttpBody for BusyBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        self.note(false);
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.note(matches!(polled, Poll::Ready(Some(Ok(_)))));
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::BodyExt;
 
     const HEADER: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_secs(60);
@@ -244,24 +205,5 @@ mod tests {
         assert!(tokio::time::timeout(IDLE * 10, pulse.overdue()).await.is_err());
         drop(busy);
         pulse.overdue().await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_that_nobody_takes_is_given_up() {
-        let pulse = Arc::new(Pulse::new(HEADER, IDLE));
-        let pieces = || {
-            let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"x")));
-            BusyBody::new(Body::from_stream(pieces), pulse.begin(Version::HTTP_2))
-        };
-        let (mut stuck, mut silent) = (pieces(), BusyBody::new(Body::empty(), pulse.begin(Version::HTTP_2)));
-        stuck.frame().await.unwrap().unwrap();
-        // The other one is still being thought about.
-        assert!(tokio::time::timeout(IDLE * 10, pulse.overdue()).await.is_err());
-        assert!(silent.frame().await.is_none());
-        drop(silent);
-        stuck.frame().await.unwrap().unwrap();
-        assert!(waited(&pulse).await >= IDLE);
-        stuck.frame().await.unwrap().unwrap();
-        assert!(waited(&pulse).await >= IDLE, "asking for the next piece gives new time");
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::header::{AUTHORIZATION, LOCATION};
 use http::{Method, Uri};
@@ -160,7 +160,7 @@ impl Limiter {
         }
         let slot = self.slots.hash_one(key) % SLOT_COUNT;
         self.limiter.check_key(&slot).map_err(|not_until| {
-            let wait = not_until.wait_time_from(DefaultClock::default().now());
+            let wait = not_until.wait_time_from(self.limiter.clock().now());
             let error = Error::new(ErrorKind::RateLimited, "admit request")
                 .because("too many requests; wait as long as Retry-After says")
                 .retry_after(wait.max(Duration::from_millis(1)));

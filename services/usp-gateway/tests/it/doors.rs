@@ -185,6 +185,7 @@ async fn requests_that_two_servers_could_read_differently_are_refused() {
         "transfer-encoding: gzip\r\n\r\nabc",
         "x: y\r\n folded: z\r\n\r\n",
         "na me: x\r\n\r\n",
+        &format!("x: {}\r\n\r\n", "a".repeat(40 << 10)),
     ];
     for rest in smuggled {
         let mut client = RawClient::connect(gateway.http).await;

@@ -147,3 +147,15 @@ async fn reflection_lists_the_public_services_and_no_internal_one() {
     }
     assert!(!names.iter().any(|name| name.contains("node")), "{names:?}");
 }
+
+#[tokio::test]
+async fn a_long_header_list_is_refused_and_the_connection_goes_on() {
+    let gateway = TestGateway::start().await;
+    let mut client = storage(&gateway, "reader").await;
+    let mut request = Request::new(ListFilesRequest::default());
+    for name in ["x-one", "x-two", "x-three"] {
+        request.metadata_mut().insert(name, "a".repeat(8 << 10).parse().unwrap());
+    }
+    assert!(client.list_files(request).await.is_err());
+    client.list_files(ListFilesRequest::default()).await.unwrap();
+}

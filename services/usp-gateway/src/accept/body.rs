@@ -1,0 +1,161 @@
+//! Bodies that tell the pulse of their connection how far they are.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::pulse::{Busy, Pulse};
+
+type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+
+/// An answer's body: its connection is busy until it has gone out.
+#[derive(Debug)]
+pub(super) struct BusyBody {
+    body: Body,
+    busy: Busy,
+    /// A piece was handed out, and nobody has asked for the next one.
+    is_untaken: bool,
+}
+
+impl BusyBody {
+    pub(super) fn new(body: Body, busy: Busy) -> Self {
+        Self { body, busy, is_untaken: false }
+    }
+
+    fn note(&mut self, is_untaken: bool) {
+        if self.is_untaken != is_untaken {
+            self.is_untaken = is_untaken;
+            self.busy.pulse().note_untaken(is_untaken);
+        }
+    }
+}
+
+impl Drop for BusyBody {
+    fn drop(&mut self) {
+        self.note(false);
+    }
+}
+
+impl HttpBody for BusyBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        self.note(false);
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.note(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A request's body. When it is dropped before its end, the protocol drops the rest or the connection.
+#[derive(Debug)]
+pub(super) struct IncomingBody {
+    body: Body,
+    pulse: Arc<Pulse>,
+    is_unread: bool,
+}
+
+impl IncomingBody {
+    pub(super) fn new(body: Body, pulse: Arc<Pulse>) -> Self {
+        let is_unread = !body.is_end_stream();
+        if is_unread {
+            pulse.note_unread(true);
+        }
+        Self { body, pulse, is_unread }
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.is_unread) {
+            self.pulse.note_unread(false);
+        }
+    }
+}
+
+impl Drop for IncomingBody {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl HttpBody for IncomingBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.body.is_end_stream() {
+            self.end();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Version;
+    use http_body_util::BodyExt;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    const HEADER: Duration = Duration::from_secs(10);
+    const IDLE: Duration = Duration::from_secs(60);
+
+    async fn waited(pulse: &Pulse) -> Duration {
+        let begun = Instant::now();
+        pulse.overdue().await;
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_takes_is_given_up() {
+        let pulse = Arc::new(Pulse::new(HEADER, IDLE));
+        let pieces = || {
+            let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"x")));
+            BusyBody::new(Body::from_stream(pieces), pulse.begin(Version::HTTP_2))
+        };
+        let (mut stuck, mut silent) = (pieces(), BusyBody::new(Body::empty(), pulse.begin(Version::HTTP_2)));
+        stuck.frame().await.unwrap().unwrap();
+        // The other one is still being thought about.
+        assert!(tokio::time::timeout(IDLE * 10, pulse.overdue()).await.is_err());
+        assert!(silent.frame().await.is_none());
+        drop(silent);
+        stuck.frame().await.unwrap().unwrap();
+        assert!(waited(&pulse).await >= IDLE);
+        stuck.frame().await.unwrap().unwrap();
+        assert!(waited(&pulse).await >= IDLE, "asking for the next piece gives new time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rest_of_a_body_after_its_answer_is_no_head() {
+        let pulse = Arc::new(Pulse::new(HEADER, IDLE));
+        let busy = pulse.begin(Version::HTTP_11);
+        let unread = IncomingBody::new(Body::from("rest"), Arc::clone(&pulse));
+        drop(busy);
+        pulse.received(b"content-length: 1\ntransfer-encoding: chunked\n");
+        drop(unread);
+        pulse.received(b"GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(pulse.begin(Version::HTTP_11).fault(), None);
+    }
+}
