@@ -57,6 +57,19 @@ impl<'a> Cli<'a> {
         Self::run(self.command(args), input).await
     }
 
+    /// Runs a verb on a terminal (by `script`, which every Debian has); standard output holds all that shows there.
+    pub async fn on_terminal(&self, args: &[&str]) -> Result<Outcome> {
+        let verb = self.command(args);
+        let words = std::iter::once(verb.get_program()).chain(verb.get_args());
+        let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+        let mut command = std::process::Command::new("script");
+        command.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
+        command.env_clear().env("TERM", "xterm-256color");
+        command.envs(verb.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(self.installation.root());
+        Self::run(command, b"").await
+    }
+
     /// Starts a verb that goes on, such as `watch`, with its standard output piped. Killed when dropped.
     pub fn start(&self, args: &[&str]) -> Result<Child> {
         let mut command = Command::from(self.command(args));
@@ -125,4 +138,9 @@ impl Outcome {
         }
         Ok(items)
     }
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }

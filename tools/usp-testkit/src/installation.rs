@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
@@ -23,6 +23,14 @@ pub struct Installation {
     root: TempDir,
     /// How often it was started, so that the output of each start has files of its own.
     starts: u32,
+}
+
+/// How a process ended that was asked to.
+#[derive(Debug)]
+pub struct Stopped {
+    pub name: String,
+    pub status: ExitStatus,
+    pub took: Duration,
 }
 
 impl Installation {
@@ -235,15 +243,16 @@ impl Installation {
         self.start_storage(&address).await
     }
 
-    /// `SIGTERM` for every process, those that ask before those that answer; then waits for all.
-    pub async fn stop(&mut self) -> Result<Vec<ExitStatus>> {
-        let mut statuses = Vec::new();
-        for server in self.servers.iter_mut().rev() {
+    /// `SIGTERM` for every process in turn, those that ask before those that answer, and waits for the end of each.
+    pub async fn stop(&mut self) -> Result<Vec<Stopped>> {
+        let mut stopped = Vec::new();
+        for mut server in self.servers.drain(..).rev() {
+            let begun = Instant::now();
             server.terminate()?;
-            statuses.push(server.ended().await?);
+            let status = server.ended().await?;
+            stopped.push(Stopped { name: server.name().to_owned(), status, took: begun.elapsed() });
         }
-        self.servers.clear();
-        Ok(statuses)
+        Ok(stopped)
     }
 
     /// Starts again on the same directories, after [`Self::kill`] or [`Self::stop`]. Ports change.

@@ -20,7 +20,7 @@ mod wait;
 
 pub use cli::{Cli, Outcome};
 pub use http::{Answer, Http, file_path};
-pub use installation::Installation;
+pub use installation::{Installation, Stopped};
 pub use multipart::{Part, multipart};
 pub use raw::{RawAnswer, RawConnection, raw_request};
 pub use server::Server;

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use usp_testkit::generate::{Numbers, bytes, csv, sha256_hex};
 use usp_testkit::{Http, Installation, PATIENCE, Topology, file_path, until};
 
-use crate::{alone, prove, setup};
+use crate::{alone, prove, say, setup};
 
 const UPLOADERS: u64 = 20;
 /// The promise is 2 s for a release build on a quiet machine; more than this is a fault in any build.
@@ -68,13 +68,22 @@ async fn upload_until_death(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_nine_in_the_middle_of_uploads_loses_nothing_acknowledged() -> Result<()> {
-    let mut usp = setup().start().await?;
+    kill_again_and_again(Topology::OneProcess, rounds()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_nine_of_all_four_processes_loses_nothing_acknowledged() -> Result<()> {
+    kill_again_and_again(Topology::FourProcesses, rounds().div_ceil(2)).await
+}
+
+async fn kill_again_and_again(topology: Topology, rounds: u64) -> Result<()> {
+    let mut usp = setup().topology(topology).start().await?;
     std::fs::create_dir(usp.root().join("work"))?;
     let file = File::create(usp.root().join("work/ledger"))?;
     let ledger = Arc::new(Mutex::new(Ledger { file, acknowledged: BTreeMap::new() }));
     let mut numbers = Numbers::new(4);
     let mut slowest = Duration::ZERO;
-    for round in 0..rounds() {
+    for round in 0..rounds {
         let http = usp.admin().await?;
         let acks = Arc::new(AtomicU64::new(0));
         let mut uploaders = JoinSet::new();
@@ -103,7 +112,7 @@ async fn kill_nine_in_the_middle_of_uploads_loses_nothing_acknowledged() -> Resu
     }
     check(&usp, &ledger, "").await.with_context(|| usp.log_end())?;
     let count = ledger.lock().unwrap_or_else(PoisonError::into_inner).acknowledged.len();
-    println!("{} rounds, {count} files acknowledged, slowest restart {slowest:?}", rounds());
+    say(format_args!("{rounds} rounds, {count} files acknowledged, slowest restart {slowest:?}"));
     assert!(count > 0);
     assert!(slowest <= RESTART_MAX, "{slowest:?}");
     Ok(())

@@ -5,7 +5,7 @@ use serde_json::json;
 use usp_testkit::generate::{csv, with_line_inserted};
 use usp_testkit::{Http, file_path};
 
-use crate::everywhere;
+use crate::{everywhere, say};
 
 async fn total(http: &Http, member: &str) -> Result<u64> {
     let stats = http.get("/api/v1/stats").await?.must(200)?.value()?;
@@ -51,7 +51,7 @@ async fn a_line_inserted_in_the_middle_adds_at_most_five_chunks() -> Result<()> 
         let longer = with_line_inserted(&content, line);
         put(&http, "longer", &longer).await?;
         let added = total(&http, "chunks").await? - before;
-        println!("{added} of {before} chunks were added");
+        say(format_args!("one inserted line added {added} chunks to {before}"));
         assert!((1..=5).contains(&added), "{added}");
         let read = http.get(&file_path("default", "longer")).await?.must(200)?;
         assert!(read.body == longer.as_bytes());

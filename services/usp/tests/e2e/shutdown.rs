@@ -1,5 +1,7 @@
 //! A stop that was asked for breaks nothing.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use tokio::net::TcpStream;
 use usp_testkit::generate::bytes;
@@ -45,6 +47,9 @@ async fn a_running_upload_is_finished_before_the_process_ends_with_success() -> 
     .await
 }
 
+/// Far less than the time that a running upload is given.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
 #[tokio::test]
 async fn every_process_ends_with_success_when_asked_to() -> Result<()> {
     everywhere(async |usp| {
@@ -52,8 +57,9 @@ async fn every_process_ends_with_success_when_asked_to() -> Result<()> {
         http.put("a.txt", "text/plain", "stays").await?.must(201)?;
         // An open stream of events must not hold the stop up.
         let _events = http.events("/api/v1/events", None).await?;
-        for status in usp.stop().await? {
-            assert_eq!(status.code(), Some(0));
+        for stopped in usp.stop().await? {
+            assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+            assert!(stopped.took < STOP_WITHIN, "{stopped:?}");
         }
         usp.start_again().await?;
         let read = usp.admin().await?.get(&file_path("default", "a.txt")).await?.must(200)?;

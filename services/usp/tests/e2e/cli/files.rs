@@ -166,3 +166,31 @@ async fn plain_output_has_no_colour_or_bar_when_nobody_looks() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn on_a_terminal_a_bar_moves_while_files_go_in() -> Result<()> {
+    alone(async |usp| {
+        fs::create_dir_all(usp.root().join("work"))?;
+        let source = usp.root().join("work/noise.bin");
+        fs::write(&source, bytes(44, 8_000_000))?;
+        let source = source.to_str().context("no UTF-8")?;
+        let seen = usp
+            .cli()
+            .await?
+            .on_terminal(&["put", source, "usp://default/noise.bin"])
+            .await?
+            .must_end_with(0)?;
+        let redrawn = seen.stdout.matches('\r').count();
+        assert!(seen.stdout.contains('\u{1b}') && redrawn > 1, "{:?}", seen.stdout);
+        assert!(seen.stdout.contains("noise.bin"), "{:?}", seen.stdout);
+        let plain = usp.cli().await?.env("NO_COLOR", "1");
+        let plain = plain.on_terminal(&["ls", "usp://default"]).await?.must_end_with(0)?;
+        assert!(
+            !plain.stdout.contains("\u{1b}[3") && plain.stdout.contains("noise.bin"),
+            "{:?}",
+            plain.stdout
+        );
+        Ok(())
+    })
+    .await
+}

@@ -11,7 +11,9 @@ async fn a_login_is_remembered_until_the_environment_says_otherwise() -> Result<
         let cli = usp.cli_with(None)?.without_env();
         let url = format!("http://{}", usp.http_address()?);
         let input = format!("{password}\n");
-        cli.verb_with_input(&["login", &url, "--user", "admin", "--password-stdin"], input.as_bytes()).await?.must_end_with(0)?;
+        cli.verb_with_input(&["login", &url, "--user", "admin", "--password-stdin"], input.as_bytes())
+            .await?
+            .must_end_with(0)?;
         cli.verb_with_input(&["put", "-", "usp://default/a.txt"], b"x").await?.must_end_with(0)?;
         let profile = walkdir::WalkDir::new(usp.root().join("home"));
         for entry in profile.into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
@@ -122,7 +124,12 @@ async fn a_second_server_on_the_same_data_is_refused() -> Result<()> {
         let data_dir = data_dir.to_str().context("no UTF-8")?;
         let serve = ["serve", "--data-dir", data_dir, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"];
         let second = usp.cli_with(None)?.verb(&serve).await?;
-        assert!(second.code != 0 && second.stderr.contains("lock"), "{}: {}", second.code, second.stderr);
+        assert!(
+            second.code != 0 && second.stderr.contains("another usp"),
+            "{}: {}",
+            second.code,
+            second.stderr
+        );
         usp.anonymous()?.get("/readyz").await?.must(200)?;
         Ok(())
     })

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use usp_testkit::generate::{CSV_COLUMNS, bytes, csv, sha256_header, sha256_hex};
-use usp_testkit::{Part, file_path, multipart};
+use usp_testkit::{Installation, PATIENCE, Part, RawConnection, file_path, multipart, until};
 
-use crate::{alone, everywhere, text};
+use crate::{alone, everywhere, say, text};
 
 /// A promise of the release build; a debug build on a busy machine only must not hang.
 const READY_WITHIN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 30 } else { 2 });
@@ -23,7 +23,7 @@ async fn a_table_of_ten_megabytes_is_profiled_as_soon_as_it_lands() -> Result<()
         let last_byte_at = Instant::now();
         let file = http.wait_ready(text(&stored, "id")?).await?;
         let ready_after = last_byte_at.elapsed();
-        println!("ready {ready_after:?} after the last byte");
+        say(format_args!("ready {ready_after:?} after the last byte"));
         assert!(ready_after <= READY_WITHIN, "{ready_after:?}");
 
         let profile = &file["reports"]["profile"];
@@ -189,6 +189,96 @@ async fn the_largest_file_of_a_bucket_is_taken_and_one_byte_more_is_refused_with
             .problem(415, "unsupported_media")?;
         let list = http.get("/api/v1/buckets/small/files").await?.must(200)?.value()?;
         assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
+        Ok(())
+    })
+    .await
+}
+
+/// A PUT of which the server has taken the head and `sent`, and now waits for the rest of `size` bytes.
+async fn begin_put(usp: &Installation, key: &str, size: usize, sent: &[u8]) -> Result<RawConnection> {
+    let token = usp.admin().await?.token().to_owned();
+    let mut connection = RawConnection::open(usp.http_address()?).await?;
+    let head = format!(
+        "PUT {} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {size}\r\n\
+         Expect: 100-continue\r\nConnection: close\r\n\r\n",
+        file_path("default", key)
+    );
+    connection.write(head.as_bytes()).await?;
+    let begun = connection.head().await?;
+    assert!(begun.contains("100 Continue"), "{begun}");
+    connection.write(sent).await?;
+    Ok(connection)
+}
+
+#[tokio::test]
+async fn a_file_shows_only_when_all_of_it_is_there() -> Result<()> {
+    everywhere(async |usp| {
+        let http = usp.admin().await?;
+        http.put("doc", "text/plain", "as it was").await?.must(201)?;
+        let content = bytes(8, 1_000_000);
+        let (first, second) = content.split_at(600_000);
+        let mut fresh = begin_put(usp, "fresh", content.len(), first).await?;
+        let mut replacing = begin_put(usp, "doc", content.len(), first).await?;
+        http.get(&file_path("default", "fresh")).await?.problem(404, "not_found")?;
+        assert_eq!(http.get(&file_path("default", "doc")).await?.must(200)?.text(), "as it was");
+        let list = http.get("/api/v1/buckets/default/files").await?.must(200)?.value()?;
+        assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
+        for (connection, status) in [(&mut fresh, "201"), (&mut replacing, "200")] {
+            connection.write(second).await?;
+            let answer = String::from_utf8_lossy(&connection.rest().await?).into_owned();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        }
+        for key in ["fresh", "doc"] {
+            let read = http.get(&file_path("default", key)).await?.must(200)?;
+            assert!(read.body == content, "{key}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_leaves_nothing() -> Result<()> {
+    everywhere(async |usp| {
+        let http = usp.admin().await?;
+        let broken = begin_put(usp, "broken", 1_000_000, &bytes(9, 600_000)).await?;
+        drop(broken);
+        until("the server to note that the client is gone", PATIENCE, async || {
+            let stats = http.get("/api/v1/stats").await?.must(200)?.value()?;
+            Ok((stats["totals"]["open_uploads"] == 0).then_some(()))
+        })
+        .await?;
+        http.get(&file_path("default", "broken")).await?.problem(404, "not_found")?;
+        // The same content is welcome afterwards.
+        http.put("broken", "application/octet-stream", bytes(9, 1_000_000)).await?.must(201)?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_bucket_takes_no_more_than_its_quota() -> Result<()> {
+    alone(async |usp| {
+        let http = usp.admin().await?;
+        http.post("/api/v1/buckets", &json!({"name": "tight", "policy": {"quota_bytes": 1_000}}))
+            .await?
+            .must(201)?;
+        let put = async |key: &str, size: usize| {
+            let request = http.request(reqwest::Method::PUT, &file_path("tight", key));
+            http.send(request.body("x".repeat(size))).await
+        };
+        put("a.txt", 600).await?.must(201)?;
+        put("b.txt", 600).await?.problem(507, "storage_full")?;
+        put("b.txt", 400).await?.must(201)?;
+        http.delete(&file_path("tight", "a.txt")).await?.must(204)?;
+        put("c.txt", 600).await?.must(201)?;
+        // Twenty at once find room for what fits, not for what each thought was left.
+        http.delete(&file_path("tight", "c.txt")).await?.must(204)?;
+        let keys: Vec<String> = (0..20).map(|n| format!("{n}.txt")).collect();
+        let answers = futures::future::join_all(keys.iter().map(|key| put(key, 100))).await;
+        let statuses: Vec<u16> =
+            answers.into_iter().map(|answer| Ok(answer?.status)).collect::<Result<_>>()?;
+        assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 6, "{statuses:?}");
         Ok(())
     })
     .await
