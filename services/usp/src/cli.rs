@@ -12,7 +12,7 @@ use crate::output::Output;
 use crate::session::Session;
 
 const ABOUT_EXITS: &str = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 conflict or precondition, 6 temporary,
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 conflict or precondition, 6 temporary, \
 7 processing ended in failure (--wait), 74 storage fault, 130 interrupted.
 
 USP_URL and USP_TOKEN (or USP_TOKEN_FILE) name the server and the credential without a login.
@@ -22,6 +22,9 @@ Example:
   usp login http://127.0.0.1:8080        sign in, once
   usp put report.csv --wait              store a file and wait until it is processed
   usp watch                              see what happens";
+
+/// Heads the options that every verb takes.
+const EVERYWHERE: &str = "Everywhere";
 
 /// Files in, kept once, processed, and seen the whole way.
 #[derive(Debug, Parser)]
@@ -36,13 +39,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 struct GlobalArgs {
     /// Print JSON: one document, or one per line for streams
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     /// Print results and errors only
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     quiet: bool,
     /// The server's address, instead of USP_URL and the profile's
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = EVERYWHERE)]
     url: Option<String>,
 }
 

@@ -12,6 +12,7 @@ mod units;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
 use usp_auth::{SecretText, SigningKeys, TokenConfig, TokenService};
 use usp_content::{ChunkBounds, ContentConfig};
 use usp_gateway::{GatewayConfig, Rate};
@@ -200,6 +201,11 @@ impl Config {
             self.storage.memory_budget.0 >= slabs_min,
             "/storage/memory_budget",
             "at least four times content.slab_size",
+        );
+        demand(
+            EnvFilter::try_new(&self.log.filter).is_ok(),
+            "/log/filter",
+            "levels per module are needed, such as info,usp_storage=debug",
         );
         demand((1..=1024).contains(&self.processor.concurrency), "/processor/concurrency", "1 to 1024");
         demand(

@@ -9,19 +9,10 @@ use usp_model::error::is_bidi_control;
 
 use crate::config::LogFormat;
 
-/// Sets the filter where nothing in the configuration should.
-const FILTER_VARIABLE: &str = "USP_LOG";
-
 /// Installs the log for the life of the process. Errors: a filter that cannot be read.
 pub(crate) fn install(format: LogFormat, filter: &str) -> Result<()> {
-    let asked = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.trim().is_empty());
-    let (source, text) = match &asked {
-        Some(text) => (FILTER_VARIABLE, text.as_str()),
-        None => ("log.filter", filter),
-    };
-    let filter = EnvFilter::try_new(text).with_context(|| {
-        format!("failed to read {source}: '{text}' is not a filter such as info,usp_storage=debug")
-    })?;
+    let filter =
+        EnvFilter::try_new(filter).with_context(|| format!("failed to read log.filter '{filter}'"))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Escaped).with_ansi(false);
     let installed = match format {
         LogFormat::Text => lines.try_init(),

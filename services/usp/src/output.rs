@@ -51,6 +51,13 @@ impl Output {
         }
     }
 
+    /// Says on standard error what did not go well although the command goes on. JSON has it in its documents.
+    pub(crate) fn complaint(self, text: &str) {
+        if !self.json {
+            let _unheard = writeln!(io::stderr().lock(), "usp: {text}");
+        }
+    }
+
     /// Says on standard error what went wrong.
     pub(crate) fn error(self, error: &anyhow::Error) {
         let mut err = io::stderr().lock();

@@ -34,15 +34,17 @@ impl Session {
     /// Address: `--url`, `USP_URL`, the profile, this machine. Credential: `USP_TOKEN`, `USP_TOKEN_FILE`, the profile;
     /// the profile's only for the address that it was given by, so that no other server ever sees it.
     pub(crate) fn client(&self) -> Result<Client> {
+        let named = self.url.clone().or_else(|| variable(URL_VARIABLE));
+        let token = token_of_environment()?;
+        if let (Some(url), Some(token)) = (&named, &token) {
+            return Ok(Client::new(ClientConfig { token: Some(token.clone()), ..config(url.clone()) })?);
+        }
         let profile = Profile::load()?;
-        let url = (self.url.clone())
-            .or_else(|| variable(URL_VARIABLE))
-            .or_else(|| profile.as_ref().map(|profile| profile.url.clone()))
-            .unwrap_or_else(|| URL_DEFAULT.to_owned());
-        let tokens: Arc<dyn TokenSource> = match (token_of_environment()?, profile) {
-            (Some(token), _) => Arc::new(FixedToken(Some(token))),
+        let url = named.or_else(|| profile.as_ref().map(|profile| profile.url.clone()));
+        let url = url.unwrap_or_else(|| URL_DEFAULT.to_owned());
+        let tokens: Arc<dyn TokenSource> = match (token, profile) {
             (None, Some(profile)) if profile.is_for(&url) => Arc::new(ProfileTokens::new(profile)),
-            (None, _) => Arc::new(FixedToken(None)),
+            (token, _) => Arc::new(FixedToken(token)),
         };
         Ok(Client::with_tokens(config(url), tokens)?)
     }

@@ -40,8 +40,8 @@ const PARALLEL_MAX: u16 = 64;
 /// Store files, directories or standard input
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The last argument may be a place. One file goes exactly there, or below it if it ends with '/'; several files and
-directories go below it. A directory keeps its name (DIR/. leaves it out). Without a place: the bucket `default`.
+The last argument may be a place. One file goes exactly there, or below it if it ends with '/'; several files and \
+directories go below it. A directory keeps its name (DIR/. leaves it out). Without a place: the bucket `default`. \
 Symbolic links inside directories are left out.
 
 Example:
@@ -236,7 +236,7 @@ impl Tally {
         if let Some(followed) = stored.followed.filter(|followed| !followed.status.is_well()) {
             self.ended_badly_count += 1;
             for complaint in followed.complaints() {
-                output.note(&format!("usp: {}: {}", shown(&name), shown(&complaint)));
+                output.complaint(&format!("{}: {}", shown(&name), shown(&complaint)));
             }
         }
         Ok(Next::GoOn)

@@ -11,7 +11,7 @@ use crate::{logging, serve};
 /// Start a server: storage, gateway and processor in one process, or some of them
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints `ready http=ADDR grpc=ADDR` once it accepts requests. SIGTERM and Ctrl-C end it in order, a second one at once;
+Prints `ready http=ADDR grpc=ADDR` once it accepts requests. SIGTERM and Ctrl-C end it in order, a second one at once; \
 SIGHUP reads the rules again. Every key of `usp config print` can be set as USP__SECTION__KEY.
 
 Example:

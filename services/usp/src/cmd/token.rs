@@ -17,7 +17,7 @@ use crate::session::{Session, now};
 /// Mint a token with a data directory's own key
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Whoever can read the data directory is its root: no password is asked. The token narrows what the user may do; without
+Whoever can read the data directory is its root: no password is asked. The token narrows what the user may do; without \
 --role and --bucket it is good for all of it.
 
 Example:

@@ -24,8 +24,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Show what happens as it happens, one line per event
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A file is shown from its first event on, and the command ends once nothing more happens to it by itself. A bucket, or
-everything, is shown from now on until Ctrl-C, through restarts of the server; --after 0 begins with all events that
+A file is shown from its first event on, and the command ends once nothing more happens to it by itself. A bucket, or \
+everything, is shown from now on until Ctrl-C, through restarts of the server; --after 0 begins with all events that \
 are kept.
 
 Example:

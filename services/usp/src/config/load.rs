@@ -18,6 +18,8 @@ use super::{Config, invalid, read_secret};
 const PREFIX: &str = "USP__";
 /// Names the configuration file where no flag does.
 const FILE_VARIABLE: &str = "USP_CONFIG";
+/// Short for `USP__LOG__FILTER`, and stronger.
+const LOG_VARIABLE: &str = "USP_LOG";
 /// Read if it stands in the data directory.
 const DATA_DIR_FILE: &str = "usp.toml";
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -126,10 +128,16 @@ impl Sources {
     }
 
     fn environment_settings(&self) -> impl Iterator<Item = Setting> {
-        self.environment.iter().filter_map(|(name, value)| {
+        let of_key = |(name, value): &(String, String)| {
             let path = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
             Some(Setting { path, readings: readings(value), origin: Origin::Environment(name.clone()) })
-        })
+        };
+        let log = self.variable(LOG_VARIABLE).map(|filter| Setting {
+            path: "log.filter".to_owned(),
+            readings: vec![Value::String(filter.to_owned())],
+            origin: Origin::Environment(LOG_VARIABLE.to_owned()),
+        });
+        self.environment.iter().filter_map(of_key).chain(log)
     }
 
     fn flag_settings(&self) -> impl Iterator<Item = Setting> {
@@ -353,6 +361,8 @@ mod tests {
             ("USP__GATEWAY__RATE_SIGN_IN", "{ per_second = 2, burst = 3 }"),
             ("USP__PROCESSOR__CONCURRENCY", "3"),
             ("USP__AUTH__ISSUER", "12345"),
+            ("USP_LOG", "debug"),
+            ("USP__LOG__FILTER", "warn"),
         ])
         .load()
         .unwrap();
@@ -363,6 +373,7 @@ mod tests {
         assert!(config.gateway.metrics_public);
         assert_eq!(config.gateway.cors_origins, ["https://a.example", "https://b.example"]);
         assert_eq!(config.gateway.rate_sign_in.burst, 3);
+        assert_eq!(config.log.filter, "debug");
         assert_eq!((config.processor.concurrency, config.auth.issuer.as_str()), (3, "12345"));
     }
 
