@@ -8,15 +8,16 @@ use std::fmt;
 
 use async_trait::async_trait;
 use usp_model::{
-    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, Digest, Event, EventQuery, EventSeq, File,
-    FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, ManifestId, PackId, PackRecord, PlacedChunk,
-    ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport, StoreTotals,
-    StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
+    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
+    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, ManifestId, PackId, PackRecord,
+    PlacedChunk, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport,
+    StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
 };
 
 use crate::records::{
-    ApiKeyRecord, BucketRecord, Claim, CommittedVersion, DueRun, FileRecord, NewRun, NewUpload, NewVersion,
-    RefreshRow, Rotation, UploadProgress, UploadRecord, UserRecord,
+    ApiKeyRecord, BucketRecord, ChunkMove, Claim, CommittedVersion, DueRun, FileRecord, NewRun, NewUpload,
+    NewVersion, PackUsage, ReferencePage, ReferencePlace, RefreshRow, Rotation, Swept, UploadProgress,
+    UploadRecord, UserRecord,
 };
 
 #[async_trait]
@@ -52,6 +53,35 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     /// Errors: `NotFound`.
     async fn set_pack_aside(&self, pack: PackId) -> Result<()>;
     async fn packs(&self) -> Result<Vec<PackRecord>>;
+
+    // ---- collection (docs/adr/0010-collection.md) ----------------------------------------------------------------
+
+    /// Begins a cycle: references that are made from now on carry the epoch that this gives.
+    async fn raise_epoch(&self) -> Result<i64>;
+    /// The chunks that manifests name, `segment_count_max` segments at a time, in the order of the manifests. Pages are
+    /// snapshots of their own: a reference never moves behind the place where a walk stands.
+    async fn references(
+        &self,
+        after: Option<ReferencePlace>,
+        segment_count_max: u32,
+    ) -> Result<ReferencePage>;
+    /// Chunks after `after` that were last referred to before `epoch`, by id.
+    async fn stale_chunks(&self, after: ChunkId, epoch: i64, count_max: u32) -> Result<Vec<StoredChunk>>;
+    /// Deletes the rows of those chunks that have not been referred to since `epoch` began.
+    async fn sweep_chunks(&self, ids: Vec<ChunkId>, epoch: i64) -> Result<Swept>;
+    /// Every pack with what of it is alive, in order of its id.
+    async fn pack_usage(&self) -> Result<Vec<PackUsage>>;
+    /// The chunks whose frames stand in a pack, in order of their offsets; as many as a pack has frames at most.
+    async fn chunks_in_pack(&self, pack: PackId) -> Result<Vec<StoredChunk>>;
+    /// Notes that frames were copied and synced; gives how many rows still stood where they were said to. The others
+    /// stay as they are. Errors: `Unavailable` when a pack they were copied to is doomed or gone.
+    async fn move_chunks(&self, moves: Vec<ChunkMove>) -> Result<u64>;
+    /// Dooms a sealed pack that no row names: from then on none can. Gives `false` while one does.
+    async fn doom_pack(&self, pack: PackId, at: Timestamp) -> Result<bool>;
+    /// Packs that were doomed at least two cycles ago and not after `doomed_before`, checked anew to have no rows.
+    async fn erasable_packs(&self, doomed_before: Timestamp) -> Result<Vec<PackUsage>>;
+    /// Deletes the row of a doomed pack whose file is gone. Errors: `Conflict` unless it is doomed and without rows.
+    async fn forget_pack(&self, pack: PackId) -> Result<()>;
 
     // ---- uploads -------------------------------------------------------------------------------------------------
 

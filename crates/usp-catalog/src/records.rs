@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use usp_model::{
-    ApiKey, Bucket, BucketName, ChunkRef, ContentDigest, ContentDigests, DomainId, DomainKey, File, FileId,
-    FileKey, KeyCondition, LabelKey, LeasedRun, ManifestId, MediaType, Release, ResumePoint, RetryPolicy,
-    RuleName, RuleStep, RunId, StoredBytes, Timestamp, Upload, UploadId, User, UserName,
+    ApiKey, Bucket, BucketName, ChunkId, ChunkRef, ContentDigest, ContentDigests, DomainId, DomainKey, File,
+    FileId, FileKey, FramePlace, KeyCondition, LabelKey, LeasedRun, ManifestId, MediaType, PackRecord,
+    Release, ResumePoint, RetryPolicy, RuleName, RuleStep, RunId, StoredBytes, Timestamp, Upload, UploadId,
+    User, UserName,
 };
 
 /// A bucket with the dedup domain that its chunks belong to.
@@ -174,6 +175,47 @@ pub enum Rotation {
     },
     /// Unknown, expired, or used before (then the whole family is gone now).
     Refused,
+}
+
+/// Where a walk over all manifests stands: behind the segment that begins here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReferencePlace {
+    pub manifest: ManifestId,
+    pub start_offset: u64,
+}
+
+/// Some of what manifests name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReferencePage {
+    /// In the order of the contents; may repeat.
+    pub chunks: Vec<ChunkId>,
+    /// Where to go on; `None` after the last page.
+    pub next: Option<ReferencePlace>,
+}
+
+/// What a sweep took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub chunk_count: u64,
+    pub stored_bytes: u64,
+}
+
+/// A pack and what of it is alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackUsage {
+    pub record: PackRecord,
+    /// Rows that name a frame in it.
+    pub live_chunks: u64,
+    /// Stored bytes of those frames.
+    pub live_bytes: u64,
+}
+
+/// A frame that was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkMove {
+    pub chunk: ChunkId,
+    pub from: FramePlace,
+    pub to: FramePlace,
 }
 
 /// A step of a rule as a run row keeps it.

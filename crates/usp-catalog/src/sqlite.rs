@@ -5,6 +5,7 @@
 mod ask;
 mod buckets;
 mod chunks;
+mod collect;
 mod commit;
 mod cursor;
 mod events;

@@ -17,6 +17,7 @@ use usp_model::{
     ResumePoint, StoredBytes,
 };
 
+use crate::pending::PackPins;
 use crate::store::Shared;
 
 mod cut;
@@ -52,6 +53,8 @@ pub struct Batch {
     /// Plain bytes of `chunks`.
     pub size_bytes: u64,
     pub stored: StoredBytes,
+    /// Keeps the packs that `chunks` name from being doomed: hold it until the commit has answered.
+    pub pins: PackPins,
 }
 
 /// Cuts, deduplicates and stores one content.

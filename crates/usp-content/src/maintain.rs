@@ -6,6 +6,7 @@ use usp_model::{ByteRange, Error, ErrorKind, FramePlace, PackId, Result};
 
 use crate::frame::Frame;
 use crate::pack::{self, FrameEntry, PACK_HEADER_BYTES, Walked, walk_frame};
+use crate::pending::PackPins;
 use crate::scan;
 use crate::store::ContentStore;
 
@@ -35,6 +36,14 @@ pub enum Extent {
     Sealed(u64),
     /// An open pack, or one set aside while open, in which commits rely on so many bytes.
     Committed(u64),
+}
+
+/// Frames that stand a second time.
+#[derive(Debug)]
+pub struct CopiedFrames {
+    /// In the order asked.
+    pub places: Vec<FramePlace>,
+    pub pins: PackPins,
 }
 
 impl ContentStore {
@@ -84,11 +93,11 @@ impl ContentStore {
     }
 
     /// Appends frames as they stand to open packs, without decoding them, and answers their new places in order.
-    /// Sync the packs named there before rows are moved.
+    /// Sync the packs named there before rows are moved, and hold the pins until they are.
     ///
     /// Shape: as many frames as fit in memory at once; a few megabytes. Errors: `Corrupt` when a frame fails its
     /// checksum (then none is copied), and those of an append. Cancel: safe, copies are then without use.
-    pub async fn copy_frames(&self, places: Vec<FramePlace>) -> Result<Vec<FramePlace>> {
+    pub async fn copy_frames(&self, places: Vec<FramePlace>) -> Result<CopiedFrames> {
         let stored_bytes = places.iter().map(|place| u64::from(place.stored_bytes)).sum();
         let permit = self.shared.budget.acquire(stored_bytes).await;
         let mut frames = Vec::with_capacity(places.len());
@@ -99,11 +108,22 @@ impl ContentStore {
         let appended = tokio::spawn(async move {
             let appended = shared.packs.append(frames).await;
             drop(permit);
-            appended
+            appended.map(|(places, pins)| CopiedFrames { places, pins })
         });
         appended
             .await
             .unwrap_or_else(|source| Err(Error::new(ErrorKind::Internal, "copy frames").caused_by(source)))
+    }
+
+    /// Keeps everyone from referring to frames of a sealed pack from now on, so that it can be doomed. `false` while an
+    /// upload is about to refer to some: try again later.
+    pub fn condemn(&self, pack: PackId) -> bool {
+        self.shared.pending.condemn(pack)
+    }
+
+    /// Takes back what `condemn` said: the pack was not doomed.
+    pub fn acquit(&self, pack: PackId) {
+        self.shared.pending.acquit(pack);
     }
 
     /// Erases a pack, and what this process remembers of it. The caller has made sure that no row names it.

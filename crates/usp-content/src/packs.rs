@@ -23,7 +23,7 @@ use crate::config::ContentConfig;
 use crate::frame::Frame;
 use crate::index::ChunkIndex;
 use crate::pack::{self, FRAME_COUNT_MAX, FrameEntry, PACK_HEADER_BYTES};
-use crate::pending::Pending;
+use crate::pending::{PackPins, Pending};
 use crate::stats::Counters;
 
 mod durability;
@@ -75,12 +75,13 @@ impl Packs {
         }
     }
 
-    /// Appends `frames` in order and answers where they stand.
+    /// Appends `frames` in order and answers where they stand; those packs are pinned before anyone can condemn them.
     ///
     /// Errors: `StorageFull`, `Unavailable`; then none of the frames counts.
     /// Cancel: not safe; run it in a task of its own.
-    pub(crate) async fn append(&self, frames: Vec<Frame>) -> Result<Vec<FramePlace>> {
+    pub(crate) async fn append(&self, frames: Vec<Frame>) -> Result<(Vec<FramePlace>, PackPins)> {
         let mut places = Vec::with_capacity(frames.len());
+        let mut pins = PackPins::default();
         let mut rest = frames.as_slice();
         while !rest.is_empty() {
             let mut slot = self.slot().await?;
@@ -92,6 +93,8 @@ impl Packs {
                     .because("a frame is larger than a pack may become"));
             }
             let (batch, later) = rest.split_at(fitting);
+            // While it is open nobody thinks of dooming it; once it is sealed, others may.
+            pins.hold(&self.pending, open.id);
             let written = self.write(&mut open, batch, &mut places).await;
             let full = fitting < rest.len();
             rest = later;
@@ -105,7 +108,7 @@ impl Packs {
                 Err(error) => return Err(self.set_aside(&open.durability, error).await),
             }
         }
-        Ok(places)
+        Ok((places, pins))
     }
 
     /// The first slot that nobody uses, so that little traffic keeps to one pack and shares its syncs; if all are

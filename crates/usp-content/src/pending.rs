@@ -6,6 +6,9 @@
 //! for others, so no two wait for each other.
 //!
 //! An entry is a hint like every other hit. The commit makes sure that the pack is still there.
+//!
+//! Here also meet those who are about to refer to frames of a pack and the collection that is about to doom it: the first
+//! hold a pin on it, the second condemns it, and each excludes the other ([`pins`]).
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,6 +16,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use usp_model::{Digest, FramePlace, PackId};
+
+mod pins;
+
+pub use pins::PackPins;
+pub(crate) use pins::Pin;
 
 /// Remembered frames. At 40 KiB a chunk they stand for 2.5 GiB of new content; the index knows older ones by then.
 const PLACED_COUNT_MAX: usize = 65_536;
@@ -30,13 +38,17 @@ struct Entries {
     order: VecDeque<Digest>,
     /// Packs that failed or were erased: a frame that was appended just before is not offered to others.
     gone: HashSet<PackId>,
+    /// How many pins hold each pack.
+    pinned: HashMap<PackId, usize>,
+    /// Packs that are doomed or about to be: none of their frames is offered or referred to.
+    condemned: HashSet<PackId>,
 }
 
 /// Whose task it is to store a chunk.
 #[derive(Debug)]
 pub(crate) enum Claimed {
     Ours(Claim),
-    Placed(FramePlace),
+    Placed(FramePlace, Pin),
     Theirs(Wait),
 }
 
@@ -55,8 +67,10 @@ pub(crate) struct Wait(watch::Receiver<()>);
 impl Pending {
     pub(crate) fn claim(self: &Arc<Self>, digest: Digest) -> Claimed {
         let mut entries = self.entries.lock();
-        if let Some(place) = entries.placed.get(&digest) {
-            return Claimed::Placed(*place);
+        if let Some(&place) = entries.placed.get(&digest)
+            && let Some(pin) = Pin::take(self, &mut entries, place.pack)
+        {
+            return Claimed::Placed(place, pin);
         }
         if let Some(receiver) = entries.claimed.get(&digest) {
             return Claimed::Theirs(Wait(receiver.clone()));
@@ -81,7 +95,7 @@ impl Claim {
 
     pub(crate) fn settle(self, place: FramePlace) {
         let mut entries = self.pending.entries.lock();
-        if entries.gone.contains(&place.pack) {
+        if entries.gone.contains(&place.pack) || entries.condemned.contains(&place.pack) {
             return;
         }
         if entries.placed.insert(self.digest, place).is_none() {
@@ -134,7 +148,7 @@ mod tests {
         let Claimed::Theirs(wait) = pending.claim(digest(1)) else { panic!("not claimed") };
         claim.settle(PLACE);
         wait.ended().await;
-        assert!(matches!(pending.claim(digest(1)), Claimed::Placed(place) if place == PLACE));
+        assert!(matches!(pending.claim(digest(1)), Claimed::Placed(place, _) if place == PLACE));
     }
 
     #[tokio::test]

@@ -60,7 +60,7 @@ pub(crate) async fn recover(backend: &dyn PackBackend, index: &dyn ChunkIndex) -
                 report.set_aside.push(row.pack);
             }
             PackState::Open | PackState::Sealed if !present => report.missing.push(row.pack),
-            PackState::Open | PackState::Sealed | PackState::SetAside => {}
+            PackState::Open | PackState::Sealed | PackState::SetAside | PackState::Doomed => {}
         }
     }
     let named: BTreeSet<PackId> = rows.iter().map(|row| row.pack).collect();

@@ -25,11 +25,19 @@ pub struct StoredChunk {
 /// One chunk of a content that is about to be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunkRef {
-    /// A hit. Only a hint until the commit finds the row still there.
-    Known { id: ChunkId, size_bytes: u32 },
+    /// A hit. Only a hint until the commit: if the row was collected meanwhile, the commit makes it anew for the frame at
+    /// `place`, unless its pack is doomed.
+    Known { id: ChunkId, digest: Digest, size_bytes: u32, place: FramePlace },
     /// Appended by this stream or by another that has not committed yet. The commit makes the row, or uses the row
     /// that someone else made for the digest meanwhile.
     New { digest: Digest, size_bytes: u32, place: FramePlace },
+}
+
+impl From<StoredChunk> for ChunkRef {
+    fn from(chunk: StoredChunk) -> Self {
+        let StoredChunk { id, digest, size_bytes, place } = chunk;
+        Self::Known { id, digest, size_bytes, place }
+    }
 }
 
 impl ChunkRef {
@@ -58,11 +66,13 @@ pub struct PackRecord {
 }
 
 words! {
-    /// `open → sealed`; `set_aside` after a failed sync or check.
+    /// `open → sealed → doomed`; `set_aside` after a failed sync or check.
     pub enum PackState {
         Open = "open",
         Sealed = "sealed",
         SetAside = "set_aside",
+        /// No row names a frame in it, and none ever will: its file is erased later.
+        Doomed = "doomed",
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn by_id(conn: &Connection, id: ChunkId) -> Outcome<Option<StoredChun
     conn.one(sql, [id.0], stored_chunk)
 }
 
-fn stored_chunk(row: &Row<'_>) -> Outcome<StoredChunk> {
+pub(super) fn stored_chunk(row: &Row<'_>) -> Outcome<StoredChunk> {
     Ok(StoredChunk {
         id: ChunkId(row.get(0)?),
         digest: Digest::from_bytes(row.get(1)?),
@@ -32,28 +32,24 @@ fn stored_chunk(row: &Row<'_>) -> Outcome<StoredChunk> {
 
 /// Makes sure that every chunk has a row that counts as referenced in the current epoch.
 ///
-/// A known chunk is only a hint until here: without its row the whole change fails, and the caller stores those bytes
-/// again. A new chunk uses the row that someone else made meanwhile, if there is one; its own frame then lies unused.
+/// A known chunk is only a hint until here: if its row was collected, it is made anew for the same frame. A new chunk uses
+/// the row that someone else made meanwhile, if there is one; its own frame then lies unused. If a row would name a frame
+/// in a pack that is doomed or gone, the whole change fails, and the caller stores those bytes again.
 pub(super) fn ensure(tx: &Tx<'_>, chunks: &[ChunkRef]) -> Outcome<Vec<ManifestEntry>> {
     let epoch = tx.epoch()?;
     let mut entries = Vec::with_capacity(chunks.len());
     let mut new = NewChunks::default();
     for chunk in chunks {
         let id = match *chunk {
-            ChunkRef::Known { id, size_bytes } => {
-                let standing =
-                    tx.one("SELECT id, size_bytes, epoch FROM chunks WHERE id = ?1", [id.0], reference)?;
-                let standing = standing.ok_or_else(|| chunk_gone(id))?;
-                refer(tx, standing, size_bytes, epoch)?
+            ChunkRef::Known { id, digest, size_bytes, place } => {
+                let sql = "SELECT id, size_bytes, epoch FROM chunks WHERE id = ?1";
+                match tx.one(sql, [id.0], reference)? {
+                    Some(standing) => refer(tx, standing, size_bytes, epoch)?,
+                    None => new.make_or_refer(tx, &digest, size_bytes, &place, epoch)?,
+                }
             }
             ChunkRef::New { digest, size_bytes, place } => {
-                match insert(tx, &digest, size_bytes, &place, epoch)? {
-                    Some(id) => {
-                        new.note(size_bytes, &place);
-                        id
-                    }
-                    None => refer_by_digest(tx, &digest, size_bytes, epoch)?,
-                }
+                new.make_or_refer(tx, &digest, size_bytes, &place, epoch)?
             }
         };
         entries.push(ManifestEntry { chunk: id, size_bytes: chunk.size_bytes() });
@@ -78,15 +74,11 @@ fn insert(
     Ok((changed == 1).then(|| ChunkId(tx.last_insert_rowid())))
 }
 
-fn refer_by_digest(tx: &Tx<'_>, digest: &Digest, size_bytes: u32, epoch: i64) -> Outcome<ChunkId> {
+/// `None`: the digest has no row.
+fn refer_by_digest(tx: &Tx<'_>, digest: &Digest, size_bytes: u32, epoch: i64) -> Outcome<Option<ChunkId>> {
     let sql = "SELECT id, size_bytes, epoch FROM chunks WHERE digest = ?1";
     let standing = tx.one(sql, [digest.as_bytes()], reference)?;
-    refer(
-        tx,
-        standing.ok_or_else(|| corrupt("refer to chunk", "a chunk is in the index only"))?,
-        size_bytes,
-        epoch,
-    )
+    standing.map(|standing| refer(tx, standing, size_bytes, epoch)).transpose()
 }
 
 struct Reference {
@@ -113,44 +105,88 @@ fn refer(tx: &Tx<'_>, standing: Reference, size_bytes: u32, epoch: i64) -> Outco
     Ok(standing.id)
 }
 
-fn chunk_gone(id: ChunkId) -> Error {
-    Error::new(ErrorKind::Unavailable, "refer to chunk")
-        .about(id)
-        .because("the chunk was collected meanwhile; store its bytes again")
-}
-
 /// What a group of new rows changes besides the rows.
 #[derive(Default)]
 struct NewChunks {
     count: u64,
     plain_bytes: u64,
     frame_bytes: u64,
-    pack_ends: BTreeMap<PackId, u64>,
+    packs: BTreeMap<PackId, NewInPack>,
+}
+
+#[derive(Default)]
+struct NewInPack {
+    count: u64,
+    stored_bytes: u64,
+    /// Of the byte after the last of them.
+    end: u64,
 }
 
 impl NewChunks {
+    fn make_or_refer(
+        &mut self,
+        tx: &Tx<'_>,
+        digest: &Digest,
+        size_bytes: u32,
+        place: &FramePlace,
+        epoch: i64,
+    ) -> Outcome<ChunkId> {
+        if !self.packs.contains_key(&place.pack) && !takes_rows(tx, place.pack)? {
+            // Perhaps nobody needs this frame: another may have stored the chunk elsewhere.
+            return refer_by_digest(tx, digest, size_bytes, epoch)?
+                .ok_or_else(|| pack_gone(place.pack).into());
+        }
+        if let Some(id) = insert(tx, digest, size_bytes, place, epoch)? {
+            self.note(size_bytes, place);
+            return Ok(id);
+        }
+        let standing = refer_by_digest(tx, digest, size_bytes, epoch)?;
+        Ok(standing.ok_or_else(|| corrupt("refer to chunk", "a chunk is in the index only"))?)
+    }
+
     fn note(&mut self, size_bytes: u32, place: &FramePlace) {
         self.count += 1;
         self.plain_bytes += u64::from(size_bytes);
         self.frame_bytes += u64::from(place.stored_bytes);
-        let end = self.pack_ends.entry(place.pack).or_default();
-        *end = (*end).max(place.offset.saturating_add(u64::from(place.stored_bytes)));
+        let pack = self.packs.entry(place.pack).or_default();
+        pack.count += 1;
+        pack.stored_bytes += u64::from(place.stored_bytes);
+        pack.end = pack.end.max(place.offset.saturating_add(u64::from(place.stored_bytes)));
     }
 
     fn write(self, tx: &Tx<'_>) -> Outcome<()> {
         if self.count == 0 {
             return Ok(());
         }
-        for (pack, end) in self.pack_ends {
-            tx.run(
-                "UPDATE packs SET committed_bytes = ?2 WHERE id = ?1 AND committed_bytes < ?2",
-                (pack.0, int(end)),
-            )?;
+        for (pack, new) in self.packs {
+            add_to_pack(tx, pack, new.count, new.stored_bytes, new.end)?;
         }
         tx.add_to_meta("chunk_count", self.count)?;
         tx.add_to_meta("plain_bytes", self.plain_bytes)?;
         tx.add_to_meta("frame_bytes", self.frame_bytes)
     }
+}
+
+/// Whether rows may come to name frames of the pack: it is there and not doomed.
+pub(super) fn takes_rows(tx: &Tx<'_>, pack: PackId) -> Outcome<bool> {
+    let sql = "SELECT 1 FROM packs WHERE id = ?1 AND state <> 'doomed'";
+    Ok(tx.one(sql, [pack.0], |_row| Ok(()))?.is_some())
+}
+
+/// Notes that rows came to name frames of the pack, the last of which ends at `end`.
+pub(super) fn add_to_pack(tx: &Tx<'_>, pack: PackId, count: u64, stored_bytes: u64, end: u64) -> Outcome<()> {
+    tx.run(
+        "UPDATE packs SET committed_bytes = max(committed_bytes, ?2), live_chunks = live_chunks + ?3,
+             live_bytes = live_bytes + ?4 WHERE id = ?1",
+        (pack.0, int(end), int(count), int(stored_bytes)),
+    )?;
+    Ok(())
+}
+
+fn pack_gone(pack: PackId) -> Error {
+    Error::new(ErrorKind::Unavailable, "refer to chunk")
+        .about(pack)
+        .because("a chunk was collected meanwhile; send its bytes again")
 }
 
 pub(super) fn begin_pack(tx: &Tx<'_>) -> Outcome<PackId> {
@@ -161,7 +197,7 @@ pub(super) fn begin_pack(tx: &Tx<'_>) -> Outcome<PackId> {
 pub(super) fn seal_pack(tx: &Tx<'_>, pack: PackId, size_bytes: u64) -> Outcome<()> {
     let changed = tx.run(
         "UPDATE packs SET state = 'sealed', committed_bytes = ?2
-         WHERE id = ?1 AND state <> 'set_aside' AND committed_bytes <= ?2",
+         WHERE id = ?1 AND state IN ('open', 'sealed') AND committed_bytes <= ?2",
         (pack.0, int(size_bytes)),
     )?;
     if changed == 1 {
@@ -172,7 +208,10 @@ pub(super) fn seal_pack(tx: &Tx<'_>, pack: PackId, size_bytes: u64) -> Outcome<(
 }
 
 pub(super) fn set_pack_aside(tx: &Tx<'_>, pack: PackId) -> Outcome<()> {
-    match tx.run("UPDATE packs SET state = 'set_aside' WHERE id = ?1", [pack.0])? {
+    // A doomed pack stays doomed: nothing in it is needed, so nothing in it is kept for a person to look at.
+    let sql =
+        "UPDATE packs SET state = CASE state WHEN 'doomed' THEN state ELSE 'set_aside' END WHERE id = ?1";
+    match tx.run(sql, [pack.0])? {
         0 => Err(absent("set pack aside", pack, "no such pack").into()),
         _ => Ok(()),
     }

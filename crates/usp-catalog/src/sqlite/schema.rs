@@ -16,7 +16,7 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_COUNT_MAX: usize = 256;
 /// Migration n takes the schema from version n - 1 to n. A released one is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 const ACTION: &str = "open catalogue";
 
@@ -33,9 +33,13 @@ pub(super) fn open_writer(path: &Path, cache_kib: u32) -> Result<Connection> {
             "the file system does not allow write-ahead logging (journal mode stayed '{mode}'); use a local disk"
         )));
     }
-    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = ON;")
-        .map_err(|source| open_error(path, source))?;
+    // A migration that builds a table anew needs its keys unchecked; only what a commit reads is enforced.
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = OFF;",
+    )
+    .map_err(|source| open_error(path, source))?;
     migrate(&mut conn, path)?;
+    conn.execute_batch("PRAGMA foreign_keys = ON;").map_err(|source| open_error(path, source))?;
     Ok(conn)
 }
 

@@ -2,22 +2,23 @@
 
 use async_trait::async_trait;
 use usp_model::{
-    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, Digest, Event, EventQuery, EventSeq, File,
-    FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, ManifestId, PackId, PackRecord, PlacedChunk,
-    ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport, StoreTotals,
-    StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
+    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
+    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, ManifestId, PackId, PackRecord,
+    PlacedChunk, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport,
+    StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
 };
 
 use super::ask::Ask;
 use super::users::UserPatch;
 use super::{
-    SqliteCatalog, buckets, chunks, commit, events, file_list, files, idempotency, keys, manifests, report,
-    rules, run_list, run_row, runs, totals, uploads, users,
+    SqliteCatalog, buckets, chunks, collect, commit, events, file_list, files, idempotency, keys, manifests,
+    report, rules, run_list, run_row, runs, totals, uploads, users,
 };
 use crate::Catalog;
 use crate::records::{
-    ApiKeyRecord, BucketRecord, Claim, CommittedVersion, DueRun, FileRecord, NewRun, NewUpload, NewVersion,
-    RefreshRow, Rotation, UploadProgress, UploadRecord, UserRecord,
+    ApiKeyRecord, BucketRecord, ChunkMove, Claim, CommittedVersion, DueRun, FileRecord, NewRun, NewUpload,
+    NewVersion, PackUsage, ReferencePage, ReferencePlace, RefreshRow, Rotation, Swept, UploadProgress,
+    UploadRecord, UserRecord,
 };
 
 #[async_trait]
@@ -74,6 +75,54 @@ impl Catalog for SqliteCatalog {
 
     async fn packs(&self) -> Result<Vec<PackRecord>> {
         self.readers.read("list packs", chunks::packs).await
+    }
+
+    async fn raise_epoch(&self) -> Result<i64> {
+        self.writer.write("raise epoch", collect::raise_epoch).await
+    }
+
+    async fn references(
+        &self,
+        after: Option<ReferencePlace>,
+        segment_count_max: u32,
+    ) -> Result<ReferencePage> {
+        self.readers
+            .read("mark chunks", move |conn| collect::references(conn, after, segment_count_max))
+            .await
+    }
+
+    async fn stale_chunks(&self, after: ChunkId, epoch: i64, count_max: u32) -> Result<Vec<StoredChunk>> {
+        self.readers
+            .read("find stale chunks", move |conn| collect::stale_chunks(conn, after, epoch, count_max))
+            .await
+    }
+
+    async fn sweep_chunks(&self, ids: Vec<ChunkId>, epoch: i64) -> Result<Swept> {
+        self.writer.write("sweep chunks", move |tx| collect::sweep(tx, &ids, epoch)).await
+    }
+
+    async fn pack_usage(&self) -> Result<Vec<PackUsage>> {
+        self.readers.read("measure packs", collect::pack_usage).await
+    }
+
+    async fn chunks_in_pack(&self, pack: PackId) -> Result<Vec<StoredChunk>> {
+        self.readers.read("list chunks of pack", move |conn| collect::chunks_in_pack(conn, pack)).await
+    }
+
+    async fn move_chunks(&self, moves: Vec<ChunkMove>) -> Result<u64> {
+        self.writer.write("move chunks", move |tx| collect::move_chunks(tx, &moves)).await
+    }
+
+    async fn doom_pack(&self, pack: PackId, at: Timestamp) -> Result<bool> {
+        self.writer.write("doom pack", move |tx| collect::doom(tx, pack, at)).await
+    }
+
+    async fn erasable_packs(&self, doomed_before: Timestamp) -> Result<Vec<PackUsage>> {
+        self.writer.write("find doomed packs", move |tx| collect::erasable(tx, doomed_before)).await
+    }
+
+    async fn forget_pack(&self, pack: PackId) -> Result<()> {
+        self.writer.write("forget pack", move |tx| collect::forget(tx, pack)).await
     }
 
     async fn create_upload(&self, upload: NewUpload) -> Result<Upload> {

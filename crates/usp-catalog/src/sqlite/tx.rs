@@ -54,6 +54,12 @@ impl<'c> Tx<'c> {
         self.conn.run("UPDATE meta SET value = value + ?2 WHERE name = ?1", (name, int(more)))?;
         Ok(())
     }
+
+    /// Takes from a store-wide counter.
+    pub(super) fn take_from_meta(&self, name: &str, less: u64) -> Outcome<()> {
+        self.conn.run("UPDATE meta SET value = value - ?2 WHERE name = ?1", (name, int(less)))?;
+        Ok(())
+    }
 }
 
 impl Deref for Tx<'_> {

@@ -1,7 +1,7 @@
 use usp_catalog::Catalog;
 use usp_model::{
-    ByteRange, ChunkId, ChunkRef, DigestAlgorithm, ErrorKind, EventKind, FileId, FileRef, FileState,
-    KeyCondition, PackState, Release,
+    ByteRange, DigestAlgorithm, ErrorKind, EventKind, FileId, FileRef, FileState, KeyCondition, PackState,
+    Release, StoredChunk,
 };
 
 use crate::world::{World, at, bucket, digest, key, kind_of, new_run, new_upload, tags, user};
@@ -123,8 +123,9 @@ async fn commits_of_one_group_stand_or_fall_each_for_itself_and_are_read_once_ac
     let tasks: Vec<_> = (0..64_u64)
         .map(|number| {
             let mut new = world.new_version(&format!("k{number:02}"), number);
+            let gone = world.gone_chunk(9_999, 1_000);
             if number % 4 == 0 {
-                new.chunks = vec![ChunkRef::Known { id: ChunkId(9_999), size_bytes: 1_000 }];
+                new.chunks = vec![gone];
             }
             let catalog = std::sync::Arc::clone(&world.catalog);
             tokio::spawn(async move {
@@ -162,7 +163,7 @@ async fn two_commits_of_the_same_new_chunk_share_one_row() {
     let looked_up = world.catalog.lookup_chunks(vec![digest(5), digest(1)]).await.unwrap();
     assert_eq!(looked_up, [None, Some(chunks[0].chunk)]);
     let mut third = world.new_version("c", 1);
-    third.chunks = vec![ChunkRef::Known { id: chunks[0].chunk.id, size_bytes: 1_000 }; 3];
+    third.chunks = vec![chunks[0].chunk.into(); 3];
     third.size_bytes = 3_000;
     let third = world.catalog.commit_version(third).await.unwrap().file;
     assert_eq!(third.stored.chunks, 3);
@@ -192,9 +193,9 @@ async fn sizes_that_do_not_add_up_are_refused_whole() {
     new.size_bytes = 999;
     assert_eq!(kind_of(world.catalog.commit_version(new).await), ErrorKind::Internal);
     let mut known = world.new_version("b", 1);
-    let id = ChunkId(1);
     world.put("c", 1).await;
-    known.chunks = vec![ChunkRef::Known { id, size_bytes: 1 }];
+    let standing = world.catalog.lookup_chunks(vec![digest(1)]).await.unwrap()[0].unwrap();
+    known.chunks = vec![StoredChunk { size_bytes: 1, ..standing }.into()];
     known.size_bytes = 1;
     assert_eq!(kind_of(world.catalog.commit_version(known).await), ErrorKind::Internal);
     assert_eq!(world.catalog.totals().await.unwrap().chunks, 1);

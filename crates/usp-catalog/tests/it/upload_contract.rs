@@ -2,13 +2,13 @@ use usp_catalog::Catalog;
 use usp_catalog::records::{NewUpload, UploadProgress};
 use usp_model::limits::SEGMENT_ENTRY_COUNT_MAX;
 use usp_model::{
-    BucketPolicy, ByteRange, ChunkId, ChunkRef, ErrorKind, EventKind, FileId, FileRef, ResumePoint,
-    StoredBytes, Upload, UploadId, UploadState,
+    BucketPolicy, ByteRange, ChunkRef, ErrorKind, EventKind, FileId, FileRef, ResumePoint, StoredBytes,
+    Upload, UploadId, UploadState,
 };
 
 use crate::world::{World, at, bucket, digest, kind_of, new_upload, tags};
 
-fn progress(upload: &Upload, chunks: Vec<ChunkRef>, tail: &[u8]) -> UploadProgress {
+pub(crate) fn progress(upload: &Upload, chunks: Vec<ChunkRef>, tail: &[u8]) -> UploadProgress {
     let chunk_bytes: u64 = chunks.iter().map(|chunk| u64::from(chunk.size_bytes())).sum();
     UploadProgress {
         id: upload.id,
@@ -54,7 +54,7 @@ async fn progress_that_is_not_durable_as_said_is_refused_whole() {
     let short =
         UploadProgress { received_bytes: 999, ..progress(&upload, vec![world.new_chunk(1, 1_000)], b"") };
     assert_eq!(kind_of(world.catalog.append_upload(short).await), ErrorKind::Internal);
-    let gone = ChunkRef::Known { id: ChunkId(77), size_bytes: 5 };
+    let gone = world.gone_chunk(77, 5);
     let missing = progress(&upload, vec![world.new_chunk(2, 1_000), gone], b"");
     assert_eq!(kind_of(world.catalog.append_upload(missing).await), ErrorKind::Unavailable);
     assert_eq!(world.catalog.upload(&upload.id).await.unwrap().upload.received_bytes, 0);

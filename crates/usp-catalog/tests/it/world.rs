@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use usp_catalog::records::{CommittedVersion, NewRun, NewUpload, NewVersion};
 use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
 use usp_model::{
-    BucketName, BucketPolicy, ChunkRef, Digest, DigestAlgorithm, Error, ErrorKind, Event, EventKind,
+    BucketName, BucketPolicy, ChunkId, ChunkRef, Digest, DigestAlgorithm, Error, ErrorKind, Event, EventKind,
     EventQuery, FileId, FileKey, FramePlace, KeyCondition, LabelKey, MediaType, PackId, Release, RetryPolicy,
     Rule, RuleName, RuleStep, RunId, StoredBytes, Timestamp, UploadId, UserName,
 };
@@ -141,6 +141,12 @@ impl World {
         let offset = self.next_offset.fetch_add(u64::from(stored_bytes), Ordering::Relaxed);
         let place = FramePlace { pack: self.pack, offset, stored_bytes };
         ChunkRef::New { digest: digest(number), size_bytes, place }
+    }
+
+    /// A hit on a chunk that was collected meanwhile, and its pack with it.
+    pub(crate) fn gone_chunk(&self, id: i64, size_bytes: u32) -> ChunkRef {
+        let place = FramePlace { pack: PackId(self.pack.0 + 1_000), offset: 64, stored_bytes: 100 };
+        ChunkRef::Known { id: ChunkId(id), digest: digest(u64::MAX), size_bytes, place }
     }
 
     /// A content of one chunk; equal numbers mean equal bytes.

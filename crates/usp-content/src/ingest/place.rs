@@ -21,7 +21,7 @@ use super::Batch;
 use super::cut::Chunk;
 use crate::codec::CodecChoice;
 use crate::frame::Frame;
-use crate::pending::{Claim, Claimed, Wait};
+use crate::pending::{Claim, Claimed, PackPins, Wait};
 use crate::store::Shared;
 
 /// Places the chunks of one content.
@@ -38,6 +38,7 @@ pub(super) struct Placed {
     dirty: BTreeSet<PackId>,
     size_bytes: u64,
     stored: StoredBytes,
+    pins: PackPins,
 }
 
 /// Plain bytes and claim of a chunk that this stream stores.
@@ -55,17 +56,18 @@ impl Placer {
         let mut seen = HashSet::new();
         let mut missing = chunks;
         missing.retain(|chunk| seen.insert(chunk.digest));
-        let mut known = self.look_up(&mut missing).await?;
+        let mut pins = PackPins::default();
+        let mut known = self.look_up(&mut missing, &mut pins).await?;
         let mut new = NewFrames::default();
         while !missing.is_empty() {
-            let (owned, waits) = self.claim(&mut missing, &mut known);
-            self.store(owned, &mut known, &mut new).await?;
+            let (owned, waits) = self.claim(&mut missing, &mut known, &mut pins);
+            pins.append(self.store(owned, &mut known, &mut new).await?);
             for wait in waits {
                 wait.ended().await;
             }
         }
         drop(permits);
-        let placed = Placed::assemble(&names, &known, &new)?;
+        let placed = Placed { pins, ..Placed::assemble(&names, &known, &new)? };
         let counters = &self.shared.counters;
         counters.bytes_deduplicated.add(placed.stored.deduplicated_bytes);
         counters.bytes_new.add(placed.size_bytes - placed.stored.deduplicated_bytes);
@@ -73,7 +75,11 @@ impl Placer {
     }
 
     /// Takes out of `missing` what the index knows.
-    async fn look_up(&self, missing: &mut Vec<Chunk>) -> Result<HashMap<Digest, ChunkRef>> {
+    async fn look_up(
+        &self,
+        missing: &mut Vec<Chunk>,
+        pins: &mut PackPins,
+    ) -> Result<HashMap<Digest, ChunkRef>> {
         let digests = missing.iter().map(|chunk| chunk.digest).collect();
         let found = self.shared.index.lookup(digests).await?;
         let stored: HashMap<Digest, StoredChunk> =
@@ -82,11 +88,14 @@ impl Placer {
         missing.retain(|chunk| {
             // A length that differs would be a damaged row: the chunk is stored again rather than trusted.
             let row = stored.get(&chunk.digest).filter(|row| row.size_bytes == chunk.size_bytes());
-            let Some(row) = row else {
-                return true;
-            };
-            known.insert(chunk.digest, ChunkRef::Known { id: row.id, size_bytes: row.size_bytes });
-            false
+            match row {
+                Some(row) if pins.hold(&self.shared.pending, row.place.pack) => {
+                    known.insert(chunk.digest, ChunkRef::from(*row));
+                    false
+                }
+                // Its pack is on its way out: the chunk may have moved, or go with it.
+                _ => true,
+            }
         });
         Ok(known)
     }
@@ -96,6 +105,7 @@ impl Placer {
         &self,
         missing: &mut Vec<Chunk>,
         known: &mut HashMap<Digest, ChunkRef>,
+        pins: &mut PackPins,
     ) -> (Vec<Owned>, Vec<Wait>) {
         let (mut owned, mut waits) = (Vec::new(), Vec::new());
         missing.retain(|chunk| match self.shared.pending.claim(chunk.digest) {
@@ -103,7 +113,8 @@ impl Placer {
                 owned.push((chunk.plain.clone(), claim));
                 false
             }
-            Claimed::Placed(place) => {
+            Claimed::Placed(place, pin) => {
+                pins.keep(pin);
                 let (digest, size_bytes) = (chunk.digest, chunk.size_bytes());
                 known.insert(digest, ChunkRef::New { digest, size_bytes, place });
                 false
@@ -121,15 +132,15 @@ impl Placer {
         owned: Vec<Owned>,
         known: &mut HashMap<Digest, ChunkRef>,
         new: &mut NewFrames,
-    ) -> Result<()> {
+    ) -> Result<PackPins> {
         if owned.is_empty() {
-            return Ok(());
+            return Ok(PackPins::default());
         }
         let (plains, claims): (Vec<Bytes>, Vec<Claim>) = owned.into_iter().unzip();
         let digests: Vec<Digest> = claims.iter().map(Claim::digest).collect();
         let frames = self.encode(plains, digests).await?;
         let headers: Vec<_> = frames.iter().map(|frame| frame.header).collect();
-        let places = self.shared.packs.append(frames).await?;
+        let (places, pins) = self.shared.packs.append(frames).await?;
         for ((claim, header), place) in claims.into_iter().zip(headers).zip(places) {
             let digest = claim.digest();
             claim.settle(place);
@@ -137,7 +148,7 @@ impl Placer {
             new.stored_bytes += u64::from(place.stored_bytes);
             known.insert(digest, ChunkRef::New { digest, size_bytes: header.plain_bytes, place });
         }
-        Ok(())
+        Ok(pins)
     }
 
     async fn encode(&self, plains: Vec<Bytes>, digests: Vec<Digest>) -> Result<Vec<Frame>> {
@@ -190,10 +201,11 @@ impl Placed {
         self.stored.bytes += later.stored.bytes;
         self.stored.chunks += later.stored.chunks;
         self.stored.deduplicated_bytes += later.stored.deduplicated_bytes;
+        self.pins.append(later.pins);
     }
 
     pub(super) fn into_batch(self, resume: ResumePoint) -> Batch {
-        let Self { chunks, dirty, size_bytes, stored } = self;
-        Batch { chunks, dirty, resume, size_bytes, stored }
+        let Self { chunks, dirty, size_bytes, stored, pins } = self;
+        Batch { chunks, dirty, resume, size_bytes, stored, pins }
     }
 }

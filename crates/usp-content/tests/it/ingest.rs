@@ -96,7 +96,7 @@ fn names(world: &World, batches: &[Batch]) -> Vec<(Digest, u32)> {
     chunks
         .map(|chunk| match chunk {
             ChunkRef::New { digest, size_bytes, .. } => (*digest, *size_bytes),
-            ChunkRef::Known { id, size_bytes } => {
+            ChunkRef::Known { id, size_bytes, .. } => {
                 (rows.get(usize::try_from(id.0).unwrap()).unwrap().digest, *size_bytes)
             }
         })

@@ -2,10 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use bytes::Bytes;
-use usp_content::Extent;
-use usp_model::{ByteRange, Compression, ErrorKind, PackId};
+use usp_content::{Batch, Extent};
+use usp_model::{ByteRange, ChunkRef, Compression, ErrorKind, PackId};
 
-use crate::support::{Stored, World, lines, noise, small};
+use crate::support::{Stored, World, lines, noise, settings, small};
 
 async fn sealed() -> (World, Stored, u64) {
     let world = World::new(small()).await;
@@ -97,7 +97,8 @@ async fn the_index_can_be_rebuilt_from_footers() {
 async fn moved_frames_read_as_before_and_their_old_pack_can_go() {
     let (world, stored, _) = sealed().await;
     let chunks = world.index.chunks();
-    let places = world.store.copy_frames(chunks.iter().map(|chunk| chunk.place).collect()).await.unwrap();
+    let copied = world.store.copy_frames(chunks.iter().map(|chunk| chunk.place).collect()).await.unwrap();
+    let places = copied.places;
     world.store.sync(&places.iter().map(|place| place.pack).collect()).await.unwrap();
     for (chunk, place) in chunks.iter().zip(places) {
         assert_ne!(place.pack, PACK);
@@ -118,7 +119,7 @@ async fn a_damaged_frame_is_not_copied() {
 #[tokio::test]
 async fn frames_of_an_erased_pack_are_stored_again() {
     let world = World::new(small()).await;
-    let mut ingest = world.store.ingest(crate::support::settings(Compression::None));
+    let mut ingest = world.store.ingest(settings(Compression::None));
     ingest.push(Bytes::from(noise(20_000, 1))).await.unwrap();
     let (batch, _) = ingest.finish().await.unwrap();
     for &pack in &batch.dirty {
@@ -126,4 +127,29 @@ async fn frames_of_an_erased_pack_are_stored_again() {
     }
     let (world, _) = world.reopened().await;
     assert!(world.put(&noise(20_000, 1), Compression::None).await.new_bytes() > 20_000);
+}
+
+#[tokio::test]
+async fn a_pack_that_an_upload_refers_to_is_not_condemned_until_its_commit() {
+    let (world, stored, _) = sealed().await;
+    let again = ingested(&world, &lines(60_000, 1)).await;
+    assert!(again.chunks.iter().any(|chunk| matches!(chunk, ChunkRef::Known { .. })));
+    assert!(!world.store.condemn(PACK), "the batch holds it");
+    drop(again);
+    assert!(world.store.condemn(PACK));
+    let elsewhere = ingested(&world, &lines(60_000, 1)).await;
+    for chunk in &elsewhere.chunks {
+        assert!(matches!(chunk, ChunkRef::New { place, .. } if place.pack != PACK), "hits on it are misses");
+    }
+    drop(elsewhere);
+    world.store.acquit(PACK);
+    assert!(ingested(&world, &lines(60_000, 1)).await.dirty.is_empty(), "it serves again");
+    assert!(world.get(stored.manifest, ByteRange::whole(60_000)).await.unwrap() == lines(60_000, 1));
+}
+
+/// A content that is not committed yet.
+async fn ingested(world: &World, content: &[u8]) -> Batch {
+    let mut ingest = world.store.ingest(settings(Compression::None));
+    ingest.push(Bytes::copy_from_slice(content)).await.unwrap();
+    ingest.finish().await.unwrap().0
 }

@@ -120,7 +120,8 @@ async fn a_pack_that_is_gone_is_corrupt_and_not_absent() {
 async fn a_read_follows_frames_that_were_moved_meanwhile() {
     let (world, backend, manifest) = counted().await;
     let chunks = world.index.chunks();
-    let moved = world.store.copy_frames(chunks.iter().map(|chunk| chunk.place).collect()).await.unwrap();
+    let copied = world.store.copy_frames(chunks.iter().map(|chunk| chunk.place).collect()).await.unwrap();
+    let moved = copied.places;
     let index = Arc::clone(&world.index);
     // The read that finds its pack gone learns then, and only then, of the new places.
     backend.on_fault(move || {

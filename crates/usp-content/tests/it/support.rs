@@ -78,7 +78,7 @@ impl FakeIndex {
 impl Rows {
     fn commit_chunk(&mut self, chunk: ChunkRef) -> ChunkId {
         match chunk {
-            ChunkRef::Known { id, size_bytes } => {
+            ChunkRef::Known { id, size_bytes, .. } => {
                 assert_eq!(self.chunks[usize::try_from(id.0).unwrap()].size_bytes, size_bytes);
                 id
             }

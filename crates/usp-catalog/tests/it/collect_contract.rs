@@ -1,0 +1,224 @@
+//! Collection as transactions: what a commit and a sweep do to each other, in either order.
+
+use rusqlite::Connection;
+use usp_catalog::records::{ChunkMove, ReferencePlace};
+use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
+use usp_model::{
+    ByteRange, ChunkId, ChunkRef, ErrorKind, FileRef, FramePlace, ManifestId, PackState, StoredChunk,
+};
+
+use crate::upload_contract::progress;
+use crate::world::{World, at, bucket, digest, kind_of, new_upload};
+
+impl World {
+    async fn chunk(&self, number: u64) -> Option<StoredChunk> {
+        self.catalog.lookup_chunks(vec![digest(number)]).await.unwrap().remove(0)
+    }
+
+    async fn delete(&self, text: &str) {
+        let key = FileRef::Key(bucket("default"), text.parse().unwrap());
+        let id = self.catalog.file(&key, None).await.unwrap().file.id;
+        self.catalog.delete_file(&id, None, at(1)).await.unwrap();
+    }
+
+    async fn referenced(&self) -> Vec<ChunkId> {
+        let (mut chunks, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.catalog.references(after, 1).await.unwrap();
+            chunks.extend(page.chunks);
+            let Some(next) = page.next else { return chunks };
+            assert!(Some(next) != after);
+            after = Some(next);
+        }
+    }
+
+    /// The raise, the mark and the sweep of all that nothing refers to.
+    async fn collect(&self) -> u64 {
+        let epoch = self.catalog.raise_epoch().await.unwrap();
+        let marked = self.referenced().await;
+        let stale = self.catalog.stale_chunks(ChunkId(0), epoch, 1_000).await.unwrap();
+        let garbage: Vec<_> = stale.iter().map(|chunk| chunk.id).filter(|id| !marked.contains(id)).collect();
+        self.catalog.sweep_chunks(garbage, epoch).await.unwrap().chunk_count
+    }
+
+    async fn assert_sums_agree(&self) {
+        let conn = Connection::open(self.path()).unwrap();
+        let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        let packs = "SELECT count(*) FROM packs p
+             WHERE live_chunks <> (SELECT count(*) FROM chunks WHERE pack = p.id)
+             OR live_bytes <> (SELECT coalesce(sum(stored_bytes), 0) FROM chunks WHERE pack = p.id)";
+        assert_eq!(number(packs), 0, "packs know what is alive in them");
+        let totals = self.catalog.totals().await.unwrap();
+        assert_eq!(u64::try_from(number("SELECT count(*) FROM chunks")).unwrap(), totals.chunks);
+        let bytes = number("SELECT coalesce(sum(stored_bytes), 0) FROM chunks");
+        assert_eq!(u64::try_from(bytes).unwrap(), totals.frame_bytes);
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_takes_what_nothing_refers_to_and_nothing_else() {
+    let world = World::new().await;
+    world.put("kept", 1).await;
+    world.put("deleted", 2).await;
+    world.put("superseded", 3).await;
+    world.put("superseded", 4).await;
+    let upload = world.catalog.create_upload(new_upload("open")).await.unwrap();
+    let progress = progress(&upload, vec![world.new_chunk(5, 1_000)], b"");
+    world.catalog.append_upload(progress).await.unwrap();
+    assert_eq!(world.collect().await, 0);
+    world.delete("deleted").await;
+    assert_eq!(world.collect().await, 1);
+    assert_eq!(world.chunk(2).await, None);
+    for number in [1, 3, 4, 5] {
+        assert!(world.chunk(number).await.is_some(), "chunk {number} is referred to");
+    }
+    world.catalog.terminate_upload(&upload.id, at(1)).await.unwrap();
+    assert_eq!(world.collect().await, 1);
+    world.assert_sums_agree().await;
+}
+
+#[tokio::test]
+async fn a_reference_that_was_made_after_the_mark_keeps_its_chunk() {
+    let world = World::new().await;
+    world.put("a", 1).await;
+    let hit = world.chunk(1).await.unwrap();
+    world.delete("a").await;
+    let epoch = world.catalog.raise_epoch().await.unwrap();
+    assert!(world.referenced().await.is_empty());
+    let stale = world.catalog.stale_chunks(ChunkId(0), epoch, 9).await.unwrap();
+    let mut again = world.new_version("b", 1);
+    again.chunks = vec![hit.into()];
+    let file = world.catalog.commit_version(again).await.unwrap().file;
+    let swept = world.catalog.sweep_chunks(stale.iter().map(|chunk| chunk.id).collect(), epoch).await;
+    assert_eq!(swept.unwrap().chunk_count, 0);
+    let record = world.catalog.file(&FileRef::Id(file.id), None).await.unwrap();
+    let placed = world.catalog.resolve(record.manifest, ByteRange::whole(1_000), 1).await.unwrap();
+    assert_eq!(placed[0].chunk, hit);
+    world.assert_sums_agree().await;
+}
+
+#[tokio::test]
+async fn a_hit_whose_row_was_swept_gets_a_new_row_for_the_same_frame() {
+    let world = World::new().await;
+    world.put("a", 1).await;
+    let hit = world.chunk(1).await.unwrap();
+    world.delete("a").await;
+    assert_eq!(world.collect().await, 1);
+    let mut again = world.new_version("b", 1);
+    again.chunks = vec![hit.into()];
+    world.catalog.commit_version(again).await.unwrap();
+    let made = world.chunk(1).await.unwrap();
+    assert_eq!((made.place, made.size_bytes), (hit.place, hit.size_bytes));
+    assert!(made.id > hit.id, "the number of a row never names a second one");
+    world.assert_sums_agree().await;
+}
+
+#[tokio::test]
+async fn no_commit_makes_a_row_in_a_doomed_pack() {
+    let world = World::new().await;
+    world.put("a", 1).await;
+    world.catalog.seal_pack(world.pack, 10_000).await.unwrap();
+    assert!(!world.catalog.doom_pack(world.pack, at(0)).await.unwrap(), "a row names a frame in it");
+    let hit = world.chunk(1).await.unwrap();
+    world.delete("a").await;
+    world.collect().await;
+    assert!(world.catalog.doom_pack(world.pack, at(0)).await.unwrap());
+    assert_eq!(world.catalog.packs().await.unwrap()[0].state, PackState::Doomed);
+    for chunk in [ChunkRef::from(hit), world.new_chunk(2, 1_000)] {
+        let mut again = world.new_version("b", 1);
+        again.chunks = vec![chunk];
+        assert_eq!(kind_of(world.catalog.commit_version(again).await), ErrorKind::Unavailable);
+    }
+    world.catalog.set_pack_aside(world.pack).await.unwrap();
+    assert_eq!(world.catalog.packs().await.unwrap()[0].state, PackState::Doomed, "doom is for ever");
+    world.assert_sums_agree().await;
+}
+
+#[tokio::test]
+async fn a_doomed_pack_is_erased_two_cycles_and_the_grace_period_later() {
+    let world = World::new().await;
+    world.catalog.seal_pack(world.pack, 112).await.unwrap();
+    assert!(world.catalog.doom_pack(world.pack, at(5)).await.unwrap());
+    assert!(!world.catalog.doom_pack(world.pack, at(9)).await.unwrap(), "it is doomed once");
+    let living = world.catalog.begin_pack().await.unwrap();
+    assert_eq!(kind_of(world.catalog.forget_pack(living).await), ErrorKind::Conflict);
+    for _cycle in 0..2 {
+        assert!(world.catalog.erasable_packs(at(9)).await.unwrap().is_empty());
+        world.catalog.raise_epoch().await.unwrap();
+    }
+    assert!(world.catalog.erasable_packs(at(4)).await.unwrap().is_empty(), "the grace period is not over");
+    let erasable = world.catalog.erasable_packs(at(5)).await.unwrap();
+    assert_eq!(erasable.iter().map(|pack| pack.record.pack).collect::<Vec<_>>(), [world.pack]);
+    world.catalog.forget_pack(world.pack).await.unwrap();
+    assert_eq!(world.catalog.packs().await.unwrap().len(), 1);
+    assert!(world.catalog.begin_pack().await.unwrap() > living, "no number names a second pack");
+}
+
+#[tokio::test]
+async fn only_a_row_that_still_stands_there_is_moved() {
+    let world = World::new().await;
+    world.put("a", 1).await;
+    world.put("b", 2).await;
+    let (first, second) = (world.chunk(1).await.unwrap(), world.chunk(2).await.unwrap());
+    let target = world.catalog.begin_pack().await.unwrap();
+    let to = |offset, chunk: StoredChunk| FramePlace { pack: target, offset, ..chunk.place };
+    let elsewhere = FramePlace { offset: second.place.offset + 1, ..second.place };
+    let moves = vec![
+        ChunkMove { chunk: first.id, from: first.place, to: to(64, first) },
+        ChunkMove { chunk: second.id, from: elsewhere, to: to(1_000, second) },
+    ];
+    assert_eq!(world.catalog.move_chunks(moves).await.unwrap(), 1);
+    assert_eq!(world.chunk(1).await.unwrap().place, to(64, first));
+    assert_eq!(world.chunk(2).await.unwrap(), second);
+    let usage = world.catalog.pack_usage().await.unwrap();
+    let committed = usage[1].record.committed_bytes;
+    assert_eq!(committed, 64 + u64::from(first.place.stored_bytes), "recovery keeps what was moved");
+    assert_eq!(world.catalog.chunks_in_pack(world.pack).await.unwrap(), [second]);
+    world.assert_sums_agree().await;
+}
+
+#[tokio::test]
+async fn references_are_told_in_pages_that_go_on_where_the_last_one_ended() {
+    let world = World::new().await;
+    for number in 0..7 {
+        world.put(&format!("k{number}"), number).await;
+    }
+    let all = world.catalog.references(None, 100).await.unwrap();
+    assert_eq!((all.chunks.len(), all.next), (7, None));
+    assert_eq!(world.referenced().await, all.chunks);
+    let place = ReferencePlace { manifest: ManifestId(i64::MAX), start_offset: 0 };
+    assert!(world.catalog.references(Some(place), 9).await.unwrap().chunks.is_empty());
+}
+
+#[tokio::test]
+async fn a_manifest_that_cannot_be_read_stops_the_collection() {
+    let world = World::new().await;
+    world.put("a", 1).await;
+    Connection::open(world.path()).unwrap().execute("UPDATE segments SET body = x'00'", []).unwrap();
+    assert_eq!(kind_of(world.catalog.references(None, 9).await), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_catalogue_of_version_1_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.db");
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch(include_str!("../../src/sqlite/migrations/0001.sql")).unwrap();
+    conn.execute_batch(
+        "PRAGMA application_id = 0x75737063; PRAGMA user_version = 1;
+         INSERT INTO packs (state, committed_bytes) VALUES ('sealed', 900), ('set_aside', 0), ('open', 64);
+         INSERT INTO chunks (digest, pack, offset, stored_bytes, size_bytes, epoch)
+         VALUES (zeroblob(32), 1, 64, 100, 200, 1), (randomblob(32), 1, 164, 50, 60, 1);",
+    )
+    .unwrap();
+    drop(conn);
+    let catalog = SqliteCatalog::open(SqliteConfig::new(&path)).unwrap();
+    let usage = catalog.pack_usage().await.unwrap();
+    assert_eq!((usage[0].live_chunks, usage[0].live_bytes, usage[0].record.committed_bytes), (2, 150, 900));
+    assert_eq!(usage[1].record.state, PackState::SetAside);
+    assert_eq!(catalog.begin_pack().await.unwrap().0, 4);
+    let conn = Connection::open(&path).unwrap();
+    let broken = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(broken("SELECT count(*) FROM pragma_foreign_key_check"), 0);
+    assert_eq!(broken("SELECT count(*) FROM pragma_foreign_key_list('chunks') WHERE \"table\" = 'packs'"), 1);
+}
