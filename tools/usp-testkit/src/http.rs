@@ -10,9 +10,12 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
-use crate::wait::{PATIENCE, until};
+use crate::wait::until;
 
 const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');
+
+/// The largest files of the long figures take minutes in a debug build.
+const PROCESSING_PATIENCE: Duration = Duration::from_secs(240);
 
 /// The path of a file by bucket and key.
 pub fn file_path(bucket: &str, key: &str) -> String {
@@ -96,7 +99,7 @@ impl Http {
     /// The File, once nothing more happens to it by itself.
     pub async fn wait_final(&self, file_id: &str) -> Result<Value> {
         let path = format!("/api/v1/files/{file_id}");
-        until(&format!("the end of processing of {file_id}"), PATIENCE, async || {
+        until(&format!("the end of processing of {file_id}"), PROCESSING_PATIENCE, async || {
             let file = self.get(&path).await?.must(200)?.value()?;
             let is_final =
                 ["ready", "failed", "quarantined", "rejected"].iter().any(|state| file["state"] == *state);
