@@ -9,6 +9,7 @@ use usp_model::ErrorKind;
 use crate::cmd;
 use crate::exit::{Ending, Exit, exit_of};
 use crate::output::Output;
+use crate::place::with_mark;
 use crate::session::Session;
 
 const ABOUT_EXITS: &str = "\
@@ -72,7 +73,7 @@ enum Verb {
 
 /// Parses, runs, and says how it ended.
 pub(crate) fn run() -> Exit {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(std::env::args_os().map(with_mark));
     let output = Output { json: cli.global.json, quiet: cli.global.quiet };
     let session = Session { output, url: cli.global.url };
     match run_verb(cli.verb, &session) {

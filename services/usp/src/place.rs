@@ -1,12 +1,30 @@
 //! Places as users type them: `usp://BUCKET/KEY`, `usp://BUCKET/PREFIX`, or a file id.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
 
-use usp_model::{BucketName, Error, ErrorKind, FileId, FileKey, FileRef, Result};
+use usp_model::{BucketName, Error, ErrorKind, FileId, FileKey, FileRef, Result, RunId};
 
 /// What starts every place in a bucket.
 pub(crate) const SCHEME: &str = "usp://";
+
+/// Put before an id that begins with '-', as one in 64 does: the parser would take it for options.
+const ID_MARK: &str = "id:";
+
+/// An argument as the parser may see it: an id that looks like options is marked, everything else is left alone.
+pub(crate) fn with_mark(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(text) if text.starts_with('-') && FileId::parse(text).is_ok() => {
+            format!("{ID_MARK}{text}").into()
+        }
+        _ => argument,
+    }
+}
+
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix(ID_MARK).unwrap_or(text)
+}
 
 /// A bucket and what follows it: a key, a prefix or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,12 +96,24 @@ impl FromStr for FileArg {
             let place: Place = text.parse()?;
             return Ok(Self(FileRef::Key(place.bucket.clone(), place.key()?)));
         }
-        FileId::parse(text).map(|id| Self(FileRef::Id(id))).map_err(|_malformed| {
+        FileId::parse(without_mark(text)).map(|id| Self(FileRef::Id(id))).map_err(|_malformed| {
             Error::new(ErrorKind::InvalidInput, "read file").because(format!(
                 "'{}' is neither a place such as {SCHEME}default/orders.csv nor a file id of 43 characters",
                 usp_model::error::printable(text)
             ))
         })
+    }
+}
+
+/// One run, by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunArg(pub(crate) RunId);
+
+impl FromStr for RunArg {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        RunId::parse(without_mark(text)).map(Self)
     }
 }
 
@@ -130,6 +160,21 @@ mod tests {
         assert!(matches!("usp://abc/k".parse::<FileArg>().unwrap().0, FileRef::Key(..)));
         for text in ["usp://abc", "usp://abc/x/", "orders.csv", ""] {
             assert_eq!(text.parse::<FileArg>().unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_looks_like_options_is_marked_and_nothing_else_is() {
+        let id = FileId::from_bytes([0xf8; 32]).to_string();
+        assert!(id.starts_with('-'));
+        let marked = with_mark(id.clone().into()).into_string().unwrap();
+        assert_eq!(marked.parse::<FileArg>().unwrap().0.to_string(), id);
+        assert_eq!(marked.parse::<RunArg>().unwrap().0.to_string(), id);
+        let plain = FileId::from_bytes([7; 32]).to_string();
+        for text in
+            ["-", "--", "--json", "-q", "--data-dir=/some/where/that/is/43/characters/l", plain.as_str()]
+        {
+            assert_eq!(with_mark(text.into()), OsString::from(text));
         }
     }
 }

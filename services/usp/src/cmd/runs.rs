@@ -6,10 +6,10 @@ use futures::{StreamExt, TryStreamExt};
 use usp_client::ListRuns;
 use usp_client::types::Run;
 use usp_model::limits::LIST_COUNT_MAX;
-use usp_model::{BucketName, RuleName, RunId, RunState};
+use usp_model::{BucketName, RuleName, RunState};
 
 use crate::cmd::id_of;
-use crate::place::FileArg;
+use crate::place::{FileArg, RunArg};
 use crate::render::table;
 use crate::session::Session;
 
@@ -44,7 +44,7 @@ Example:
 pub(crate) struct RetryArgs {
     /// Run ids, as `usp runs` shows them
     #[arg(required = true, value_name = "RUN_ID")]
-    runs: Vec<RunId>,
+    runs: Vec<RunArg>,
 }
 
 /// End runs that are not final
@@ -55,7 +55,7 @@ Example:
 pub(crate) struct CancelArgs {
     /// Run ids, as `usp runs` shows them
     #[arg(required = true, value_name = "RUN_ID")]
-    runs: Vec<RunId>,
+    runs: Vec<RunArg>,
 }
 
 pub(crate) async fn run(args: RunsArgs, session: &Session) -> Result<()> {
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: RunsArgs, session: &Session) -> Result<()> {
 
 pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<()> {
     let client = session.client()?;
-    for id in &args.runs {
+    for RunArg(id) in &args.runs {
         let run = client.retry_run(id).await?;
         session.output.outcome(&run, || format!("{id}  {}", run.state))?;
     }
@@ -95,7 +95,7 @@ pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<()> {
 
 pub(crate) async fn cancel(args: CancelArgs, session: &Session) -> Result<()> {
     let client = session.client()?;
-    for id in &args.runs {
+    for RunArg(id) in &args.runs {
         let run = client.cancel_run(id).await?;
         session.output.outcome(&run, || format!("{id}  {}", run.state))?;
     }
