@@ -18,11 +18,6 @@ mod session;
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
     // Fails only when a provider stands already, and then one stands.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -209,7 +209,7 @@ section! {
     /// The storage role, and how the other roles reach it.
     StorageSection = "storage" {
         /// Bytes of uploads that may be on their way to the disk, over all of them.
-        memory_budget: ByteSize = ByteSize(96 << 20);
+        memory_budget: ByteSize = ByteSize(48 << 20);
         /// A stream commits what it has after this many bytes, so that no more than this is at risk.
         checkpoint_size: ByteSize = ByteSize(StorageConfig::default().checkpoint_bytes);
         /// An upload without new bytes for this long is ended.
@@ -220,6 +220,10 @@ section! {
         event_retention: Interval = Interval(StorageConfig::default().event_retention);
         /// How often what is due is looked for, beyond what events already said.
         sweep_interval: Interval = Interval(StorageConfig::default().sweep_interval);
+        /// From the end of one collection of space to the next; 0s: only when `usp admin gc` asks for it.
+        collect_interval: Interval = Interval(StorageConfig::default().collect_interval);
+        /// How long a pack that holds nothing any more is kept, besides two collections.
+        collect_grace: Interval = Interval(StorageConfig::default().collect_grace);
         /// Where other roles of this installation reach this storage role. Not for users: keep it off public networks.
         node_listen: Option<SocketAddr> = None;
         /// The storage role to use, for a process that has none: http://HOST:PORT of its node_listen.
