@@ -33,6 +33,7 @@ const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
         (name = "auth", description = "Tokens, and who the caller is."),
         (name = "buckets", description = "Where files live, and under which policy."),
         (name = "files", description = "Content, its versions, labels and status."),
+        (name = "uploads", description = "Resumable uploads, after tus 1.0.0."),
         (name = "runs", description = "Rules applied to files, step by step."),
         (name = "rules", description = "Which files are processed, by which steps."),
         (name = "events", description = "What happens, as it happens."),
@@ -88,8 +89,9 @@ pub(crate) fn takes_parameters(paths: &Paths) -> bool {
         RefOr::Ref(_) => true,
     };
     let items = paths.paths.values();
-    let all =
-        items.flat_map(|item| [&item.get, &item.put, &item.post, &item.delete, &item.head, &item.patch]);
+    let all = items.flat_map(|item| {
+        [&item.get, &item.put, &item.post, &item.delete, &item.head, &item.patch, &item.options]
+    });
     all.flatten().flat_map(|operation| operation.parameters.iter().flatten()).any(of_query)
 }
 
@@ -107,8 +109,8 @@ fn name_head(item: &mut PathItem) {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem { get, put, post, delete, head, patch, .. } = item;
-    [get, put, post, delete, head, patch].into_iter().flatten()
+    let PathItem { get, put, post, delete, head, patch, options, .. } = item;
+    [get, put, post, delete, head, patch, options].into_iter().flatten()
 }
 
 fn declare_operation(operation: &mut Operation, access: Access) {

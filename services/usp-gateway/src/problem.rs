@@ -30,7 +30,7 @@ pub(crate) struct Failure(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     error: Error,
-    /// Only what no kind expresses (405) stands here instead of in the table.
+    /// Only what no kind expresses (405, 460) stands here instead of in the table.
     face: Option<Face>,
     headers: Vec<(HeaderName, HeaderValue)>,
     members: Map<String, Value>,
@@ -53,6 +53,20 @@ impl Failure {
             code: "method_not_allowed",
             title: "Method not allowed",
         };
+        Self::with_face(error, face)
+    }
+
+    /// tus has a status of its own for a body that is not what its checksum says.
+    pub(crate) fn checksum_mismatch() -> Self {
+        let kind = ErrorKind::DigestMismatch;
+        let error = Error::new(kind, "check content").because(
+            "the bytes that arrived are not those that Upload-Checksum promised; none of them count, send them again",
+        );
+        let status = StatusCode::from_u16(460).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
+        Self::with_face(error, Face { status, ..face(kind) })
+    }
+
+    fn with_face(error: Error, face: Face) -> Self {
         Self(Arc::new(Parts { error, face: Some(face), headers: Vec::new(), members: Map::new() }))
     }
 

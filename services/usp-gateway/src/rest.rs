@@ -16,6 +16,7 @@ mod parameters;
 pub(crate) mod request_id;
 pub(crate) mod rules;
 pub(crate) mod runs;
+pub(crate) mod tus;
 mod unread;
 pub(crate) mod upload;
 
@@ -34,6 +35,7 @@ pub fn router(gateway: Gateway) -> Router {
     router
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
+        .layer(from_fn(tus::mark))
         .layer(from_fn(write_problems))
         .layer(map_request(unread::keep))
         .with_state(gateway)

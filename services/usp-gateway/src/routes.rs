@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::rest::input::caller::require;
 use crate::rest::input::query::take_none;
 use crate::rest::{
-    admin, auth, buckets, content, docs, events, files, health, multipart, rules, runs, upload,
+    admin, auth, buckets, content, docs, events, files, health, multipart, rules, runs, tus, upload,
 };
 use crate::{Gateway, openapi};
 
@@ -48,6 +48,13 @@ fn api() -> Vec<Route> {
         takes(Permission::BucketDelete, routes!(buckets::delete_bucket)),
         takes(Permission::FileWrite, routes!(upload::put_file)),
         takes(Permission::FileWrite, routes!(multipart::post_files)),
+        public(routes!(tus::describe_uploads)),
+        takes(Permission::FileWrite, routes!(tus::creation::create_upload)),
+        public(routes!(tus::describe_upload)),
+        takes(Permission::FileWrite, routes!(tus::session::show_upload)),
+        takes(Permission::FileWrite, routes!(tus::session::append_to_upload)),
+        takes(Permission::FileWrite, routes!(tus::session::terminate_upload)),
+        takes(Permission::FileWrite, routes!(tus::session::override_method)),
         takes(Permission::FileRead, routes!(files::list_files)),
         takes(Permission::FileRead, routes!(content::read_by_key)),
         takes(Permission::FileDelete, routes!(files::delete_by_key)),

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use usp_api::StorageApi;
-use usp_rt::Shutdown;
+use usp_rt::{ByteBudget, Shutdown};
 
 use crate::authenticator::Authenticator;
 use crate::config::GatewayConfig;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::rest::tus::CHECKED_BYTES_BUDGET;
 
 /// The gateway: storage behind it, configuration, and who is known. Clones share everything.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Gateway {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Arc<Limits>,
+    /// Memory for bodies that are kept until their checksum is known.
+    pub(crate) checked_bytes: ByteBudget,
     /// Cancelled by `end_streams`.
     pub(crate) stopping: Shutdown,
 }
@@ -32,6 +35,7 @@ impl Gateway {
             authenticator: Arc::new(authenticator),
             metrics: Arc::new(Metrics::new()),
             limits: Arc::new(limits),
+            checked_bytes: ByteBudget::new(CHECKED_BYTES_BUDGET),
             stopping: Shutdown::new(),
         }
     }

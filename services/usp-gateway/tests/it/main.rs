@@ -4,3 +4,4 @@ mod doors;
 mod grpc;
 mod rest;
 mod support;
+mod tus;

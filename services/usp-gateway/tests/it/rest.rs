@@ -30,21 +30,21 @@ use usp_gateway::{Gateway, GatewayConfig, rest_router};
 use crate::support::FakeStorage;
 
 /// The router and what stands behind it.
-struct Rest {
+pub(crate) struct Rest {
     gateway: Gateway,
     router: Router,
-    storage: Arc<FakeStorage>,
+    pub(crate) storage: Arc<FakeStorage>,
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     headers: HeaderMap,
-    body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 impl Rest {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(GatewayConfig::default())
     }
 
@@ -55,7 +55,7 @@ impl Rest {
     }
 
     /// Sends `"METHOD /path"` with headers of the form `"name: value"`.
-    async fn ask(&self, line: &str, headers: &[&str], body: impl Into<Body>) -> Answer {
+    pub(crate) async fn ask(&self, line: &str, headers: &[&str], body: impl Into<Body>) -> Answer {
         let response = self.open(line, headers, body).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -74,7 +74,7 @@ impl Rest {
     }
 
     /// As an administrator, without a body.
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path}"), &[ADMIN], Body::empty()).await
     }
 
@@ -93,11 +93,11 @@ impl Rest {
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
@@ -106,7 +106,7 @@ impl Answer {
     }
 
     /// Status and code of a problem document.
-    fn problem(&self) -> (u16, String) {
+    pub(crate) fn problem(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let problem = self.json();
         assert_eq!(problem["status"], self.status.as_u16());
@@ -114,11 +114,11 @@ impl Answer {
     }
 }
 
-const ADMIN: &str = "authorization: Bearer admin";
+pub(crate) const ADMIN: &str = "authorization: Bearer admin";
 const READER: &str = "authorization: Bearer reader";
 const NOBODY: &str = "authorization: Bearer nobody";
 const JSON: &str = "content-type: application/json";
 
-fn refused(status: u16, code: &str) -> (u16, String) {
+pub(crate) fn refused(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }

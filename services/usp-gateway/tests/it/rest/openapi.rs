@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Rest, refused};
 
-const METHODS: [&str; 6] = ["get", "head", "put", "post", "patch", "delete"];
+const METHODS: [&str; 7] = ["get", "head", "put", "post", "patch", "delete", "options"];
 
 /// Method, path and operation of all operations.
 fn operations(document: &Value) -> Vec<(String, String, &Value)> {
@@ -48,7 +48,7 @@ async fn every_operation_declares_one_permission_and_asks_for_a_token_unless_it_
 }
 
 #[tokio::test]
-async fn only_health_documentation_and_signing_in_are_public() {
+async fn only_health_documentation_signing_in_and_the_version_of_tus_are_public() {
     let rest = Rest::new();
     let document = document(&rest).await;
     let public: BTreeSet<String> = operations(&document)
@@ -63,6 +63,8 @@ async fn only_health_documentation_and_signing_in_are_public() {
         "GET /livez",
         "GET /openapi.json",
         "GET /readyz",
+        "OPTIONS /api/v1/uploads",
+        "OPTIONS /api/v1/uploads/{upload_id}",
         "POST /api/v1/auth/token",
     ];
     assert_eq!(public, expected.map(str::to_owned).into());

@@ -20,8 +20,9 @@ use usp_api::{
 use usp_auth::Credential;
 use usp_model::{
     Bucket, BucketName, BucketPolicy, ByteRange, Error, ErrorKind, Event, EventKind, EventQuery, File,
-    FileId, FilePatch, FileQuery, FileRef, FileState, Grant, KeyCondition, MediaType, Principal,
-    PrincipalKind, Result, Role, Run, RunId, RunQuery, StoredBytes, Timestamp, Upload, UploadId, UserName,
+    FileId, FileKey, FilePatch, FileQuery, FileRef, FileState, Grant, KeyCondition, MediaType, Principal,
+    PrincipalKind, Result, Role, Run, RunId, RunQuery, StoredBytes, Timestamp, Upload, UploadId, UploadState,
+    UserName,
 };
 
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct FakeStorage {
     live: broadcast::Sender<Event>,
     /// What storage was asked last, for tests of what a dialect reads.
     pub(crate) asked: Mutex<Asked>,
+    /// Uploads that a request is writing to.
+    appending: Mutex<BTreeSet<UploadId>>,
     /// The token `gate` is verified only after a permit came from here.
     pub(crate) gate: Notify,
     /// Told when a call with that token waits.
@@ -40,6 +43,7 @@ pub(crate) struct FakeStorage {
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) put: Option<NewFile>,
+    pub(crate) upload: Option<NewFile>,
     pub(crate) list: Option<FileQuery>,
     pub(crate) patch: Option<FilePatch>,
     pub(crate) runs: Option<RunQuery>,
@@ -68,6 +72,7 @@ impl FakeStorage {
         let storage = Self {
             state: Mutex::default(),
             asked: Mutex::default(),
+            appending: Mutex::default(),
             live: broadcast::channel(64).0,
             gate: Notify::new(),
             at_gate: Notify::new(),
@@ -85,6 +90,27 @@ impl FakeStorage {
     /// From now on the token does not hold any more.
     pub(crate) fn revoke(&self, token: &str) {
         self.state.lock().revoked.insert(token.to_owned());
+    }
+
+    pub(crate) fn open_upload_count(&self) -> usize {
+        self.state.lock().uploads.values().filter(|(upload, ..)| upload.state == UploadState::Open).count()
+    }
+
+    /// Bytes arrive, and whoever should have finished the upload is gone.
+    pub(crate) fn receive_only(&self, id: &str, content: &[u8]) {
+        let mut state = self.state.lock();
+        let (upload, _, bytes) = state.uploads.get_mut(&UploadId::parse(id).unwrap()).unwrap();
+        bytes.extend_from_slice(content);
+        upload.received_bytes = bytes.len() as u64;
+    }
+
+    /// The HTTP path of an upload that was opened elsewhere.
+    pub(crate) async fn prepared(&self, key: &str, size_bytes: Option<u64>) -> String {
+        let principal = self.authenticate(Credential::Bearer("admin".to_owned().into())).await.unwrap();
+        let caller = Caller { principal, request_id: String::new() };
+        let place = NewFile::at(BucketName::parse("default").unwrap(), FileKey::parse(key).unwrap());
+        let upload = self.start_upload(&caller, NewFile { size_bytes, ..place }).await.unwrap();
+        format!("/api/v1/uploads/{}", upload.id)
     }
 
     pub(super) fn tell(&self, kind: EventKind, file: &File, data: Value) {
@@ -219,11 +245,16 @@ impl StorageApi for FakeStorage {
             let state = self.state.lock();
             let known = state.uploads.get(&append.id);
             let (upload, ..) = known.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such upload"))?;
+            if self.appending.lock().contains(&append.id) {
+                return Err(fault(ErrorKind::Locked, "another request is writing"));
+            }
             if upload.received_bytes != append.offset {
                 return Err(fault(ErrorKind::PreconditionFailed, "the offset is not what was received"));
             }
         }
+        self.appending.lock().insert(append.id);
         let (content, end) = received(content).await;
+        self.appending.lock().remove(&append.id);
         let mut state = self.state.lock();
         let known = state.uploads.get_mut(&append.id);
         let (upload, _, bytes) = known.ok_or_else(|| fault(ErrorKind::Gone, "the upload is gone"))?;

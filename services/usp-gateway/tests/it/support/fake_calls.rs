@@ -76,6 +76,7 @@ impl StorageCalls for FakeStorage {
     }
 
     async fn start_upload(&self, caller: &Caller, file: NewFile) -> Result<Upload> {
+        self.asked.lock().upload = Some(file.clone());
         self.get_bucket(caller, file.bucket.clone()).await?;
         let upload = Upload {
             id: UploadId::random()?,
@@ -98,7 +99,12 @@ impl StorageCalls for FakeStorage {
 
     async fn get_upload(&self, _caller: &Caller, id: UploadId) -> Result<Upload> {
         let found = self.state.lock().uploads.get(&id).map(|(upload, ..)| upload.clone());
-        found.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such upload"))
+        match found {
+            Some(upload) if upload.state == UploadState::Terminated => {
+                Err(fault(ErrorKind::Gone, "the upload was ended"))
+            }
+            found => found.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such upload")),
+        }
     }
 
     async fn finish_upload(
@@ -107,15 +113,30 @@ impl StorageCalls for FakeStorage {
         id: UploadId,
         _expected: Vec<ContentDigest>,
     ) -> Result<PutOutcome> {
-        let found = self.state.lock().uploads.remove(&id);
-        let (_, file, content) =
+        let found = self.state.lock().uploads.get(&id).cloned();
+        let (upload, file, content) =
             found.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such upload"))?;
-        self.commit(file, content.freeze(), caller)
+        if upload.state != UploadState::Open {
+            return Err(fault(ErrorKind::Conflict, "the upload is complete already"));
+        }
+        if file.key.as_str() == "mismatch" {
+            return Err(fault(ErrorKind::DigestMismatch, "the key says so"));
+        }
+        let outcome = self.commit(file, content.freeze(), caller)?;
+        if let Some((upload, ..)) = self.state.lock().uploads.get_mut(&id) {
+            (upload.state, upload.file_id) = (UploadState::Completed, outcome.file.id);
+            upload.size_bytes = Some(upload.received_bytes);
+        }
+        Ok(outcome)
     }
 
     async fn terminate_upload(&self, caller: &Caller, id: UploadId) -> Result<()> {
-        self.get_upload(caller, id).await?;
-        self.state.lock().uploads.remove(&id);
+        if self.get_upload(caller, id).await?.state == UploadState::Completed {
+            return Err(fault(ErrorKind::Conflict, "the upload is complete already"));
+        }
+        if let Some((upload, ..)) = self.state.lock().uploads.get_mut(&id) {
+            upload.state = UploadState::Terminated;
+        }
         Ok(())
     }
 
@@ -170,7 +191,8 @@ impl StorageCalls for FakeStorage {
     }
 
     async fn file_status(&self, _caller: &Caller, id: FileId) -> Result<FileStatus> {
-        let open = self.state.lock().uploads.values().find(|(upload, ..)| upload.file_id == id).cloned();
+        let is_meant = |upload: &Upload| upload.file_id == id && upload.state == UploadState::Open;
+        let open = self.state.lock().uploads.values().find(|(upload, ..)| is_meant(upload)).cloned();
         if let Some((upload, ..)) = open {
             let progress =
                 UploadStatus { received_bytes: upload.received_bytes, size_bytes: upload.size_bytes };

@@ -1,0 +1,90 @@
+//! tus 1.0.0: uploads that go on where they stopped.
+//!
+//! 1. POST opens an upload and answers where it is. With a body, that is its first part; if that fails, so does the
+//!    whole request, and nothing is left.
+//! 2. PATCH appends at the offset where the upload stands. When the connection breaks, what is durable by then counts.
+//!    One request appends at a time; others are 423.
+//! 3. The request that brings the last byte makes the file and tells its id. It goes on when its client does not.
+//! 4. HEAD tells the durable offset. It never says that all is there before the file stands: if whoever should have
+//!    made the file died in between, HEAD makes it.
+//! 5. An upload that can never become a file (its digest differs, its media type is not taken) ends at once: 410 from
+//!    then on. So does one that is silent too long.
+//!
+//! Source: <https://tus.io/protocols/resumable-upload>, version 1.0.0.
+
+mod checksum;
+pub(crate) mod creation;
+mod headers;
+mod metadata;
+mod receipt;
+pub(crate) mod session;
+
+use axum::extract::Request;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use usp_model::limits::FILE_SIZE_BYTES_MAX;
+
+pub(crate) use checksum::CHECKED_BYTES_BUDGET;
+
+use headers::{TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION, VERSION};
+
+const PATH: &str = "/api/v1/uploads";
+
+/// Just those that are built.
+const EXTENSIONS: &str = "creation,creation-with-upload,expiration,checksum,termination";
+
+type Described = (StatusCode, [(HeaderName, String); 4]);
+
+/// What does this server speak?
+///
+/// Version, extensions, checksum algorithms and largest upload of tus, in headers.
+#[utoipa::path(
+    options,
+    path = "/uploads",
+    tag = "uploads",
+    responses((status = 204, description = "tus 1.0.0.", headers(
+        ("Tus-Version" = String), ("Tus-Extension" = String), ("Tus-Max-Size" = u64),
+        ("Tus-Checksum-Algorithm" = String),
+    )))
+)]
+pub(crate) async fn describe_uploads() -> Described {
+    described()
+}
+
+/// What does this server speak, asked of one upload
+#[utoipa::path(
+    options,
+    path = "/uploads/{upload_id}",
+    tag = "uploads",
+    params(("upload_id" = String, Path)),
+    responses((status = 204, description = "As of /uploads; it says nothing about the upload."))
+)]
+pub(crate) async fn describe_upload() -> Described {
+    described()
+}
+
+fn described() -> Described {
+    let headers = [
+        (TUS_VERSION, VERSION.to_owned()),
+        (TUS_EXTENSION, EXTENSIONS.to_owned()),
+        (TUS_MAX_SIZE, FILE_SIZE_BYTES_MAX.to_string()),
+        (TUS_CHECKSUM_ALGORITHM, checksum::ALGORITHMS.to_owned()),
+    ];
+    (StatusCode::NO_CONTENT, headers)
+}
+
+/// Puts what every answer of tus carries on those below its path, refusals included.
+pub(super) async fn mark(request: Request, next: Next) -> Response {
+    let below = request.uri().path().strip_prefix(PATH);
+    let is_tus = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let mut response = next.run(request).await;
+    if is_tus {
+        let headers = response.headers_mut();
+        headers.insert(TUS_RESUMABLE, HeaderValue::from_static(VERSION));
+        // An offset is old as soon as it is told.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}

@@ -1,0 +1,106 @@
+//! Bytes on their way into an upload, and the file at the last of them.
+
+use axum::http::HeaderMap;
+use usp_api::{AppendUpload, ByteStream, Caller, StorageApi};
+use usp_model::{Error, ErrorKind, FileId, FileRef, Result, Upload, UploadState};
+
+use crate::rest::input::content;
+
+/// Where an upload stands.
+#[derive(Debug)]
+pub(super) struct Receipt {
+    pub(super) upload: Upload,
+    /// Once all of it is there and the file stands.
+    pub(super) file: Option<FileId>,
+}
+
+/// Appends, and finishes with the last byte.
+///
+/// Errors: `Conflict` when the upload does not stand at the offset. Cancel: belongs in a task of its own, since bytes
+/// that arrived must become a file even if their client is gone by then.
+pub(super) async fn receive(
+    storage: &dyn StorageApi,
+    caller: &Caller,
+    append: AppendUpload,
+    content: ByteStream,
+) -> Result<Receipt> {
+    let upload = storage.append(caller, append, content).await.map_err(|error| match error.kind() {
+        // Of all conditions of storage only the offset is at stake here, and tus says 409 to that.
+        ErrorKind::PreconditionFailed => {
+            Error::new(ErrorKind::Conflict, "append to upload").because(error.detail()).caused_by(error)
+        }
+        _ => error,
+    })?;
+    settle(storage, caller, upload).await
+}
+
+/// Finishes an upload whose last byte is there, unless that is done.
+pub(super) async fn settle(storage: &dyn StorageApi, caller: &Caller, upload: Upload) -> Result<Receipt> {
+    if upload.state == UploadState::Completed {
+        return Ok(completed(storage, caller, upload).await);
+    }
+    if upload.size_bytes != Some(upload.received_bytes) {
+        return Ok(Receipt { upload, file: None });
+    }
+    match storage.finish_upload(caller, upload.id, Vec::new()).await {
+        Ok(outcome) => {
+            let upload = Upload { state: UploadState::Completed, ..upload };
+            Ok(Receipt { upload, file: Some(outcome.file.id) })
+        }
+        Err(error) => recovered(storage, caller, &upload, error).await,
+    }
+}
+
+/// What a failure to finish comes to.
+async fn recovered(
+    storage: &dyn StorageApi,
+    caller: &Caller,
+    upload: &Upload,
+    error: Error,
+) -> Result<Receipt> {
+    match error.kind() {
+        // Another request may have been faster; then its file is ours.
+        ErrorKind::Conflict => {
+            let upload = storage.get_upload(caller, upload.id).await?;
+            if upload.state != UploadState::Completed {
+                return Err(error);
+            }
+            Ok(completed(storage, caller, upload).await)
+        }
+        ErrorKind::DigestMismatch | ErrorKind::UnsupportedMedia => {
+            // No request can make a file of these bytes. If they cannot be dropped now, they expire.
+            let _dropped = storage.terminate_upload(caller, upload.id).await;
+            Err(error)
+        }
+        _ => Err(error),
+    }
+}
+
+/// The file may have an id of its own by now, if another was stored under the key in the meantime. Whoever may not look
+/// at it is told the preliminary one, which leads to it as well.
+async fn completed(storage: &dyn StorageApi, caller: &Caller, upload: Upload) -> Receipt {
+    let file = storage.get_file(caller, FileRef::Id(upload.file_id), None).await;
+    let id = file.map_or(upload.file_id, |file| file.id);
+    Receipt { upload, file: Some(id) }
+}
+
+/// Refuses what cannot fit before a byte of it is read. Content of unannounced length is cut where it is too long.
+pub(super) fn check_fits(headers: &HeaderMap, offset: u64, size_bytes: Option<u64>) -> Result<()> {
+    let (Some(size_bytes), Some(announced)) = (size_bytes, content::announced_size(headers)?) else {
+        return Ok(());
+    };
+    if offset.saturating_add(announced) <= size_bytes {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::TooLarge, "append to upload").because(format!(
+        "{announced} bytes at {offset} go beyond the {size_bytes} bytes that were announced for the upload"
+    )))
+}
+
+/// Waits for work that goes on if the request is dropped.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let ended = tokio::spawn(work).await;
+    ended.map_err(|source| Error::new(ErrorKind::Internal, "receive upload").caused_by(source))?
+}

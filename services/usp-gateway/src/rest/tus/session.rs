@@ -1,0 +1,215 @@
+//! One upload: where it stands, more of it, the end of it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http_body::Body as _;
+use usp_api::{AppendUpload, Caller};
+use usp_model::{Error, ErrorKind, Result, Upload, UploadId, UploadState};
+
+use super::checksum;
+use super::headers::{self, Tus, UPLOAD_OFFSET};
+use super::receipt::{check_fits, receive, settle, to_the_end};
+use crate::Gateway;
+use crate::problem::Failure;
+use crate::rest::headers::single;
+use crate::rest::input::caller::By;
+use crate::rest::input::path::At;
+
+const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
+
+/// Where does the upload stand?
+///
+/// The offset counts bytes that survive a power cut; go on from there. When offset and length are the same, the file
+/// stands, and its id is told.
+#[utoipa::path(
+    head,
+    path = "/uploads/{upload_id}",
+    tag = "uploads",
+    params(("upload_id" = String, Path), ("Tus-Resumable" = String, Header, example = "1.0.0")),
+    responses(
+        (status = 200, description = "It stands at Upload-Offset.", headers(
+            ("Upload-Offset" = u64),
+            ("Upload-Length" = u64, description = "Absent, with `Upload-Defer-Length: 1`, for an upload that was \
+                prepared over gRPC without a size."),
+            ("Upload-Expires" = String),
+            ("Upload-Metadata" = String, description = "What is known of the file, in canonical form."),
+            ("Usp-File-Id" = String, description = "Once the file stands."),
+        )),
+        (status = 404, description = "Absent, or not the caller's to see."),
+        (status = 410, description = "It expired or was ended; begin a new one."),
+        (status = 412, description = "Not tus 1.0.0."),
+        (status = 423, description = "Another request is making the file right now."),
+    )
+)]
+pub(crate) async fn show_upload(
+    State(gateway): State<Gateway>,
+    By(caller): By,
+    _: Tus,
+    At(id): At<String>,
+) -> Result<Response, Failure> {
+    show(&gateway, caller, &id).await
+}
+
+async fn show(gateway: &Gateway, caller: Caller, id: &str) -> Result<Response, Failure> {
+    let upload = gateway.storage.get_upload(&caller, UploadId::parse(id)?).await?;
+    let receipt = settle(gateway.storage.as_ref(), &caller, upload).await?;
+    Ok((StatusCode::OK, headers::description(&receipt)).into_response())
+}
+
+/// Append to an upload
+///
+/// The body goes at Upload-Offset, where the upload must stand. When the connection breaks, what is durable by then
+/// counts: ask with HEAD and go on from there. The request that brings the last byte makes the file. With
+/// `Upload-Checksum` the body, of at most 8 MiB, is checked before any of it counts.
+#[utoipa::path(
+    patch,
+    path = "/uploads/{upload_id}",
+    tag = "uploads",
+    params(
+        ("upload_id" = String, Path),
+        ("Tus-Resumable" = String, Header, example = "1.0.0"),
+        ("Upload-Offset" = u64, Header),
+        ("Upload-Checksum" = Option<String>, Header, description = "Algorithm and base64; sha1, sha256, md5, crc32c, \
+            blake3.", example = "sha256 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
+    ),
+    request_body(
+        content = inline(crate::rest::json::words::Bytes),
+        content_type = "application/offset+octet-stream"
+    ),
+    responses(
+        (status = 204, description = "All of it is durable.", headers(
+            ("Upload-Offset" = u64), ("Upload-Expires" = String),
+            ("Usp-File-Id" = String, description = "When these were the last bytes."),
+        )),
+        (status = 400, description = "A header will not do."),
+        (status = 404, description = "Absent, or not the caller's to see."),
+        (status = 409, description = "The upload stands elsewhere; ask with HEAD."),
+        (status = 410, description = "It expired or was ended; begin a new one."),
+        (status = 412, description = "Not tus 1.0.0."),
+        (status = 413, description = "More than was announced, or too much for Upload-Checksum."),
+        (status = 415, description = "Not application/offset+octet-stream, or a file that the bucket does not take."),
+        (status = 422, description = "The whole content is not what `sha256` promised; the upload is ended."),
+        (status = 423, description = "Another request is writing to this upload."),
+        (status = 460, description = "The body is not what Upload-Checksum promised; none of it counts."),
+        (status = 507, description = "No space, or the bucket's quota is used up."),
+    )
+)]
+pub(crate) async fn append_to_upload(
+    State(gateway): State<Gateway>,
+    By(caller): By,
+    _: Tus,
+    At(id): At<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    append(&gateway, caller, &id, &headers, body).await
+}
+
+async fn append(
+    gateway: &Gateway,
+    caller: Caller,
+    id: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    headers::check_content(headers)?;
+    let offset = headers::needed_count(headers, &UPLOAD_OFFSET)?;
+    let upload = gateway.storage.get_upload(&caller, UploadId::parse(id)?).await?;
+    check_stands_at(&upload, offset)?;
+    check_fits(headers, offset, upload.size_bytes)?;
+    let receipt = if body.is_end_stream() {
+        settle(gateway.storage.as_ref(), &caller, upload).await?
+    } else if upload.state == UploadState::Completed {
+        return Err(elsewhere(&upload).into());
+    } else {
+        let content = checksum::content(gateway, headers, body).await?;
+        let storage = Arc::clone(&gateway.storage);
+        let append = AppendUpload { id: upload.id, offset };
+        to_the_end(async move { receive(storage.as_ref(), &caller, append, content).await }).await?
+    };
+    Ok((StatusCode::NO_CONTENT, headers::progress(&receipt)).into_response())
+}
+
+/// Storage decides this again under its lock; here it saves the client from sending in vain.
+fn check_stands_at(upload: &Upload, offset: u64) -> Result<()> {
+    if upload.received_bytes == offset { Ok(()) } else { Err(elsewhere(upload)) }
+}
+
+fn elsewhere(upload: &Upload) -> Error {
+    let what = if upload.state == UploadState::Completed { "is complete with" } else { "has received" };
+    Error::new(ErrorKind::Conflict, "append to upload")
+        .because(format!("the upload {what} {} bytes; HEAD says where to go on", upload.received_bytes))
+}
+
+/// End an upload
+///
+/// What it received is dropped. An upload that has become a file is 409: delete the file.
+#[utoipa::path(
+    delete,
+    path = "/uploads/{upload_id}",
+    tag = "uploads",
+    params(("upload_id" = String, Path), ("Tus-Resumable" = String, Header, example = "1.0.0")),
+    responses(
+        (status = 204, description = "Gone; 410 from now on."),
+        (status = 404, description = "Absent, or not the caller's to see."),
+        (status = 409, description = "It is a file by now."),
+        (status = 410, description = "It ended before."),
+        (status = 412, description = "Not tus 1.0.0."),
+        (status = 423, description = "Another request is writing to this upload."),
+    )
+)]
+pub(crate) async fn terminate_upload(
+    State(gateway): State<Gateway>,
+    By(caller): By,
+    _: Tus,
+    At(id): At<String>,
+) -> Result<StatusCode, Failure> {
+    terminate(&gateway, &caller, &id).await
+}
+
+async fn terminate(gateway: &Gateway, caller: &Caller, id: &str) -> Result<StatusCode, Failure> {
+    gateway.storage.terminate_upload(caller, UploadId::parse(id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// HEAD, PATCH or DELETE for clients that cannot send them
+///
+/// `X-HTTP-Method-Override` says which one is meant; all else is as there.
+#[utoipa::path(
+    post,
+    path = "/uploads/{upload_id}",
+    tag = "uploads",
+    params(
+        ("upload_id" = String, Path),
+        ("Tus-Resumable" = String, Header, example = "1.0.0"),
+        ("X-HTTP-Method-Override" = String, Header, example = "PATCH"),
+    ),
+    request_body(
+        content = inline(Option<crate::rest::json::words::Bytes>),
+        content_type = "application/offset+octet-stream"
+    ),
+    responses(
+        (status = 200, description = "As HEAD."),
+        (status = 204, description = "As PATCH or DELETE."),
+        (status = 405, description = "No override, or one to another method."),
+    )
+)]
+pub(crate) async fn override_method(
+    State(gateway): State<Gateway>,
+    By(caller): By,
+    _: Tus,
+    At(id): At<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    match single(&headers, &METHOD_OVERRIDE)?.and_then(|name| name.parse().ok()) {
+        Some(Method::HEAD) => show(&gateway, caller, &id).await,
+        Some(Method::PATCH) => append(&gateway, caller, &id, &headers, body).await,
+        Some(Method::DELETE) => terminate(&gateway, &caller, &id).await.map(IntoResponse::into_response),
+        _ => Err(Failure::method_not_allowed()),
+    }
+}
