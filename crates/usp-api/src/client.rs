@@ -21,7 +21,8 @@ use crate::types::{
     AppendUpload, Caller, NewFile, PutOutcome, ReadFile, Readiness, Reading, TokenGrant, TokenPair,
 };
 use crate::wire::{
-    Answer, Ask, MESSAGE_BYTES_MAX, NODE_SECRET_HEADER, decode, encode, from_status, unexpected_reply,
+    Answer, Ask, MESSAGE_BYTES_MAX, NODE_SECRET_HEADER, TRAILER_BYTES_MAX, decode, encode, from_status,
+    unexpected_reply,
 };
 use crate::{ByteStream, EventStream, Reply, Request, StorageApi};
 
@@ -57,7 +58,8 @@ impl GrpcStorage {
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(10))
             .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(16 << 20);
+            .initial_connection_window_size(16 << 20)
+            .http2_max_header_list_size(TRAILER_BYTES_MAX);
         let mut secret: MetadataValue<Ascii> =
             config.secret.expose().parse().map_err(|_| bad("the node secret must be printable ASCII"))?;
         secret.set_sensitive(true);

@@ -14,6 +14,9 @@ use crate::{Reply, Request};
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Pieces are cut to this before they travel.
 pub(crate) const PIECE_BYTES_MAX: usize = 1 << 20;
+/// An error travels in the trailer of a call. The longest names some hundred labels, each by a key of 128 bytes, twice:
+/// in its sentence and in its violations.
+pub(crate) const TRAILER_BYTES_MAX: u32 = 1 << 20;
 pub(crate) const NODE_SECRET_HEADER: &str = "x-usp-node-secret";
 
 /// What a node asks.
@@ -93,7 +96,8 @@ pub(crate) fn to_status(error: &Error) -> Status {
         retry_after_ms: error.retry_after_hint().and_then(|wait| u64::try_from(wait.as_millis()).ok()),
     };
     let details = serde_json::to_vec(&wire).unwrap_or_default();
-    Status::with_details(code, wire.detail, details.into())
+    // The details say all; saying it twice would cost room in the trailer.
+    Status::with_details(code, wire.kind.code(), details.into())
 }
 
 /// The error that storage meant; a broken connection is `Unavailable`.
