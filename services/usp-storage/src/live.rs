@@ -8,7 +8,8 @@ use tokio::sync::{broadcast, mpsc};
 use usp_api::{Caller, EventStream};
 use usp_auth::Permission;
 use usp_model::{
-    BucketName, Error, ErrorKind, Event, EventKind, EventQuery, FileRef, Result, Run, Timestamp, Upload,
+    BucketName, Error, ErrorKind, Event, EventKind, EventQuery, FileId, FileRef, Result, Run, Timestamp,
+    Upload,
 };
 
 use crate::access::absent_file;
@@ -61,7 +62,7 @@ impl Live {
         &self,
         kind: EventKind,
         bucket: BucketName,
-        file_id: usp_model::FileId,
+        file_id: FileId,
         body: serde_json::Value,
         at: Timestamp,
     ) {
@@ -77,7 +78,7 @@ impl Storage {
             self.bucket_for(caller, Permission::EventRead, bucket).await?;
         }
         if let Some(id) = query.file {
-            self.check_may_follow(caller, id).await?;
+            query.file = Some(self.file_to_follow(caller, id).await?);
         }
         query.buckets = Self::scope(caller, Permission::EventRead);
         query.limit = PAGE_COUNT;
@@ -95,24 +96,25 @@ impl Storage {
         })))
     }
 
-    /// A file may be watched from its first byte on, by its preliminary id.
-    async fn check_may_follow(&self, caller: &Caller, id: usp_model::FileId) -> Result<()> {
+    /// A file may be watched from its first byte on, by its preliminary id. Once that led to a file, it stands for it.
+    async fn file_to_follow(&self, caller: &Caller, id: FileId) -> Result<FileId> {
         let found = match self.file_for(caller, Permission::EventRead, &FileRef::Id(id), None).await {
-            Ok(_) => return Ok(()),
+            Ok(record) => return Ok(record.file.id),
             Err(error) if error.kind() == ErrorKind::NotFound => self.catalog.upload_of_file(&id).await,
             Err(error) => return Err(error),
         };
         let gone = || absent_file(&FileRef::Id(id));
         let upload =
             found.map_err(|error: Error| if error.kind() == ErrorKind::NotFound { gone() } else { error })?;
-        self.bucket_for(caller, Permission::EventRead, &upload.bucket).await.map(drop).map_err(|_| gone())
+        self.bucket_for(caller, Permission::EventRead, &upload.bucket).await.map_err(|_| gone())?;
+        Ok(id)
     }
 }
 
 /// Which progress a watcher may and wants to see; kept events are filtered by the catalogue.
 struct Filter {
     bucket: Option<BucketName>,
-    file: Option<usp_model::FileId>,
+    file: Option<FileId>,
     visible: Option<HashSet<BucketName>>,
     kinds: Vec<EventKind>,
 }

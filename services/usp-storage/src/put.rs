@@ -41,6 +41,9 @@ impl Storage {
         if let Some(outcome) = self.answered_before(caller, &file).await? {
             return Ok(outcome);
         }
+        if let Some(rule) = &file.rule {
+            self.rule_book().get(rule)?;
+        }
         self.check_condition_early(&file).await?;
         let (received, session) = self.receive(caller, &file, &bucket, content).await?;
         check_digests(&file.expected_digests, &received.digests)?;
@@ -147,8 +150,10 @@ impl Storage {
             expires_at: now.plus_ms(self.idle_ms()),
             is_announced: false,
         };
+        // Before the row: a caller that goes away while it is made leaves nothing behind either.
+        let session = Session::new(self.clone(), upload.id);
         let opened = self.catalog.create_upload(upload).await?;
-        Ok((Session::new(self.clone(), opened.id), opened.file_id))
+        Ok((session, opened.file_id))
     }
 
     /// Makes everything received so far durable in the session.

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use usp_model::{Event, EventKind, EventQuery, EventSeq, Result, RunId};
+use usp_model::{Event, EventKind, EventQuery, EventSeq, Result, RuleName, RunId};
 use usp_queue::{Offer, Offered};
 use usp_rt::Shutdown;
 
+use crate::rules::RuleBook;
 use crate::storage::Storage;
 
 const RELAY_PAGE: u32 = 500;
@@ -58,9 +59,10 @@ impl Storage {
             };
             let newest = *self.catalog.event_signal().borrow();
             let page = self.catalog.events(query).await?;
+            let book = self.rule_book();
             for event in &page {
                 after = event.seq;
-                if let Some(offer) = offer_of(event) {
+                if let Some(offer) = offer_of(event, &book) {
                     self.queue.offer(offer).await?;
                 }
             }
@@ -131,8 +133,11 @@ async fn pause(wait: Duration, shutdown: &Shutdown) -> bool {
     }
 }
 
-fn offer_of(event: &Event) -> Option<Offer> {
-    let run = RunId::parse(event.data.get("run_id")?.as_str()?).ok()?;
-    let priority = event.data.get("priority").and_then(serde_json::Value::as_i64).unwrap_or(0);
-    Some(Offer { run, priority: i32::try_from(priority).unwrap_or(0), delay: Duration::ZERO })
+/// The event names the rule, whose priority now is the run's unless the rule has just changed; the sweeper knows best.
+fn offer_of(event: &Event, book: &RuleBook) -> Option<Offer> {
+    let field = |name: &str| event.data.get(name).and_then(serde_json::Value::as_str);
+    let run = RunId::parse(field("run_id")?).ok()?;
+    let rule = RuleName::parse(field("rule")?).ok()?;
+    let priority = book.get(&rule).map_or(0, |rule| rule.priority);
+    Some(Offer { run, priority, delay: Duration::ZERO })
 }
