@@ -1,0 +1,87 @@
+//! What only the wire can do: lose the way, be the wrong one, and carry refusals.
+
+use usp_api::{NewFile, StorageApi, StorageCalls};
+use usp_auth::{Credential, SecretText};
+use usp_model::{ErrorKind, EventQuery, FileRef, Violation};
+
+use crate::support::{
+    Door, House, NODE_SECRET, admin, bucket, key, label, node_client, pieces, random_bytes, stranger,
+};
+
+#[tokio::test]
+async fn a_wrong_node_secret_opens_nothing() {
+    let house = House::open(Door::InProcess).await;
+    let file = house.file("a", b"secret").await;
+    let url = house.serve_node().await;
+    for secret in ["", "uspn_another", &NODE_SECRET[..NODE_SECRET.len() - 1], &format!("{NODE_SECRET}x")] {
+        let thief = node_client(&url, secret);
+        let read = usp_api::ReadFile { file: FileRef::Id(file.id), version: None, range: None };
+        let stolen = NewFile::at(bucket("default"), key("b"));
+        let bearer = Credential::Bearer(SecretText::new("x"));
+        let refusals = [
+            thief.get_file(&admin(), FileRef::Id(file.id), None).await.unwrap_err(),
+            thief.read(&admin(), read).await.unwrap_err(),
+            thief.put(&admin(), stolen, pieces(b"x")).await.unwrap_err(),
+            thief.watch(&admin(), EventQuery::default()).await.map(drop).unwrap_err(),
+            thief.authenticate(bearer).await.unwrap_err(),
+            thief.readiness().await.unwrap_err(),
+        ];
+        for refused in refusals {
+            assert_eq!(refused.kind(), ErrorKind::Internal);
+            assert!(refused.detail().contains("node secret"), "{refused}");
+        }
+    }
+    assert_eq!(house.usage().await.files, 1);
+}
+
+#[tokio::test]
+async fn a_storage_that_is_away_is_a_reason_to_try_again() {
+    let away = node_client("http://127.0.0.1:1", NODE_SECRET);
+    let error = away.list_buckets(&admin()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.kind().is_temporary());
+    let file = NewFile::at(bucket("default"), key("a"));
+    let error = away.put(&admin(), file, pieces(b"x")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let readiness = away.readiness().await.unwrap();
+    assert!(!readiness.ready);
+    assert_eq!(readiness.waiting_for, ["the storage role at http://127.0.0.1:1"]);
+}
+
+#[tokio::test]
+async fn a_refusal_says_the_same_at_both_doors() {
+    let house = House::open(Door::OverGrpc).await;
+    let mut labelled = NewFile::at(bucket("default"), key("a"));
+    labelled.labels = [(label("a/b"), "x".repeat(3_000))].into();
+    labelled.metadata = [(label("note"), "ö".repeat(3_000))].into();
+    let mut told = Vec::new();
+    for door in [&house.storage as &dyn StorageApi, house.door.as_ref()] {
+        let refusals = [
+            door.start_upload(&admin(), labelled.clone()).await.unwrap_err(),
+            door.get_bucket(&stranger(), bucket("default")).await.unwrap_err(),
+            door.list_users(&stranger()).await.unwrap_err(),
+            door.put(&admin(), labelled.clone(), pieces(&random_bytes(1, 1 << 20))).await.unwrap_err(),
+        ];
+        let said = |error: &usp_model::Error| {
+            let violations: Vec<Violation> = error.violations().to_vec();
+            (error.kind(), error.detail(), violations, error.retry_after_hint())
+        };
+        told.push(refusals.iter().map(said).collect::<Vec<_>>());
+    }
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0][0].2.len(), 2);
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_in_the_middle_harms_nobody() {
+    use futures::StreamExt;
+    let house = House::open(Door::OverGrpc).await;
+    let bytes = random_bytes(1, 4 << 20);
+    let file = house.file("a", &bytes).await;
+    for _ in 0..20 {
+        let read = usp_api::ReadFile { file: FileRef::Id(file.id), version: None, range: None };
+        let mut reading = house.door.read(&admin(), read).await.unwrap();
+        reading.content.next().await.unwrap().unwrap();
+    }
+    assert_eq!(house.read(&admin(), FileRef::Id(file.id)).await.unwrap(), bytes);
+}
