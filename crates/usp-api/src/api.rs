@@ -20,8 +20,9 @@ use usp_model::{
 
 use crate::GrpcStorage;
 use crate::types::{
-    AppendUpload, Caller, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket, NewFile, NewUser,
-    PutOutcome, ReadFile, Readiness, Reading, RuleTest, Stats, TokenGrant, TokenPair, UserPatch,
+    AppendUpload, Caller, CollectReport, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket,
+    NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RuleTest, Stats, TokenGrant, TokenPair,
+    UserPatch,
 };
 use crate::wire::unexpected_reply;
 
@@ -167,4 +168,6 @@ storage_calls! {
     ListApiKeys = list_api_keys() -> Vec<ApiKey>;
     RevokeApiKey = revoke_api_key(id: ApiKeyId) -> ();
     Stats = stats() -> Stats;
+    /// Runs one cycle of collection to its end, also when nobody waits for it any more. Errors: `Locked` while one runs.
+    Collect = collect(dry_run: bool) -> CollectReport;
 }

@@ -37,6 +37,9 @@ pub struct GrpcStorageConfig {
     pub call_timeout: Duration,
 }
 
+/// How long the end of a collection is waited for. It goes on without whoever waits.
+const COLLECT_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// Speaks the node protocol. Connects when it is first used and again whenever the connection is gone.
 #[derive(Clone)]
 pub struct GrpcStorage {
@@ -86,9 +89,13 @@ impl GrpcStorage {
     }
 
     pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Result<Reply> {
-        // A lease waits on purpose; its wait comes on top.
-        let wait = if let Request::LeaseRuns { wait_ms, .. } = &request { *wait_ms } else { 0 };
-        let timeout = self.call_timeout + Duration::from_millis(wait);
+        // What takes long on purpose comes on top: a lease waits, a collection walks the whole store.
+        let wait = match &request {
+            Request::LeaseRuns { wait_ms, .. } => Duration::from_millis(*wait_ms),
+            Request::Collect { .. } => COLLECT_TIME_MAX,
+            _ => Duration::ZERO,
+        };
+        let timeout = self.call_timeout + wait;
         match self.ask(Some(caller), &Ask::Call(request), timeout).await? {
             Answer::Reply(reply) => Ok(reply),
             other => Err(unexpected_reply(&other)),

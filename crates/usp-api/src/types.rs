@@ -235,6 +235,33 @@ pub struct Stats {
     pub totals: StoreTotals,
     /// Bytes of all packs on disk.
     pub disk_bytes: u64,
+    /// Those of them that nothing refers to: collection gives them back.
+    pub dead_bytes: u64,
+}
+
+/// What one cycle of collection did, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectReport {
+    /// Nothing was changed; only chunks were counted.
+    pub dry_run: bool,
+    /// Chunks that nothing refers to, and their bytes as they are kept.
+    pub swept_chunks: u64,
+    pub swept_bytes: u64,
+    /// Chunks that were copied out of packs which hold little else.
+    pub moved_chunks: u64,
+    pub moved_bytes: u64,
+    /// Packs that hold nothing any more: they are erased two cycles and the grace period later.
+    pub doomed_packs: u64,
+    pub doomed_bytes: u64,
+    pub erased_packs: u64,
+    pub erased_bytes: u64,
+    /// Packs that an upload was about to refer to; their turn comes in the next cycle.
+    pub busy_packs: u64,
+    /// Packs with damaged frames; they were set aside and are kept.
+    pub damaged_packs: u64,
+    /// Bytes of all packs on disk after it, and those of them that nothing refers to.
+    pub disk_bytes: u64,
+    pub dead_bytes: u64,
 }
 
 /// Whether a role can do its work, and what it waits for if not.

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use usp_api::{
-    AppendUpload, ByteStream, Caller, CreatedApiKey, CreatedUser, EventStream, FileStatus, NewApiKey,
-    NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RuleTest, Stats, StorageApi,
-    StorageCalls, TokenGrant, TokenPair, UserPatch,
+    AppendUpload, ByteStream, Caller, CollectReport, CreatedApiKey, CreatedUser, EventStream, FileStatus,
+    NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RuleTest, Stats,
+    StorageApi, StorageCalls, TokenGrant, TokenPair, UserPatch,
 };
 use usp_auth::{Credential, Permission, authorize};
 use usp_model::{
@@ -13,6 +13,7 @@ use usp_model::{
     Run, RunId, RunPage, RunQuery, RunReport, Upload, UploadId, User, UserName,
 };
 
+use crate::collect::Space;
 use crate::storage::Storage;
 
 #[async_trait]
@@ -214,7 +215,13 @@ impl StorageCalls for Storage {
 
     async fn stats(&self, caller: &Caller) -> Result<Stats> {
         authorize(&caller.principal, Permission::StatsRead, None)?;
-        let disk_bytes = self.catalog.packs().await?.iter().map(|pack| pack.committed_bytes).sum();
-        Ok(Stats { usage: self.catalog.usage().await?, totals: self.catalog.totals().await?, disk_bytes })
+        let Space { disk_bytes, dead_bytes } = Space::of(&self.catalog.pack_usage().await?);
+        let (usage, totals) = (self.catalog.usage().await?, self.catalog.totals().await?);
+        Ok(Stats { usage, totals, disk_bytes, dead_bytes })
+    }
+
+    async fn collect(&self, caller: &Caller, dry_run: bool) -> Result<CollectReport> {
+        authorize(&caller.principal, Permission::StoreManage, None)?;
+        self.collect_now(dry_run).await
     }
 }

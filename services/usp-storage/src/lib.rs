@@ -16,6 +16,7 @@
 
 mod access;
 mod api;
+mod collect;
 mod files;
 mod identity;
 mod index;

@@ -7,7 +7,7 @@ use serde_json::json;
 use usp_api::{ByteStream, Caller, NewFile, PutOutcome};
 use usp_auth::Permission;
 use usp_catalog::records::{BucketRecord, NewUpload, NewVersion, UploadProgress, UploadTerms};
-use usp_content::{Batch, Ingest, IngestSettings};
+use usp_content::{Batch, Ingest, IngestSettings, PackPins};
 use usp_model::{
     BucketPolicy, ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, FileId, FileRef,
     KeyCondition, MediaType, PackId, Result, ResumePoint, Upload, UploadId, Violation,
@@ -165,6 +165,7 @@ impl Storage {
     ) -> Result<Upload> {
         let batch = ingest.checkpoint().await?;
         self.content.sync(&batch.dirty).await?;
+        let pins = batch.pins;
         let now = self.now();
         let boundary = position.boundary + batch.size_bytes;
         let received_bytes = boundary + batch.resume.tail.len() as u64;
@@ -179,6 +180,7 @@ impl Storage {
             expires_at: now.plus_ms(self.idle_ms()),
         };
         let upload = self.catalog.append_upload(progress).await?;
+        drop(pins);
         *position = Position { offset: received_bytes, boundary };
         Ok(upload)
     }
@@ -213,7 +215,7 @@ impl Storage {
             "metadata": file.metadata,
         }));
         let (runs, release) = self.rule_book().plan(policy, &facts, file.rule.as_ref())?;
-        let Batch { chunks, dirty, stored, .. } = received.batch;
+        let Batch { chunks, dirty, stored, pins, .. } = received.batch;
         let version = NewVersion {
             upload: received.upload,
             file_id: received.file_id,
@@ -236,19 +238,21 @@ impl Storage {
             quota_bytes: policy.quota_bytes,
             at: self.now(),
         };
-        self.commit_to_the_end(version, dirty, session).await
+        self.commit_to_the_end(version, dirty, pins, session).await
     }
 
     async fn commit_to_the_end(
         &self,
         version: NewVersion,
         dirty: BTreeSet<PackId>,
+        pins: PackPins,
         session: Option<Session>,
     ) -> Result<PutOutcome> {
         let storage = self.clone();
         let committing = tokio::spawn(async move {
             storage.content.sync(&dirty).await?;
             let committed = storage.catalog.commit_version(version).await?;
+            drop(pins);
             if let Some(session) = session {
                 session.keep();
             }

@@ -22,7 +22,12 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(30);
 impl Storage {
     /// Works until `shutdown`. A failure is logged and tried again; none ends the work.
     pub async fn run(&self, shutdown: Shutdown) {
-        tokio::join!(self.relay(&shutdown), self.sweep(&shutdown), self.keep_house(&shutdown));
+        tokio::join!(
+            self.relay(&shutdown),
+            self.sweep(&shutdown),
+            self.keep_house(&shutdown),
+            self.keep_collecting(&shutdown),
+        );
     }
 
     async fn relay(&self, shutdown: &Shutdown) {
@@ -104,6 +109,20 @@ impl Storage {
             }
             if let Err(error) = self.forget_the_past().await {
                 tracing::warn!(error = %error.chain(), "housekeeping waits");
+            }
+        }
+    }
+
+    async fn keep_collecting(&self, shutdown: &Shutdown) {
+        let interval = self.config.collect_interval;
+        while !interval.is_zero() && !pause(interval, shutdown).await {
+            // Cut anywhere it leaves nothing that the next cycle does not take up.
+            let ended = tokio::select! {
+                ended = self.collect_at_leisure() => ended,
+                () = shutdown.cancelled() => return,
+            };
+            if let Err(error) = ended {
+                tracing::warn!(error = %error.chain(), "collection waits for its next turn");
             }
         }
     }

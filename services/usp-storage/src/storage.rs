@@ -33,6 +33,10 @@ pub struct StorageConfig {
     pub event_retention: Duration,
     /// How often what is due is looked for, beyond what events already said.
     pub sweep_interval: Duration,
+    /// From the end of one collection to the next. Zero: only when it is asked for.
+    pub collect_interval: Duration,
+    /// How long the file of a pack that holds nothing any more is kept, besides two cycles.
+    pub collect_grace: Duration,
 }
 
 impl Default for StorageConfig {
@@ -43,6 +47,8 @@ impl Default for StorageConfig {
             lease_time: Duration::from_secs(30),
             event_retention: Duration::from_secs(7 * 24 * 60 * 60),
             sweep_interval: Duration::from_secs(2),
+            collect_interval: Duration::from_secs(60 * 60),
+            collect_grace: Duration::from_secs(10 * 60),
         }
     }
 }
@@ -71,6 +77,8 @@ pub struct Storage {
     pub(crate) live: Arc<Live>,
     /// Uploads to which someone appends right now.
     pub(crate) appending: Arc<Mutex<HashSet<UploadId>>>,
+    /// Held by the collection that runs.
+    pub(crate) collecting: Arc<tokio::sync::Mutex<()>>,
     /// Password hashing costs 19 MiB and 25 ms each: two at once.
     pub(crate) passwords: Pool,
     pub(crate) throttle: Arc<SignInThrottle>,
@@ -100,6 +108,7 @@ impl Storage {
             rules: Arc::new(RwLock::new(Arc::new(RuleBook::compile(kept)?))),
             live: Arc::new(Live::new()),
             appending: Arc::default(),
+            collecting: Arc::default(),
             passwords: Pool::new("password", PASSWORD_JOBS_MAX),
             throttle: Arc::default(),
         };

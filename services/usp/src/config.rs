@@ -119,6 +119,8 @@ impl Config {
             lease_time: section.lease_time.0,
             event_retention: section.event_retention.0,
             sweep_interval: section.sweep_interval.0,
+            collect_interval: section.collect_interval.0,
+            collect_grace: section.collect_grace.0,
         }
     }
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use serde_json::json;
 use usp_api::{
-    Caller, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket, NewFile, NewUser, PutOutcome,
-    RuleTest, Stats, StorageCalls, UploadStatus, UserPatch,
+    Caller, CollectReport, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket, NewFile, NewUser,
+    PutOutcome, RuleTest, Stats, StorageCalls, UploadStatus, UserPatch,
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventKind, EventSeq, File,
@@ -352,5 +352,9 @@ impl StorageCalls for FakeStorage {
 
     async fn stats(&self, _caller: &Caller) -> Result<Stats> {
         Ok(Stats::default())
+    }
+
+    async fn collect(&self, _caller: &Caller, dry_run: bool) -> Result<CollectReport> {
+        Ok(CollectReport { dry_run, swept_chunks: 3, ..CollectReport::default() })
     }
 }

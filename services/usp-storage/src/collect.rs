@@ -1,0 +1,339 @@
+//! Collection: gives back the space of what nothing refers to, while uploads and reads go on.
+//!
+//! One cycle, and why a failure or a crash behind each step is harmless (docs/adr/0010-collection.md):
+//!
+//! 1. Packs that were doomed two cycles and the grace period ago are erased: file first, then row. [the row is found again]
+//! 2. The epoch rises to E. References that are made from now on carry E. [an epoch without a collection means nothing]
+//! 3. Every chunk that a manifest names is marked in memory; open uploads have manifests too. [nothing was changed]
+//! 4. Chunks that are not marked and were last referred to before E lose their rows, some per transaction. An upload that
+//!    found such a row before gets it back in its commit, for the same frame. [the next cycle takes the rest]
+//! 5. What is alive in packs that are mostly dead is copied, synced, and its rows are moved. [copies without rows are dead]
+//! 6. A pack without rows is condemned in memory, which fails while an upload is about to refer to it, and doomed in the
+//!    catalogue, which fails while a row names it. No commit makes a row in a doomed pack. [it is sealed still, or doomed]
+//!
+//! A full disk stops step 5 alone: rows, dooms and erasures need little or no space.
+
+use std::time::{Duration, Instant};
+
+use usp_api::CollectReport;
+use usp_catalog::records::{ChunkMove, PackUsage};
+use usp_content::CopiedFrames;
+use usp_content::pack::{ENTRY_BYTES, PACK_HEADER_BYTES, TRAILER_BYTES};
+use usp_model::{ChunkId, Error, ErrorKind, PackId, PackState, Result, StoredChunk};
+
+use crate::storage::Storage;
+
+mod marks;
+
+use marks::Marks;
+
+/// Manifest segments of one page: a quarter of a million chunks at most.
+const SEGMENT_COUNT: u32 = 64;
+/// Chunk rows of one look.
+const LOOK_COUNT: u32 = 4_096;
+/// Rows of one transaction, so that uploads need not wait long for it.
+const SWEEP_COUNT: usize = 500;
+/// Bytes that are copied in one go.
+const COPY_BYTES: u64 = 4 << 20;
+/// A pack of which less than this is alive is always emptied.
+const LIVE_PERCENT_MIN: u64 = 60;
+/// While more than `DEAD_PERCENT_MAX` of the store is dead, so is one of which less than this is alive.
+const LIVE_PERCENT_WANTED: u64 = 90;
+const DEAD_PERCENT_MAX: u64 = 5;
+
+/// Bytes of packs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Space {
+    pub(crate) disk_bytes: u64,
+    /// What the packs would lose if only what is alive were kept.
+    pub(crate) dead_bytes: u64,
+}
+
+impl Space {
+    pub(crate) fn of(packs: &[PackUsage]) -> Self {
+        packs.iter().fold(Self::default(), |sum, pack| Self {
+            disk_bytes: sum.disk_bytes.saturating_add(pack.record.committed_bytes),
+            dead_bytes: sum.dead_bytes.saturating_add(dead_bytes(pack)),
+        })
+    }
+}
+
+/// Header and footer entries of living frames count as alive: a pack of nothing else could not be smaller.
+fn live_bytes(pack: &PackUsage) -> u64 {
+    let footer_bytes = match pack.record.state {
+        PackState::Sealed => TRAILER_BYTES as u64 + pack.live_chunks.saturating_mul(ENTRY_BYTES as u64),
+        PackState::Open | PackState::SetAside => 0,
+        PackState::Doomed => return 0,
+    };
+    let live_bytes = if pack.live_chunks == 0 && pack.record.state == PackState::Sealed {
+        0
+    } else {
+        PACK_HEADER_BYTES + pack.live_bytes + footer_bytes
+    };
+    live_bytes.min(pack.record.committed_bytes)
+}
+
+fn dead_bytes(pack: &PackUsage) -> u64 {
+    pack.record.committed_bytes.saturating_sub(live_bytes(pack))
+}
+
+fn live_percent(pack: &PackUsage) -> u64 {
+    live_bytes(pack).saturating_mul(100) / pack.record.committed_bytes.max(1)
+}
+
+/// How much of the machine a collection takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Somebody waits for its end.
+    Full,
+    /// After every step it rests as long as the step took.
+    Half,
+}
+
+impl Storage {
+    /// One cycle because someone asked for it. It goes on when the caller goes away. Errors: `Locked` while one runs.
+    pub(crate) async fn collect_now(&self, dry_run: bool) -> Result<CollectReport> {
+        let turn = self.collecting.clone().try_lock_owned().map_err(|_taken| {
+            Error::new(ErrorKind::Locked, "collect").because("a collection is running; wait for its end")
+        })?;
+        let storage = self.clone();
+        let collecting = tokio::spawn(async move {
+            let cycle = Cycle::new(&storage, Pace::Full);
+            let report = if dry_run { cycle.look().await } else { cycle.run().await };
+            drop(turn);
+            report
+        });
+        let report = collecting.await;
+        report.unwrap_or_else(|source| Err(Error::new(ErrorKind::Internal, "collect").caused_by(source)))
+    }
+
+    /// One cycle because it is time for one.
+    pub(crate) async fn collect_at_leisure(&self) -> Result<()> {
+        let _turn = self.collecting.lock().await;
+        Cycle::new(self, Pace::Half).run().await.map(|_report| ())
+    }
+}
+
+struct Cycle<'s> {
+    storage: &'s Storage,
+    pace: Pace,
+    step_began: Instant,
+    report: CollectReport,
+}
+
+impl<'s> Cycle<'s> {
+    fn new(storage: &'s Storage, pace: Pace) -> Self {
+        Self { storage, pace, step_began: Instant::now(), report: CollectReport::default() }
+    }
+
+    async fn run(mut self) -> Result<CollectReport> {
+        self.erase_doomed().await?;
+        let epoch = self.storage.catalog.raise_epoch().await?;
+        let marks = self.mark().await?;
+        self.sweep(&marks, epoch).await?;
+        drop(marks);
+        self.compact().await?;
+        self.measure().await?;
+        let report = self.report;
+        if report.swept_chunks + report.doomed_packs + report.erased_packs > 0 {
+            tracing::info!(
+                epoch,
+                swept_chunks = report.swept_chunks,
+                moved_bytes = report.moved_bytes,
+                doomed_packs = report.doomed_packs,
+                erased_bytes = report.erased_bytes,
+                dead_bytes = report.dead_bytes,
+                "collected"
+            );
+        }
+        Ok(report)
+    }
+
+    /// Counts what a cycle would sweep, and changes nothing.
+    async fn look(mut self) -> Result<CollectReport> {
+        self.report.dry_run = true;
+        let marks = self.mark().await?;
+        let mut after = ChunkId(0);
+        loop {
+            let page = self.storage.catalog.stale_chunks(after, i64::MAX, LOOK_COUNT).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            for chunk in page.iter().filter(|chunk| !marks.has(chunk.id)) {
+                self.report.swept_chunks += 1;
+                self.report.swept_bytes += u64::from(chunk.place.stored_bytes);
+            }
+        }
+        self.measure().await?;
+        Ok(self.report)
+    }
+
+    async fn erase_doomed(&mut self) -> Result<()> {
+        let grace_ms = i64::try_from(self.storage.config.collect_grace.as_millis()).unwrap_or(i64::MAX);
+        let doomed_before = self.storage.now().plus_ms(-grace_ms);
+        for pack in self.storage.catalog.erasable_packs(doomed_before).await? {
+            self.storage.content.erase(pack.record.pack).await?;
+            self.storage.catalog.forget_pack(pack.record.pack).await?;
+            self.report.erased_packs += 1;
+            self.report.erased_bytes += pack.record.committed_bytes;
+            self.rest().await;
+        }
+        Ok(())
+    }
+
+    async fn mark(&mut self) -> Result<Marks> {
+        let mut marks = Marks::default();
+        let mut after = None;
+        loop {
+            let page = self.storage.catalog.references(after, SEGMENT_COUNT).await?;
+            page.chunks.into_iter().for_each(|chunk| marks.add(chunk));
+            self.rest().await;
+            after = page.next;
+            if after.is_none() {
+                return Ok(marks);
+            }
+        }
+    }
+
+    async fn sweep(&mut self, marks: &Marks, epoch: i64) -> Result<()> {
+        let mut after = ChunkId(0);
+        loop {
+            let page = self.storage.catalog.stale_chunks(after, epoch, LOOK_COUNT).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            let garbage: Vec<ChunkId> =
+                page.iter().map(|chunk| chunk.id).filter(|&id| !marks.has(id)).collect();
+            for some in garbage.chunks(SWEEP_COUNT) {
+                let swept = self.storage.catalog.sweep_chunks(some.to_vec(), epoch).await?;
+                self.report.swept_chunks += swept.chunk_count;
+                self.report.swept_bytes += swept.stored_bytes;
+                self.rest().await;
+            }
+        }
+    }
+
+    /// Empties packs, the deadest first, as long as that is worth its copies.
+    async fn compact(&mut self) -> Result<()> {
+        let mut packs = self.storage.catalog.pack_usage().await?;
+        packs.retain(|pack| pack.record.state != PackState::Doomed);
+        let Space { disk_bytes, mut dead_bytes } = Space::of(&packs);
+        packs.retain(|pack| pack.record.state == PackState::Sealed);
+        packs.sort_by_key(live_percent);
+        let mut has_space = true;
+        for pack in packs {
+            let percent = live_percent(&pack);
+            let much_is_dead = dead_bytes.saturating_mul(100) > disk_bytes.saturating_mul(DEAD_PERCENT_MAX);
+            if percent >= LIVE_PERCENT_MIN && !(percent < LIVE_PERCENT_WANTED && much_is_dead) {
+                return Ok(());
+            }
+            if pack.live_chunks > 0 {
+                // Without space the packs that need no copies still have their turn.
+                let emptied = if has_space { self.empty(pack.record.pack).await? } else { Emptied::NoSpace };
+                has_space = emptied != Emptied::NoSpace;
+                if emptied != Emptied::Wholly {
+                    continue;
+                }
+            }
+            self.doom(&pack).await?;
+            dead_bytes = dead_bytes.saturating_sub(self::dead_bytes(&pack));
+        }
+        Ok(())
+    }
+
+    /// Moves what is alive out of a pack.
+    async fn empty(&mut self, pack: PackId) -> Result<Emptied> {
+        let chunks = self.storage.catalog.chunks_in_pack(pack).await?;
+        let mut rest = chunks.as_slice();
+        while !rest.is_empty() {
+            let (some, later) = rest.split_at(count_for_one_copy(rest));
+            rest = later;
+            match self.move_chunks(some).await {
+                Ok(()) => self.rest().await,
+                Err(error) if error.kind() == ErrorKind::StorageFull => {
+                    tracing::warn!(error = %error.chain(), "no space to compact packs");
+                    return Ok(Emptied::NoSpace);
+                }
+                Err(error) if is_damage(error.kind()) => {
+                    tracing::error!(pack.id = %pack, error = %error.chain(), "a damaged pack is set aside");
+                    self.storage.catalog.set_pack_aside(pack).await?;
+                    self.report.damaged_packs += 1;
+                    return Ok(Emptied::Damaged);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Emptied::Wholly)
+    }
+
+    async fn move_chunks(&mut self, chunks: &[StoredChunk]) -> Result<()> {
+        let from = chunks.iter().map(|chunk| chunk.place).collect();
+        let CopiedFrames { places, pins } = self.storage.content.copy_frames(from).await?;
+        self.storage.content.sync(&places.iter().map(|place| place.pack).collect()).await?;
+        let pairs = chunks.iter().zip(places);
+        let moves = pairs.map(|(chunk, to)| ChunkMove { chunk: chunk.id, from: chunk.place, to }).collect();
+        self.report.moved_chunks += self.storage.catalog.move_chunks(moves).await?;
+        drop(pins);
+        self.report.moved_bytes +=
+            chunks.iter().map(|chunk| u64::from(chunk.place.stored_bytes)).sum::<u64>();
+        Ok(())
+    }
+
+    async fn doom(&mut self, pack: &PackUsage) -> Result<()> {
+        let id = pack.record.pack;
+        if !self.storage.content.condemn(id) {
+            self.report.busy_packs += 1;
+            return Ok(());
+        }
+        if self.storage.catalog.doom_pack(id, self.storage.now()).await? {
+            self.report.doomed_packs += 1;
+            self.report.doomed_bytes += pack.record.committed_bytes;
+        } else {
+            // A commit was faster, or it was set aside. After an error it stays condemned: it may be doomed.
+            self.storage.content.acquit(id);
+            self.report.busy_packs += 1;
+        }
+        self.rest().await;
+        Ok(())
+    }
+
+    async fn measure(&mut self) -> Result<()> {
+        let space = Space::of(&self.storage.catalog.pack_usage().await?);
+        (self.report.disk_bytes, self.report.dead_bytes) = (space.disk_bytes, space.dead_bytes);
+        Ok(())
+    }
+
+    async fn rest(&mut self) {
+        const REST_MAX: Duration = Duration::from_secs(1);
+        if self.pace == Pace::Half {
+            tokio::time::sleep(self.step_began.elapsed().min(REST_MAX)).await;
+        }
+        self.step_began = Instant::now();
+    }
+}
+
+/// What became of the living frames of a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Emptied {
+    Wholly,
+    /// Some failed their check. The pack is kept, and what is sound in it is read from there.
+    Damaged,
+    /// The disk is full.
+    NoSpace,
+}
+
+/// A frame that fails its check, a pack that is too short, a pack that is not there.
+fn is_damage(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Corrupt | ErrorKind::OutOfRange | ErrorKind::NotFound)
+}
+
+/// At least one.
+fn count_for_one_copy(chunks: &[StoredChunk]) -> usize {
+    let mut copied_bytes = 0;
+    let fits = |chunk: &&StoredChunk| {
+        copied_bytes += u64::from(chunk.place.stored_bytes);
+        copied_bytes <= COPY_BYTES
+    };
+    chunks.iter().take(SWEEP_COUNT).take_while(fits).count().max(1).min(chunks.len())
+}
+
+#[cfg(test)]
+mod tests;
