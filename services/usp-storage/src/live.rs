@@ -1,15 +1,15 @@
 //! Events as they happen: the kept ones from the catalogue, progress straight from where it is made.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use futures::stream;
 use serde_json::json;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use usp_api::{Caller, EventStream};
 use usp_auth::Permission;
 use usp_model::{
-    BucketName, Error, ErrorKind, Event, EventKind, EventQuery, FileId, FileRef, Result, Run, Timestamp,
-    Upload,
+    BucketName, Error, ErrorKind, Event, EventKind, EventQuery, EventSeq, FileId, FileRef, Result, Run,
+    Timestamp, Upload,
 };
 
 use crate::access::absent_file;
@@ -25,12 +25,21 @@ const PAGE_COUNT: u32 = 500;
 /// Progress for whoever watches. Not kept: a watcher that comes later sees the state instead.
 #[derive(Debug)]
 pub(crate) struct Live {
-    progress: broadcast::Sender<Event>,
+    progress: broadcast::Sender<Progress>,
+    kept: watch::Receiver<EventSeq>,
+}
+
+/// Progress and its place among the kept events.
+#[derive(Debug, Clone)]
+struct Progress {
+    /// The newest kept event when this was told.
+    after: EventSeq,
+    event: Event,
 }
 
 impl Live {
-    pub(crate) fn new() -> Self {
-        Self { progress: broadcast::channel(PROGRESS_COUNT_MAX).0 }
+    pub(crate) fn new(kept: watch::Receiver<EventSeq>) -> Self {
+        Self { progress: broadcast::channel(PROGRESS_COUNT_MAX).0, kept }
     }
 
     pub(crate) fn has_watchers(&self) -> bool {
@@ -66,8 +75,9 @@ impl Live {
         body: serde_json::Value,
         at: Timestamp,
     ) {
+        let event = Event { seq: 0, at, kind, bucket, file_id, data: body };
         // An error says that nobody watches.
-        let _unseen = self.progress.send(Event { seq: 0, at, kind, bucket, file_id, data: body });
+        let _unseen = self.progress.send(Progress { after: *self.kept.borrow(), event });
     }
 }
 
@@ -139,11 +149,14 @@ impl Filter {
 
 struct Follower {
     storage: Storage,
-    progress: broadcast::Receiver<Event>,
+    progress: broadcast::Receiver<Progress>,
     filter: Filter,
     query: EventQuery,
     sender: mpsc::Sender<Result<Event>>,
 }
+
+/// Why a follower stops: nobody listens any more, or the catalogue failed.
+struct Ended;
 
 impl Follower {
     async fn run(mut self) {
@@ -151,50 +164,74 @@ impl Follower {
         loop {
             // Marked as seen before the look, so that what is committed meanwhile wakes us again.
             signal.borrow_and_update();
-            if !self.send_kept().await {
+            let mut told = self.waiting_progress();
+            if self.send_in_order(&mut told).await.is_err() {
                 return;
             }
-            loop {
-                tokio::select! {
-                    changed = signal.changed() => match changed {
-                        Ok(()) => break,
-                        Err(_closed) => return,
-                    },
-                    progress = self.progress.recv() => match progress {
-                        Ok(event) if self.filter.takes(&event) => {
-                            if self.sender.send(Ok(event)).await.is_err() {
-                                return;
-                            }
+            tokio::select! {
+                changed = signal.changed() => if changed.is_err() { return },
+                progress = self.progress.recv() => match progress {
+                    Ok(progress) => {
+                        let mut told = VecDeque::from([progress]);
+                        told.append(&mut self.waiting_progress());
+                        if self.send_in_order(&mut told).await.is_err() {
+                            return;
                         }
-                        Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                        Err(broadcast::error::RecvError::Closed) => return,
-                    },
-                    () = self.sender.closed() => return,
-                }
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                () = self.sender.closed() => return,
             }
         }
     }
 
-    /// Sends every kept event there is; `false` once nobody listens or the catalogue failed.
-    async fn send_kept(&mut self) -> bool {
+    /// What was told since the last look; never more than the channel holds.
+    fn waiting_progress(&mut self) -> VecDeque<Progress> {
+        let mut waiting = VecDeque::new();
+        while waiting.len() < PROGRESS_COUNT_MAX {
+            match self.progress.try_recv() {
+                Ok(progress) => waiting.push_back(progress),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => break,
+            }
+        }
+        waiting
+    }
+
+    /// Sends every kept event there is, with the progress that was told between them in its place.
+    async fn send_in_order(&mut self, told: &mut VecDeque<Progress>) -> Result<(), Ended> {
         loop {
             let page = match self.storage.catalog.events(self.query.clone()).await {
                 Ok(page) => page,
                 Err(error) => {
                     let _unheard = self.sender.send(Err(error)).await;
-                    return false;
+                    return Err(Ended);
                 }
             };
             let is_last = page.len() < PAGE_COUNT as usize;
             for event in page {
-                self.query.after = event.seq;
-                if self.sender.send(Ok(event)).await.is_err() {
-                    return false;
+                while let Some(progress) = told.pop_front_if(|progress| progress.after < event.seq) {
+                    self.send_progress(progress).await?;
                 }
+                self.query.after = event.seq;
+                self.sender.send(Ok(event)).await.map_err(|_closed| Ended)?;
             }
             if is_last {
-                return true;
+                break;
             }
         }
+        // All of it was told before the last look at the kept events.
+        while let Some(progress) = told.pop_front() {
+            self.send_progress(progress).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_progress(&self, progress: Progress) -> Result<(), Ended> {
+        if !self.filter.takes(&progress.event) {
+            return Ok(());
+        }
+        self.sender.send(Ok(progress.event)).await.map_err(|_closed| Ended)
     }
 }

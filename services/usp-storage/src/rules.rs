@@ -203,8 +203,12 @@ mod tests {
     use super::*;
 
     fn facts(media_type: &str, size: u64) -> Facts {
+        facts_of("orders.csv", "csv", media_type, size)
+    }
+
+    fn facts_of(name: &str, extension: &str, media_type: &str, size: u64) -> Facts {
         Facts::from_json(json!({
-            "bucket": "default", "key": "a/orders.csv", "name": "orders.csv", "extension": "csv", "size": size,
+            "bucket": "default", "key": format!("a/{name}"), "name": name, "extension": extension, "size": size,
             "media_type": media_type, "declared_media_type": "", "owner": "alice",
             "labels": {"team": "sales"}, "metadata": {},
         }))
@@ -259,10 +263,19 @@ mod tests {
             "application/x-ndjson",
             "text/plain",
         ] {
-            let (runs, release) = book.plan(&BucketPolicy::default(), &facts(media_type, 1), None).unwrap();
+            let nameless = facts_of("orders", "", media_type, 1);
+            let (runs, release) = book.plan(&BucketPolicy::default(), &nameless, None).unwrap();
             assert_eq!((runs.len(), release), (1, Release::Immediate), "{media_type}");
         }
-        assert!(book.plan(&BucketPolicy::default(), &facts("image/png", 1), None).unwrap().0.is_empty());
+        let image = facts_of("a.png", "png", "image/png", 1);
+        assert!(book.plan(&BucketPolicy::default(), &image, None).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn what_calls_itself_a_table_but_is_none_still_gets_its_report() {
+        let book = RuleBook::compile(built_in_rules().unwrap()).unwrap();
+        let broken = facts("application/octet-stream", 1);
+        assert_eq!(book.plan(&BucketPolicy::default(), &broken, None).unwrap().0.len(), 1);
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl Storage {
             kept.push(catalog.put_rule(rule, now).await?);
         }
         catalog.retire_rules(kept.iter().map(|rule| rule.name.clone()).collect()).await?;
+        let live = Live::new(catalog.event_signal());
         let storage = Self {
             catalog,
             content,
@@ -106,7 +107,7 @@ impl Storage {
             clock,
             config: Arc::new(config),
             rules: Arc::new(RwLock::new(Arc::new(RuleBook::compile(kept)?))),
-            live: Arc::new(Live::new()),
+            live: Arc::new(live),
             appending: Arc::default(),
             collecting: Arc::default(),
             passwords: Pool::new("password", PASSWORD_JOBS_MAX),

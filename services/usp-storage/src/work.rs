@@ -77,14 +77,24 @@ impl Storage {
         report.at = self.now();
         report.lease_until = report.at.plus_ms(lease_ms);
         report.retry_wait_ms = report.retry_wait_ms.clamp(0, RETRY_WAIT_MS_MAX);
-        let id = report.run;
         let moves_steps = report.steps.iter().any(|step| step.state != StepState::Pending);
-        let outcome = self.catalog.report_run(report).await?;
-        if outcome != ReportOutcome::Lost && moves_steps && self.live.has_watchers() {
-            let run = self.catalog.run(&id).await?;
-            self.live.run_progress(&run, self.now());
+        if !moves_steps || !self.live.has_watchers() {
+            return self.catalog.report_run(report).await;
         }
-        Ok(outcome)
+        // Someone watches: the steps go first, so that they are seen before what follows from them.
+        let outcome = report.outcome.take();
+        let steps_only = self.catalog.report_run(report.clone()).await?;
+        if let ReportOutcome::Held { run_cancelled: false } = steps_only {
+            self.live.run_progress(&self.catalog.run(&report.run).await?, self.now());
+        }
+        match (steps_only, outcome) {
+            (ReportOutcome::Held { run_cancelled: false }, Some(outcome)) => {
+                self.catalog
+                    .report_run(RunReport { steps: Vec::new(), outcome: Some(outcome), ..report })
+                    .await
+            }
+            (answer, _) => Ok(answer),
+        }
     }
 
     pub(crate) async fn add_run(&self, caller: &Caller, id: FileId, rule: RuleName) -> Result<Run> {
