@@ -1,12 +1,17 @@
 //! JSON bodies: bounded, typed, and refused with a pointer to what is wrong.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_path_to_error::{Path, Segment};
 use usp_model::error::printable;
 use usp_model::{Error, ErrorKind, MediaType, Result, Violation};
@@ -37,18 +42,48 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 /// Answers 201 or 202 with a JSON body are written by hand; this is the plain 200.
 pub(crate) type Answer<T> = Result<Json<T>, Failure>;
 
-/// Reads a document. Errors: `InvalidInput` with a pointer to the place.
+/// Reads a document, which must be an object. Errors: `InvalidInput` with a pointer to the place.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     if is_too_deep(bytes) {
         return Err(refused(String::new(), format!("at most {DEPTH_MAX} levels may be nested")));
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
         refused(pointer, without_position(&error.inner().to_string()))
     })?;
     reader.end().map_err(|error| refused(String::new(), error.to_string()))?;
     Ok(value)
+}
+
+/// A `T` that stands as a JSON object. Without it a `T` could also stand as an array of its fields in their order of
+/// declaration, which the contract does not know; and a refusal would name the type of this program.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
+}
+
+/// Reads a field of a document that is itself an object: `#[serde(deserialize_with = "json::object")]`.
+pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_map(ObjectVisitor(PhantomData))
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
+    }
 }
 
 /// The error for one place in the body.

@@ -6,6 +6,7 @@ use usp_model::{ApiKey, ApiKeyId, BucketName, Grant, Role, StoreTotals, Timestam
 use utoipa::ToSchema;
 
 use super::words;
+use crate::rest::input::json::Object;
 
 /// A role in one bucket, or in all of them (`bucket: null`).
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -31,8 +32,8 @@ impl From<GrantJson> for Grant {
     }
 }
 
-fn grants(grants: Vec<GrantJson>) -> Vec<Grant> {
-    grants.into_iter().map(Grant::from).collect()
+fn grants(grants: Vec<Object<GrantJson>>) -> Vec<Grant> {
+    grants.into_iter().map(|Object(grant)| grant.into()).collect()
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,7 +72,8 @@ pub(crate) struct NewUserJson {
     /// Without it one is drawn and told once.
     password: Option<String>,
     #[serde(default)]
-    grants: Vec<GrantJson>,
+    #[schema(value_type = Vec<GrantJson>)]
+    grants: Vec<Object<GrantJson>>,
 }
 
 impl From<NewUserJson> for NewUser {
@@ -104,7 +106,8 @@ impl From<CreatedUser> for CreatedUserJson {
 pub(crate) struct UserPatchJson {
     password: Option<String>,
     /// Replaces all grants.
-    grants: Option<Vec<GrantJson>>,
+    #[schema(value_type = Option<Vec<GrantJson>>)]
+    grants: Option<Vec<Object<GrantJson>>>,
     disabled: Option<bool>,
 }
 
@@ -161,7 +164,8 @@ pub(crate) struct NewApiKeyJson {
     user: Option<UserName>,
     /// Empty: all that the user has.
     #[serde(default)]
-    grants: Vec<GrantJson>,
+    #[schema(value_type = Vec<GrantJson>)]
+    grants: Vec<Object<GrantJson>>,
     /// Seconds until it ends; never without it.
     #[schema(example = 2_592_000)]
     ttl_s: Option<u64>,

@@ -32,7 +32,7 @@ pub(crate) struct NewBucketJson {
     /// 3 to 63 of `a-z 0-9 . -`, a letter or digit at both ends.
     #[schema(value_type = String, example = "invoices")]
     name: BucketName,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "json::object")]
     policy: PolicyJson,
 }
 
@@ -157,5 +157,6 @@ impl BucketPatchJson {
 /// The merged policy, read again under its own name so that pointers begin with it.
 #[derive(Deserialize)]
 struct WholePolicy {
+    #[serde(deserialize_with = "json::object")]
     policy: PolicyJson,
 }

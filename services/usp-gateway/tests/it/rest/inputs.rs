@@ -29,6 +29,32 @@ async fn json_that_will_not_do_is_named_by_a_pointer() {
 }
 
 #[tokio::test]
+async fn an_object_cannot_stand_as_an_array_of_its_fields() {
+    let rest = Rest::new();
+    let grant = json!([null, "admin"]);
+    let table = [
+        ("POST /api/v1/buckets", json!(["photos", {}]), ""),
+        ("POST /api/v1/buckets", json!("photos"), ""),
+        ("POST /api/v1/buckets", json!({"name": "photos", "policy": [["text/*"]]}), "/policy"),
+        ("POST /api/v1/buckets", json!({"name": "photos", "policy": null}), "/policy"),
+        ("PATCH /api/v1/buckets/default", json!([{}]), ""),
+        ("PATCH /api/v1/buckets/default", json!({"policy": []}), "/policy"),
+        ("POST /api/v1/auth/token", json!(["password", "alice", "secret", null]), ""),
+        ("POST /api/v1/users", json!(["alice", null, []]), ""),
+        ("POST /api/v1/users", json!({"name": "alice", "grants": [grant]}), "/grants/0"),
+        ("PATCH /api/v1/users/alice", json!({"grants": [grant]}), "/grants/0"),
+        ("POST /api/v1/api-keys", json!({"name": "nightly", "grants": [grant]}), "/grants/0"),
+    ];
+    for (line, body, pointer) in table {
+        let answer = rest.send(line, &body).await;
+        assert_eq!(answer.problem(), refused(400, "invalid_input"), "{line} {body}: {}", answer.text());
+        let error = &answer.json()["errors"][0];
+        assert_eq!(error["pointer"], pointer, "{line} {body}: {}", answer.text());
+        assert!(!answer.text().contains("Json") && !answer.text().contains("struct"), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_json_is_400_or_415() {
     let rest = Rest::new();
     let post = async |headers: &[&str], body: &'static str| {
