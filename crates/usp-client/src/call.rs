@@ -80,6 +80,12 @@ impl Call {
         Ok(self)
     }
 
+    /// Waits for the answer however long the server works on it.
+    pub(crate) fn patient(mut self) -> Self {
+        self.answer_timeout = None;
+        self
+    }
+
     /// Sends content. It takes as long as it takes: the server ends bodies that crawl.
     pub(crate) fn put(mut self, body: PutBody) -> Self {
         if !body.is_repeatable() {

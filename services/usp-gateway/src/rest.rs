@@ -16,6 +16,7 @@ mod parameters;
 pub(crate) mod request_id;
 pub(crate) mod rules;
 pub(crate) mod runs;
+pub(crate) mod store;
 pub(crate) mod tus;
 mod unread;
 pub(crate) mod upload;

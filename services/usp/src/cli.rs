@@ -215,6 +215,7 @@ mod tests {
             "admin key",
             "admin bucket",
             "admin stats",
+            "admin gc",
             "config print",
             "config check",
             "completions",

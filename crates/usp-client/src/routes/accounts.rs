@@ -6,7 +6,8 @@ use usp_model::{ApiKeyId, UserName};
 
 use crate::call::Call;
 use crate::types::{
-    ApiKey, CreatedApiKey, CreatedUser, Items, Me, NewApiKey, NewUser, Stats, TokenPair, User, UserPatch,
+    ApiKey, CollectReport, CreatedApiKey, CreatedUser, Items, Me, NewApiKey, NewUser, Stats, TokenPair, User,
+    UserPatch,
 };
 use crate::{Client, ClientError, Token};
 
@@ -60,5 +61,11 @@ impl Client {
 
     pub async fn stats(&self) -> Result<Stats, ClientError> {
         self.ask(Call::get(self.base().at(["stats"])?)).await
+    }
+
+    /// Runs one cycle of collection and waits for its end. Errors: `Locked` while one runs.
+    pub async fn collect(&self, dry_run: bool) -> Result<CollectReport, ClientError> {
+        let call = Call::new(Method::POST, self.base().at(["store", "collect"])?).patient();
+        self.ask(call.json(&json!({"dry_run": dry_run}))?).await
     }
 }

@@ -86,6 +86,28 @@ pub struct Stats {
     pub usage: Vec<Usage>,
     pub totals: Totals,
     pub disk_bytes: u64,
+    /// Those of them that nothing refers to. An older server does not say it.
+    #[serde(default)]
+    pub dead_bytes: u64,
+}
+
+/// What one cycle of collection did, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CollectReport {
+    pub dry_run: bool,
+    pub swept_chunks: u64,
+    pub swept_bytes: u64,
+    pub moved_chunks: u64,
+    pub moved_bytes: u64,
+    pub doomed_packs: u64,
+    pub doomed_bytes: u64,
+    pub erased_packs: u64,
+    pub erased_bytes: u64,
+    pub busy_packs: u64,
+    pub damaged_packs: u64,
+    pub disk_bytes: u64,
+    pub dead_bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ pub(crate) mod event;
 pub(crate) mod file;
 pub(crate) mod rule;
 pub(crate) mod run;
+pub(crate) mod store;
 pub(crate) mod token;
 pub(crate) mod words;
 

@@ -1,6 +1,7 @@
-//! `usp admin user|key|bucket|stats`
+//! `usp admin user|key|bucket|stats|gc`
 
 mod bucket;
+mod gc;
 mod key;
 mod stats;
 mod user;
@@ -27,6 +28,7 @@ enum AdminVerb {
     /// Show sums: files, bytes as users see them, bytes on disk
     #[command(after_help = "Example:\n  usp admin stats --json")]
     Stats,
+    Gc(gc::GcArgs),
 }
 
 pub(crate) async fn run(args: AdminArgs, session: &Session) -> Result<()> {
@@ -35,6 +37,7 @@ pub(crate) async fn run(args: AdminArgs, session: &Session) -> Result<()> {
         AdminVerb::Key(args) => key::run(args, session).await,
         AdminVerb::Bucket(args) => bucket::run(args, session).await,
         AdminVerb::Stats => stats::run(session).await,
+        AdminVerb::Gc(args) => gc::run(args, session).await,
     }
 }
 

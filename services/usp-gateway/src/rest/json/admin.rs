@@ -202,6 +202,8 @@ pub(crate) struct StatsJson {
     totals: TotalsJson,
     /// Bytes of all packs on disk.
     disk_bytes: u64,
+    /// Those of them that nothing refers to: collection gives them back.
+    dead_bytes: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -238,6 +240,7 @@ impl From<Stats> for StatsJson {
             usage: stats.usage.into_iter().map(UsageJson::from).collect(),
             totals: stats.totals.into(),
             disk_bytes: stats.disk_bytes,
+            dead_bytes: stats.dead_bytes,
         }
     }
 }

@@ -85,6 +85,17 @@ async fn lists_are_items() {
 }
 
 #[tokio::test]
+async fn a_collection_tells_what_it_did_or_would_do() {
+    let rest = Rest::new();
+    for (asked, is_dry) in [(json!({}), false), (json!({"dry_run": true}), true)] {
+        let report = rest.send("POST /api/v1/store/collect", &asked).await.json();
+        assert_eq!((&report["dry_run"], &report["swept_chunks"]), (&json!(is_dry), &json!(3)));
+    }
+    let refused = rest.send("POST /api/v1/store/collect", &json!({"dry": true})).await;
+    assert_eq!(refused.status, 400);
+}
+
+#[tokio::test]
 async fn a_bucket_is_made_shown_and_deleted() {
     let rest = Rest::new();
     let made = rest

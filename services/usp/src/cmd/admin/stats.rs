@@ -17,7 +17,7 @@ fn describe(stats: &Stats) -> String {
     rows.extend(stats.usage.iter().map(row));
     let totals = &stats.totals;
     let sums = [
-        ("on disk", size(stats.disk_bytes)),
+        ("on disk", format!("{}, of which {} dead", size(stats.disk_bytes), size(stats.dead_bytes))),
         ("chunks", format!("{} in {} packs", totals.chunks, totals.packs)),
         ("chunk bytes", format!("{} plain, {} kept", size(totals.plain_bytes), size(totals.frame_bytes))),
         ("open uploads", totals.open_uploads.to_string()),

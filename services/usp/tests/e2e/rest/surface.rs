@@ -46,6 +46,8 @@ async fn the_description_names_every_path_of_the_contract() -> Result<()> {
             ("/buckets/{bucket}", vec!["get", "patch", "delete"]),
             ("/buckets/{bucket}/files", vec!["get", "post"]),
             ("/buckets/{bucket}/files/{key}", vec!["get", "head", "put", "delete"]),
+            ("/uploads", vec!["post", "options"]),
+            ("/uploads/{upload_id}", vec!["head", "patch", "delete", "options"]),
             ("/files/{file_id}", vec!["get", "patch", "delete"]),
             ("/files/{file_id}/content", vec!["get", "head"]),
             ("/files/{file_id}/versions", vec!["get"]),
@@ -63,6 +65,7 @@ async fn the_description_names_every_path_of_the_contract() -> Result<()> {
             ("/users", vec!["get", "post"]),
             ("/api-keys", vec!["get", "post"]),
             ("/stats", vec!["get"]),
+            ("/store/collect", vec!["post"]),
         ] {
             let described =
                 paths.get(&format!("/api/v1{path}")).with_context(|| format!("{path} is missing"))?;
