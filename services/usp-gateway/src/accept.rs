@@ -157,7 +157,8 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<BusyBody>, Infallible> {
     let busy = pulse.begin(request.version());
-    let response = if let Some(fault) = busy.fault() {
+    let fault = busy.fault().or_else(|| head::fault_of(request.version(), request.headers()));
+    let response = if let Some(fault) = fault {
         refused(fault)
     } else {
         let mut request =

@@ -1,9 +1,13 @@
 //! Looks at the head of an HTTP/1 request for what two servers could read differently.
 //!
-//! The parser behind us takes a lone line feed for a line end, and drops `Content-Length` where `Transfer-Encoding`
-//! also stands. A proxy before us may do otherwise, and then one of us sees a request that the other does not
-//! (RFC 9112, sections 2.2 and 6.1). Only heads that begin while nothing is being answered are looked at: that is
-//! where a proxy puts them when it reuses a connection.
+//! The parser behind us takes a lone line feed for a line end, drops `Content-Length` where `Transfer-Encoding` also
+//! stands, and keeps one of several equal lengths. A proxy before us may do otherwise, and then one of us sees a
+//! request that the other does not (RFC 9112, sections 2.2 and 6). [`HeadScan`] therefore looks at the bytes. Only
+//! heads that begin while nothing is being answered are looked at: that is where a proxy puts them when it reuses a
+//! connection. What the parser leaves as it came is checked after it, on every head, by [`fault_of`].
+
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Version};
 
 /// Names, values, and what stands around them: more than a long token and long upload metadata together.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -19,7 +23,7 @@ pub(super) struct HeadScan {
     name_len: usize,
     before: u8,
     size_bytes: usize,
-    has_length: bool,
+    length_count: u32,
     has_encoding: bool,
     has_bare_line_feed: bool,
 }
@@ -59,7 +63,10 @@ impl HeadScan {
     pub(super) fn fault(&self) -> Option<&'static str> {
         if self.size_bytes > HEAD_BYTES_MAX {
             Some("the request head is too long")
-        } else if self.has_bare_line_feed || (self.has_length && self.has_encoding) {
+        } else if self.has_bare_line_feed
+            || self.length_count > 1
+            || (self.length_count > 0 && self.has_encoding)
+        {
             Some(
                 "the head can be read in two ways: end lines with CRLF, and measure the body in one way only",
             )
@@ -77,8 +84,30 @@ impl HeadScan {
 
     fn note_name(&mut self) {
         let name = self.name.get(..self.name_len).unwrap_or_default();
-        self.has_length |= name == LENGTH;
+        self.length_count = self.length_count.saturating_add(u32::from(name == LENGTH));
         self.has_encoding |= name == ENCODING;
+    }
+}
+
+/// Why a head of HTTP/1 is refused although it could be parsed, if it is.
+///
+/// Source: RFC 9112, section 3.2 (one `Host`) and 6.1 (codings that the server does not undo).
+pub(super) fn fault_of(version: Version, headers: &HeaderMap) -> Option<&'static str> {
+    let host_count = headers.get_all(HOST).iter().count();
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let encoding = encodings.next();
+    if version > Version::HTTP_11 {
+        None
+    } else if host_count > 1 {
+        Some("there is more than one Host header")
+    } else if host_count == 0 && version == Version::HTTP_11 {
+        Some("a request of HTTP/1.1 needs a Host header")
+    } else if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || encodings.next().is_some()
+    {
+        Some("the only Transfer-Encoding that is taken is chunked, once")
+    } else {
+        None
     }
 }
 
@@ -101,6 +130,8 @@ mod tests {
         assert!(is_refused("POST / HTTP/1.1\r\nContent-Length: 3\r\nTRANSFER-encoding: chunked\r\n\r\n"));
         assert!(is_refused("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-length:3\r\n\r\n"));
         assert!(!is_refused("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX-Content-Length: 3\r\n\r\n"));
+        assert!(is_refused("POST / HTTP/1.1\r\nContent-Length: 3\r\nHost: a\r\ncontent-length: 3\r\n\r\n"));
+        assert!(!is_refused("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n"));
     }
 
     #[test]

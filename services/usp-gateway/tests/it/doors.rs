@@ -198,6 +198,47 @@ async fn requests_that_two_servers_could_read_differently_are_refused() {
 }
 
 #[tokio::test]
+async fn a_head_names_one_host_and_measures_its_body_once() {
+    let gateway = TestGateway::start().await;
+    let refused = [
+        "GET /livez HTTP/1.1\r\n\r\n",
+        "GET http://usp/livez HTTP/1.1\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: usp\r\nhost: usp\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: usp\r\nHost: other\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: usp\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\nabc",
+        "GET /livez HTTP/1.1\r\nhost: usp\r\ncontent-length: 3, 3\r\n\r\nabc",
+        "GET /livez HTTP/1.1\r\nhost: usp\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: usp\r\ntransfer-encoding: identity\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: usp\r\ntransfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: usp\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n\
+         0\r\n\r\n",
+    ];
+    for request in refused {
+        let mut client = RawClient::connect(gateway.http).await;
+        client.send(request).await;
+        let answer = client.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{request:?}: {answer}");
+    }
+    let taken = [
+        "GET /livez HTTP/1.0\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: usp\r\nconnection: close\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: usp\r\nconnection: close\r\ntransfer-encoding: Chunked\r\n\r\n0\r\n\r\n",
+        // Two at once: the second is read while the first is answered.
+        "GET /livez HTTP/1.1\r\nhost: usp\r\n\r\nGET /livez HTTP/1.1\r\nhost: usp\r\nconnection: close\r\n\r\n",
+    ];
+    for request in taken {
+        let mut client = RawClient::connect(gateway.http).await;
+        client.send(request).await;
+        let answer = client.rest().await;
+        assert_eq!(
+            answer.matches(" 200 OK").count(),
+            request.matches("/livez").count(),
+            "{request:?}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_running_request_is_finished_before_the_doors_close() {
     let gateway = TestGateway::start().await;
     let mut busy = RawClient::connect(gateway.http).await;
