@@ -154,7 +154,7 @@ fn face(kind: ErrorKind) -> Face {
         ErrorKind::UnsupportedMedia => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Media type not taken"),
         ErrorKind::OutOfRange => (StatusCode::RANGE_NOT_SATISFIABLE, "Range outside the content"),
         ErrorKind::DigestMismatch => (StatusCode::UNPROCESSABLE_ENTITY, "Digest does not match"),
-        ErrorKind::Locked => (StatusCode::LOCKED, "Held by another request"),
+        ErrorKind::Locked => (StatusCode::LOCKED, "Locked"),
         ErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Not available right now"),
         ErrorKind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "No space left"),

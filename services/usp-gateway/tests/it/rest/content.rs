@@ -44,6 +44,14 @@ async fn ranges_are_served_as_rfc_9110_says() {
 }
 
 #[tokio::test]
+async fn a_423_has_one_title_for_a_turn_that_is_taken_and_for_content_held_back() {
+    let rest = letters().await;
+    let answer = rest.ask("PUT /api/v1/buckets/default/files/fail/locked", &[ADMIN], "x").await;
+    assert_eq!(answer.problem(), refused(423, "locked"));
+    assert_eq!(answer.json()["title"], "Locked");
+}
+
+#[tokio::test]
 async fn conditions_are_judged_as_rfc_9110_says() {
     let rest = letters().await;
     let table: [(&[&str], u16); 16] = [
