@@ -1,13 +1,14 @@
 //! Content from an async stream to a blocking step, a few pieces ahead.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use usp_api::ByteStream;
-use usp_model::Result;
+use usp_model::{Error, ErrorKind, Result};
+use usp_rt::Shutdown;
 use usp_steps::Progress;
 
 /// Pieces that wait between the two sides.
@@ -21,18 +22,30 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Begins to pull `content`. Dropping the feed ends the pull.
-    pub(crate) fn start(mut content: ByteStream) -> Self {
+    /// Begins to pull `content`. Dropping the feed ends the pull, and so does `stop`: a step that waits for bytes which
+    /// do not come is woken by an error.
+    pub(crate) fn start(mut content: ByteStream, stop: Shutdown) -> Self {
         let (sender, pieces) = mpsc::channel(PIECE_COUNT_MAX);
         tokio::spawn(async move {
-            while let Some(piece) = content.next().await {
-                if sender.send(piece).await.is_err() {
+            loop {
+                let piece = tokio::select! {
+                    piece = content.next() => piece,
+                    () = stop.cancelled() => Some(Err(stopped())),
+                    () = sender.closed() => return,
+                };
+                let Some(piece) = piece else { return };
+                let is_last = piece.is_err();
+                if sender.send(piece).await.is_err() || is_last {
                     return;
                 }
             }
         });
         Self { pieces, current: Bytes::new() }
     }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Unavailable, "read content").because("the step was stopped")
 }
 
 impl Read for Feed {
@@ -53,12 +66,17 @@ impl Read for Feed {
 #[derive(Debug, Default)]
 pub(crate) struct Gauge {
     bytes_read: AtomicU64,
-    is_cancelled: AtomicBool,
+    stop: Shutdown,
 }
 
 impl Gauge {
     pub(crate) fn cancel(&self) {
-        self.is_cancelled.store(true, Ordering::Relaxed);
+        self.stop.cancel();
+    }
+
+    /// Cancelled with the step.
+    pub(crate) fn stop(&self) -> Shutdown {
+        self.stop.clone()
     }
 
     /// 0..=99: a step is at 100 once it ended.
@@ -75,6 +93,6 @@ impl Progress for Gauge {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.is_cancelled.load(Ordering::Relaxed)
+        self.stop.is_cancelled()
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 use usp_api::{Caller, ReadFile, StorageApi};
 use usp_model::{
-    Error, FileRef, LabelKey, LeasedRun, ReportOutcome, Result, RuleStep, RunOutcome, RunReport, StepReport,
-    StepState,
+    Error, ErrorKind, FileRef, LabelKey, LeasedRun, ReportOutcome, Result, RuleStep, RunOutcome, RunReport,
+    StepReport, StepState,
 };
 use usp_rt::{Pool, Shutdown, jittered};
 use usp_steps::{FileFacts, StepError, StepOutput};
@@ -82,18 +82,26 @@ impl Job {
             Ok(built) => built,
             Err(error) => return Ended::Failed(StepError::Permanent(error.detail())),
         };
+        let timeout_s = step.timeout_s.min(leased.rule.timeout_s);
+        let too_long =
+            || Ended::Failed(StepError::Temporary(format!("the step took longer than its {timeout_s} s")));
+        let step_deadline = deadline.min(Instant::now() + Duration::from_secs(step.timeout_s));
         let read =
             ReadFile { file: FileRef::Id(leased.file.id), version: Some(leased.run.version), range: None };
-        let content = match self.storage.read(&self.caller, read).await {
+        let opened = tokio::select! {
+            opened = self.storage.read(&self.caller, read) => opened,
+            () = sleep_until(step_deadline) => return too_long(),
+            () = self.hand_back.cancelled() => return Ended::HandedBack,
+        };
+        let content = match opened {
             Ok(reading) => reading.content,
             Err(error) => return Ended::Failed(StepError::Temporary(error.detail())),
         };
         let gauge = Arc::new(Gauge::default());
         let (facts, seen) = (facts_of(leased), Arc::clone(&gauge));
-        let mut feed = Feed::start(content);
+        let mut feed = Feed::start(content, gauge.stop());
         let running = self.steps.run(move || built.run(&facts, &mut feed, seen.as_ref()));
         let mut running = std::pin::pin!(running);
-        let step_deadline = deadline.min(Instant::now() + Duration::from_secs(step.timeout_s));
         let mut beat = interval(self.heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beat.tick().await;
@@ -108,10 +116,9 @@ impl Job {
                         Err(error) => Ended::Failed(StepError::Temporary(format!("the step did not end: {error}"))),
                     });
                 }
-                () = tokio::time::sleep_until(step_deadline), if verdict.is_none() => {
+                () = sleep_until(step_deadline), if verdict.is_none() => {
                     gauge.cancel();
-                    let reason = format!("the step took longer than its {} s", step.timeout_s.min(leased.rule.timeout_s));
-                    verdict = Some(Ended::Failed(StepError::Temporary(reason)));
+                    verdict = Some(too_long());
                 }
                 () = self.hand_back.cancelled(), if verdict.is_none() => {
                     gauge.cancel();
@@ -119,38 +126,62 @@ impl Job {
                 }
                 _ = beat.tick(), if verdict.is_none() => {
                     told.percent(&step.name, gauge.percent_of(leased.file.size_bytes));
-                    if !self.still_ours(leased, told).await {
+                    verdict = self.keep(leased, told).await;
+                    if verdict.is_some() {
                         gauge.cancel();
-                        verdict = Some(Ended::LetGo);
                     }
                 }
             }
         }
     }
 
-    /// Extends the lease. Storage that does not answer is no reason to stop: the lease number protects the run.
-    async fn still_ours(&self, leased: &LeasedRun, told: &mut Told) -> bool {
+    /// Extends the lease, or says how the step ends. Storage that does not answer is no reason to stop: the lease number
+    /// protects the run.
+    async fn keep(&self, leased: &LeasedRun, told: &mut Told) -> Option<Ended> {
         match self.storage.report_run(&self.caller, report(leased, told.steps(), None)).await {
-            Ok(ReportOutcome::Held { run_cancelled }) => {
+            Ok(ReportOutcome::Held { run_cancelled: false }) => {
                 told.forget_ended();
-                !run_cancelled
+                None
             }
-            Ok(ReportOutcome::Lost) => false,
+            Ok(ReportOutcome::Held { run_cancelled: true } | ReportOutcome::Lost) => Some(Ended::LetGo),
+            // What an earlier step made will not be taken later either.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                Some(Ended::Failed(StepError::Permanent(error.detail())))
+            }
             Err(error) => {
                 tracing::warn!(run.id = %leased.run.id, error = %error.chain(), "the lease was not extended");
-                true
+                None
             }
         }
     }
 
-    /// Tries until storage answers, or until the lease is over anyway.
+    /// Says how the run ended. A report that storage refuses is followed by one that says so: a run must not wait for
+    /// its lease to end, nor end without a reason.
     async fn report_the_end(&self, leased: &LeasedRun, told: Told, outcome: RunOutcome) {
+        let Err(error) = self.tell(leased, || told.steps(), outcome).await else { return };
+        tracing::error!(run.id = %leased.run.id, error = %error.chain(), "the report was refused");
+        let refused = RunOutcome::Failed {
+            reason: format!("storage did not take the report: {}", error.detail()),
+            is_permanent: error.kind() == ErrorKind::InvalidInput,
+        };
+        if let Err(error) = self.tell(leased, Vec::new, refused).await {
+            tracing::error!(run.id = %leased.run.id, error = %error.chain(), "the run will be tried again");
+        }
+    }
+
+    /// Tries until storage answers, or until the lease is over anyway. Errors: what storage refuses for good.
+    async fn tell(
+        &self,
+        leased: &LeasedRun,
+        steps: impl Fn() -> Vec<StepReport>,
+        outcome: RunOutcome,
+    ) -> Result<()> {
         const TRY_FOR: Duration = Duration::from_secs(30);
         const PAUSE: Duration = Duration::from_millis(250);
         let until = Instant::now() + TRY_FOR;
         let sent = timeout_at(until, async {
             loop {
-                let report = report(leased, told.steps(), Some(outcome.clone()));
+                let report = report(leased, steps(), Some(outcome.clone()));
                 match self.storage.report_run(&self.caller, report).await {
                     Err(error) if error.kind().is_temporary() => {
                         tracing::warn!(run.id = %leased.run.id, error = %error.chain(), "the report is tried again");
@@ -166,13 +197,12 @@ impl Job {
             Ok(Ok(ReportOutcome::Lost)) => {
                 tracing::warn!(run.id = %leased.run.id, "the lease was lost before the report")
             }
-            Ok(Err(error)) => {
-                tracing::error!(run.id = %leased.run.id, error = %error.chain(), "the report was refused")
-            }
+            Ok(Err(error)) => return Err(error),
             Err(_late) => {
                 tracing::warn!(run.id = %leased.run.id, "storage took no report; the run will be tried again")
             }
         }
+        Ok(())
     }
 }
 
