@@ -16,7 +16,8 @@ const CHECKED: [DigestAlgorithm; 3] =
 
 /// What the client promises about the content. Without a content coding both headers speak of the same bytes.
 ///
-/// Errors: `InvalidInput` for a header that is no dictionary, or a checked algorithm without a digest of its length.
+/// Errors: `InvalidInput` for a header that is no dictionary of byte sequences, or a checked algorithm without a digest
+/// of its length.
 pub(crate) fn expected(headers: &HeaderMap) -> Result<Vec<ContentDigest>> {
     let mut found = Vec::new();
     for name in [CONTENT_DIGEST, REPR_DIGEST] {
@@ -35,20 +36,31 @@ pub(crate) fn repr_digest(digests: &ContentDigests) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("sha-256=:{}:", STANDARD.encode(bytes))).ok()
 }
 
+/// `None`: an algorithm that is not checked. It needs the form of a digest all the same: a promise that cannot be read
+/// must not look like one that was kept.
 fn parse_member(name: &HeaderName, member: &str) -> Result<Option<ContentDigest>> {
     let (key, value) = member.split_once('=').unwrap_or((member, ""));
-    let is_key = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.*".contains(&b);
-    if key.is_empty() || !key.bytes().all(is_key) {
+    let (value, _parameters) = value.split_once(';').unwrap_or((value, ""));
+    let inner = value.trim().strip_prefix(':').and_then(|rest| rest.strip_suffix(':'));
+    let Some(inner) = inner.filter(|inner| is_key(key) && inner.bytes().all(is_base64)) else {
         return Err(refused(name, "is not a dictionary such as sha-256=:BASE64:"));
-    }
+    };
     let Some(algorithm) = CHECKED.into_iter().find(|algorithm| algorithm.http_name() == key) else {
         return Ok(None);
     };
-    let (value, _parameters) = value.split_once(';').unwrap_or((value, ""));
-    let inner = value.trim().strip_prefix(':').and_then(|rest| rest.strip_suffix(':'));
-    let digest = inner.and_then(|inner| ContentDigest::from_base64(algorithm, inner).ok());
     let wanted = || format!("needs {key}=:BASE64: with {} bytes", algorithm.size_bytes());
-    digest.map(Some).ok_or_else(|| refused(name, &wanted()))
+    let digest = ContentDigest::from_base64(algorithm, inner);
+    digest.map(Some).map_err(|_source| refused(name, &wanted()))
+}
+
+/// RFC 9651, section 4.2.3.3.
+fn is_key(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.*".contains(&b);
+    text.starts_with(|c: char| c.is_ascii_lowercase() || c == '*') && text.bytes().all(inner)
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=".contains(&byte)
 }
 
 #[cfg(test)]
@@ -67,7 +79,7 @@ mod tests {
     fn a_known_digest_is_read_beside_unknown_ones_and_once() {
         let found = read(
             "md5=:1B2M2Y8AsgTpgAmY7PhCfg==:, sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:;a=1, \
-                          unixsum=30, odd",
+             unixsum=:MzA=:",
         )
         .unwrap();
         assert_eq!(found.len(), 1);
@@ -90,6 +102,10 @@ mod tests {
             "sha-256=:not base64:",
             "sha-512=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
             "blake3=:",
+            "junk",
+            "junk=30",
+            "9=:AAAA:",
+            "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:, junk",
         ] {
             assert!(read(value).is_err(), "{value:?}");
         }

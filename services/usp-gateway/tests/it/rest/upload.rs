@@ -76,13 +76,15 @@ async fn conditions_become_one_condition_or_none() {
 #[tokio::test]
 async fn headers_that_will_not_do_store_nothing() {
     let rest = Rest::new();
-    let table: [(&[&str], u16, &str); 14] = [
+    let table: [(&[&str], u16, &str); 16] = [
         (&["if-match: abc"], 400, "invalid_input"),
         (&["if-match: W/\"weak\""], 412, "precondition_failed"),
         (&["if-none-match: \"a\""], 400, "invalid_input"),
         (&["if-match: \"a\"", "if-none-match: *"], 400, "invalid_input"),
         (&["content-digest: sha-256=:AAAA:"], 400, "invalid_input"),
         (&["repr-digest: sha-256"], 400, "invalid_input"),
+        (&["repr-digest: junk"], 400, "invalid_input"),
+        (&["content-digest: \"\""], 400, "invalid_input"),
         (&["content-type: nonsense"], 400, "invalid_input"),
         (&["content-encoding: gzip"], 415, "unsupported_media"),
         (&["idempotency-key: a b"], 400, "invalid_input"),
@@ -98,6 +100,28 @@ async fn headers_that_will_not_do_store_nothing() {
         assert_eq!(answer.problem(), refused(status, code), "{headers:?}");
     }
     assert!(rest.storage.asked.lock().put.is_none());
+}
+
+#[tokio::test]
+async fn a_digest_that_nobody_checks_is_ignored() {
+    let rest = Rest::new();
+    let line = "PUT /api/v1/buckets/default/files/a";
+    let answer = rest.ask(line, &[ADMIN, "content-digest: md5=:AAAA:"], "x").await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_percent_sign_that_begins_no_escape_is_refused() {
+    let rest = Rest::new();
+    for key in ["a%zz", "a%", "a%4", "%%41", "a%4g/b", "a%-1"] {
+        for method in ["PUT", "GET", "DELETE"] {
+            let line = format!("{method} /api/v1/buckets/default/files/{key}");
+            let answer = rest.ask(&line, &[ADMIN], "x").await;
+            assert_eq!(answer.problem(), refused(400, "invalid_input"), "{line}");
+        }
+    }
+    assert!(rest.storage.asked.lock().put.is_none());
+    assert_eq!(rest.stored("100%25%2541", "text/plain", "x").await["key"], "100%%41");
 }
 
 #[tokio::test]
