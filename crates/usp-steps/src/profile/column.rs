@@ -142,6 +142,11 @@ impl Column {
         self.kinds.get(kind as usize).copied().unwrap_or_default()
     }
 
+    /// An estimate may be off upwards, but there cannot be more different values than values.
+    fn distinct_count(&self) -> u64 {
+        self.distinct.count().min(self.kinds.iter().sum())
+    }
+
     /// The one type that takes all values: integers are floats too, dates are datetimes too, anything is a string.
     fn inferred(&self) -> Option<Kind> {
         let present: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| self.count_of(*kind) > 0).collect();
@@ -167,7 +172,7 @@ impl Column {
             "type": inferred.map_or("empty", Kind::as_str),
             "types": types,
             "nulls": self.nulls,
-            "distinct": self.distinct.count(),
+            "distinct": self.distinct_count(),
             "distinct_approximate": self.distinct.is_approximate(),
             "min": min,
             "max": max,
@@ -266,6 +271,22 @@ mod tests {
         assert_eq!((&report["min"], &report["max"]), (&json!("1"), &json!("b")));
         assert_eq!(report["length"], json!({"min": 1, "max": 3}));
         assert_eq!(report["types"], json!({"integer": 1, "string": 2}));
+    }
+
+    #[test]
+    fn there_are_never_more_different_values_than_values() {
+        let is_over = |count: u32| {
+            let mut column = Column::new("c".to_owned(), SketchSizes::for_columns(1));
+            for value in 0..count {
+                column.add(format!("id-{value:06}").as_bytes());
+                column.add(b"");
+            }
+            let report = column.report();
+            assert_eq!(report["distinct_approximate"], true);
+            assert!(report["distinct"].as_u64().unwrap() <= u64::from(count), "{report}");
+            column.distinct.count() > u64::from(count)
+        };
+        assert!([20_000, 50_000, 100_000, 250_000].map(is_over).contains(&true), "no estimate was too high");
     }
 
     #[test]
