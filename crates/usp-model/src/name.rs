@@ -37,7 +37,7 @@ name!(
 );
 name!(
     /// Where a file stands in its bucket: 1..=1024 bytes of UTF-8, `/` between parts, no empty part, no `.` or `..`,
-    /// no control or bidi character, no backslash.
+    /// no control, bidi or zero-width character, no backslash, and not only blanks.
     FileKey,
     "read file key",
     check_key
@@ -93,7 +93,7 @@ fn check_key(text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > FILE_KEY_BYTES_MAX {
         return Err(format!("a key has 1 to {FILE_KEY_BYTES_MAX} bytes, not {}", text.len()));
     }
-    if let Some(c) = text.chars().find(|c| c.is_control() || is_bidi_control(*c) || *c == '\\') {
+    if let Some(c) = text.chars().find(|c| is_barred(*c)) {
         return Err(format!("the character {} is not allowed in a key", c.escape_unicode()));
     }
     for part in text.split('/') {
@@ -103,7 +103,16 @@ fn check_key(text: &str) -> Result<(), String> {
             _ => {}
         }
     }
+    if text.chars().all(|c| c.is_whitespace() || c == '/') {
+        return Err("a key may not consist of blanks only".to_owned());
+    }
     Ok(())
+}
+
+/// Characters that nobody sees, or that change how others are seen: two keys that look alike would be two files.
+fn is_barred(c: char) -> bool {
+    let is_zero_width = matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}');
+    c.is_control() || is_bidi_control(c) || is_zero_width || c == '\\'
 }
 
 fn check_word(text: &str, bytes_max: usize, allowed: impl Fn(u8) -> bool, hint: &str) -> Result<(), String> {
@@ -144,6 +153,26 @@ mod tests {
         }
         assert!(FileKey::parse(&"a".repeat(FILE_KEY_BYTES_MAX + 1)).is_err());
         for key in ["a", "2026/orders.csv", "ä/ö ü.txt", "..a", "a..b", "日本.csv"] {
+            assert_eq!(FileKey::parse(key).unwrap().as_str(), key);
+        }
+    }
+
+    #[test]
+    fn keys_that_nobody_could_see_are_refused() {
+        for key in [
+            " ",
+            "\u{3000}",
+            "\u{a0} ",
+            " / ",
+            "a\u{200b}",
+            "\u{200c}a",
+            "a\u{200d}b",
+            "a\u{2060}",
+            "\u{feff}a",
+        ] {
+            assert_eq!(FileKey::parse(key).unwrap_err().kind(), ErrorKind::InvalidInput, "{key:?}");
+        }
+        for key in [" a", "a ", "a /b", "a/ b ", "a/ /b"] {
             assert_eq!(FileKey::parse(key).unwrap().as_str(), key);
         }
     }
