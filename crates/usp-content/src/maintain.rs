@@ -115,6 +115,17 @@ impl ContentStore {
             .unwrap_or_else(|source| Err(Error::new(ErrorKind::Internal, "copy frames").caused_by(source)))
     }
 
+    /// Seals an open pack before it is full, so that it can be emptied. `false` when it is not open any more.
+    ///
+    /// Errors: `StorageFull`, then it stays open; `Unavailable`. Cancel: safe, it goes on unseen.
+    pub async fn seal(&self, pack: PackId) -> Result<bool> {
+        let shared = Arc::clone(&self.shared);
+        let sealing = tokio::spawn(async move { shared.packs.seal_early(pack).await });
+        sealing
+            .await
+            .unwrap_or_else(|source| Err(Error::new(ErrorKind::Internal, "seal pack").caused_by(source)))
+    }
+
     /// Keeps everyone from referring to frames of a sealed pack from now on, so that it can be doomed. `false` while an
     /// upload is about to refer to some: try again later.
     pub fn condemn(&self, pack: PackId) -> bool {

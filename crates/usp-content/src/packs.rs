@@ -208,6 +208,21 @@ impl Packs {
         Ok(())
     }
 
+    /// Ends a pack before it is full. `false` when nobody appends to it any more.
+    ///
+    /// Errors: as `append`. Cancel: not safe; run it in a task of its own.
+    pub(crate) async fn seal_early(&self, pack: PackId) -> Result<bool> {
+        for slot in &self.slots {
+            let mut slot = slot.lock().await;
+            let wanted = |open: &mut OpenPack| open.id == pack && !open.durability.is_lost();
+            if let Some(open) = slot.take_if(wanted) {
+                self.seal(open, &mut slot).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Makes every frame durable that was appended to `pack` before the call.
     ///
     /// A pack that is not known here was sealed: its frames are durable. Cancel: not safe.

@@ -41,6 +41,9 @@ const LIVE_PERCENT_MIN: u64 = 60;
 const LIVE_PERCENT_WANTED: u64 = 90;
 const DEAD_PERCENT_MAX: u64 = 5;
 
+/// Less than this in a pack that is still appended to is left until it is full.
+const DEAD_BYTES_IN_OPEN: u64 = 256 << 10;
+
 /// Bytes of packs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Space {
@@ -213,6 +216,7 @@ impl<'s> Cycle<'s> {
 
     /// Empties packs, the deadest first, as long as that is worth its copies.
     async fn compact(&mut self) -> Result<()> {
+        self.seal_dead_open().await?;
         let mut packs = self.storage.catalog.pack_usage().await?;
         packs.retain(|pack| pack.record.state != PackState::Doomed);
         let Space { disk_bytes, mut dead_bytes } = Space::of(&packs);
@@ -235,6 +239,24 @@ impl<'s> Cycle<'s> {
             }
             self.doom(&pack).await?;
             dead_bytes = dead_bytes.saturating_sub(self::dead_bytes(&pack));
+        }
+        Ok(())
+    }
+
+    /// Seals open packs of which much is dead: in a store that grows slowly they would stay as they are for long.
+    async fn seal_dead_open(&mut self) -> Result<()> {
+        for pack in self.storage.catalog.pack_usage().await? {
+            let is_dead = dead_bytes(&pack) >= DEAD_BYTES_IN_OPEN && live_percent(&pack) < LIVE_PERCENT_MIN;
+            if pack.record.state != PackState::Open || !is_dead {
+                continue;
+            }
+            match self.storage.content.seal(pack.record.pack).await {
+                // It could not be sealed when usp was started, or was sealed just now.
+                Ok(_is_sealed) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            self.rest().await;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use usp_content::{Batch, Extent};
-use usp_model::{ByteRange, ChunkRef, Compression, ErrorKind, PackId};
+use usp_model::{ByteRange, ChunkRef, Compression, ErrorKind, PackId, PackState};
 
 use crate::support::{Stored, World, lines, noise, settings, small};
 
@@ -152,4 +152,18 @@ async fn ingested(world: &World, content: &[u8]) -> Batch {
     let mut ingest = world.store.ingest(settings(Compression::None));
     ingest.push(Bytes::copy_from_slice(content)).await.unwrap();
     ingest.finish().await.unwrap().0
+}
+
+#[tokio::test]
+async fn an_open_pack_is_sealed_on_request_and_the_next_append_begins_another() {
+    let world = World::new(small()).await;
+    let stored = world.put(&noise(10_000, 1), Compression::None).await;
+    assert!(world.store.seal(PACK).await.unwrap());
+    assert!(!world.store.seal(PACK).await.unwrap(), "it is sealed already");
+    assert_eq!(world.index.state(PACK), Some(PackState::Sealed));
+    let report = world.store.scrub(PACK, Extent::Sealed(world.index.first_pack().committed_bytes)).await;
+    assert!(report.unwrap().is_sound());
+    world.put(&noise(10_000, 2), Compression::None).await;
+    assert_eq!(world.index.rows().len(), 2);
+    assert!(world.get(stored.manifest, ByteRange::whole(10_000)).await.unwrap() == noise(10_000, 1));
 }

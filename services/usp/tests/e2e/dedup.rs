@@ -1,11 +1,12 @@
 //! Every byte is kept once.
 
 use anyhow::{Context, Result};
+use reqwest::Method;
 use serde_json::json;
 use usp_testkit::generate::{csv, with_line_inserted};
 use usp_testkit::{Http, file_path};
 
-use crate::{everywhere, say};
+use crate::{everywhere, everywhere_with, say, setup};
 
 async fn total(http: &Http, member: &str) -> Result<u64> {
     let stats = http.get("/api/v1/stats").await?.must(200)?.value()?;
@@ -77,6 +78,39 @@ async fn buckets_share_chunks_only_when_they_name_one_domain() -> Result<()> {
         }
         let all = Some(content.len() as u64);
         assert_eq!(known, [Some(0), Some(0), Some(0), all]);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn deleted_content_leaves_the_disk_and_what_it_shared_stays() -> Result<()> {
+    const SETTINGS: &str = "[storage]\ncollect_grace = \"0s\"\n[content]\npack_size_max = \"1MiB\"\n";
+    let (shared, own) =
+        (usp_testkit::generate::bytes(31, 2 << 20), usp_testkit::generate::bytes(32, 4 << 20));
+    everywhere_with(setup().config(SETTINGS), async |usp| {
+        let http = usp.admin().await?;
+        let both = [shared.as_slice(), own.as_slice()].concat();
+        for (key, content) in [("both", &both), ("kept", &shared)] {
+            http.put(key, "application/octet-stream", content.clone()).await?.must(201)?;
+        }
+        let disk_bytes = async || {
+            let stats = http.get("/api/v1/stats").await?.must(200)?.value()?;
+            stats["disk_bytes"].as_u64().context("no disk_bytes")
+        };
+        let before = disk_bytes().await?;
+        http.send(http.request(Method::DELETE, &file_path("default", "both"))).await?.must(204)?;
+        let cli = usp.cli().await?;
+        let looked = cli.verb(&["admin", "gc", "--dry-run", "--json"]).await?.must_end_with(0)?.json()?;
+        assert!(looked[0]["swept_bytes"].as_u64().context("no swept_bytes")? > 3 << 20, "{looked:?}");
+        assert_eq!(disk_bytes().await?, before);
+        for _cycle in 0..4 {
+            cli.verb(&["admin", "gc"]).await?.must_end_with(0)?;
+        }
+        let after = disk_bytes().await?;
+        assert!(after + (3 << 20) < before, "{before} bytes became {after}");
+        let kept = http.get(&file_path("default", "kept")).await?.must(200)?;
+        assert!(kept.body == shared.as_slice());
         Ok(())
     })
     .await
