@@ -46,7 +46,8 @@ impl fmt::Debug for Content {
 impl Client {
     /// Opens content for reading: all of it, or what a `Range` such as `bytes=0-99` names.
     ///
-    /// Errors: `NotFound`, `OutOfRange`; in the stream `Unavailable` when the connection breaks.
+    /// Errors: `NotFound`, `OutOfRange`, `Corrupt` for content whose first bytes failed their check; in the stream
+    /// `Unavailable` when the connection breaks, which is also how the server ends content that fails later.
     pub async fn read(&self, file: &FileRef, range: Option<&str>) -> Result<Content, ClientError> {
         let mut call = Call::get(self.content_url(file)?);
         if let Some(range) = range {

@@ -129,6 +129,18 @@ async fn a_file_that_is_not_there_is_the_callers_error() {
 }
 
 #[tokio::test]
+async fn content_found_corrupt_is_told_apart_from_a_server_that_failed() {
+    let problem =
+        |code: &str| json("500 Internal Server Error", &format!(r#"{{"status":500,"code":"{code}"}}"#));
+    let script = Script::start(vec![problem("corrupt"), problem("internal")]).await;
+    let file = FileRef::Key(place().bucket, place().key);
+    for kind in [ErrorKind::Corrupt, ErrorKind::Internal] {
+        assert_eq!(client(&script).read(&file, None).await.unwrap_err().kind(), kind);
+    }
+    assert_eq!(script.requests().len(), 2, "neither is worth a second try");
+}
+
+#[tokio::test]
 async fn content_that_breaks_off_ends_in_an_error_after_its_bytes() {
     let cut = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nRepr-Digest: \
                sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:\r\n\r\nhello";

@@ -1,6 +1,7 @@
 //! Reading: ranges, conditions, and headers under which a browser does no harm.
 
 use axum::body::Body;
+use http_body_util::BodyExt;
 
 use super::{ADMIN, Answer, Rest, refused};
 
@@ -162,6 +163,25 @@ async fn an_empty_file_is_served_whole() {
     assert_eq!(ask(&[]).await.header("content-length"), Some("0"));
     assert_eq!(ask(&["range: bytes=-5"]).await.status, 200);
     assert_eq!(ask(&["range: bytes=0-"]).await.header("content-range"), Some("bytes */0"));
+}
+
+#[tokio::test]
+async fn content_found_corrupt_before_its_first_byte_is_a_problem_and_later_a_broken_answer() {
+    let rest = Rest::new();
+    for key in ["rotten/a", "breaking/a"] {
+        rest.stored(key, "text/plain", "abcdefghij").await;
+    }
+    for range in [&[][..], &["range: bytes=0-3"], &["if-match: *"]] {
+        let line = "GET /api/v1/buckets/default/files/rotten/a";
+        let answer = rest.ask(line, &[&[ADMIN], range].concat(), Body::empty()).await;
+        assert_eq!(answer.problem(), refused(500, "corrupt"), "{range:?}");
+        for header in ["etag", "content-disposition", "accept-ranges", "repr-digest"] {
+            assert_eq!(answer.header(header), None, "{header}");
+        }
+    }
+    let answer = rest.open("GET /api/v1/buckets/default/files/breaking/a", &[ADMIN], Body::empty()).await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.into_body().collect().await.is_err());
 }
 
 #[tokio::test]

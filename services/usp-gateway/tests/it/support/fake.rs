@@ -263,13 +263,22 @@ impl StorageApi for FakeStorage {
         end.map(|()| upload.clone())
     }
 
+    /// A key `rotten/…` has lost its bytes; one of `breaking/…` loses them after the first.
     async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
         let file = self.get_file(caller, read.file.clone(), read.version).await?;
+        let rotten = || fault(ErrorKind::Corrupt, "a chunk differs from its digest");
+        if file.key.as_str().starts_with("rotten/") {
+            return Err(rotten());
+        }
         let (_, content) = self.find(&read.file)?;
         let range =
             read.range.unwrap_or_else(|| ByteRange::whole(file.size_bytes)).within(file.size_bytes)?;
         let bounds = usize::try_from(range.start()).unwrap()..usize::try_from(range.end()).unwrap();
-        let content = stream::iter([Ok(content.slice(bounds))]);
+        let content = content.slice(bounds);
+        let content = match file.key.as_str().starts_with("breaking/") {
+            true => stream::iter(vec![Ok(content.slice(..1)), Err(rotten())]),
+            false => stream::iter(vec![Ok(content)]),
+        };
         Ok(Reading { file, range, content: Box::pin(content) })
     }
 
