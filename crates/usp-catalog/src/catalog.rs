@@ -47,6 +47,8 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
         count_max: usize,
     ) -> Result<Vec<PlacedChunk>>;
     /// Makes the row of a new pack. Ids rise and are never given twice.
+    /// The chunks whose frames begin within `range` of the pack count as not stored until someone stores them anew.
+    async fn doubt_chunks(&self, pack: PackId, range: ByteRange) -> Result<()>;
     async fn begin_pack(&self) -> Result<PackId>;
     /// May be said again. Errors: `Conflict` when the pack has no row, was set aside, or holds more than `size_bytes`.
     async fn seal_pack(&self, pack: PackId, size_bytes: u64) -> Result<()>;

@@ -8,7 +8,8 @@ use usp_model::{ByteRange, Digest, ManifestId, PackId, PackRecord, PlacedChunk, 
 /// Finds chunks and keeps the births and ends of packs.
 #[async_trait]
 pub trait ChunkIndex: fmt::Debug + Send + Sync + 'static {
-    /// The committed chunk of each digest, in the order asked. A hit is a hint: only the commit decides.
+    /// The committed chunk of each digest, in the order asked, without those in doubt. A hit is a hint: only the commit
+    /// decides.
     async fn lookup(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>>;
 
     /// The chunks of `manifest` that hold `range`, in order, beginning with the one that holds its first byte.
@@ -30,6 +31,10 @@ pub trait ChunkIndex: fmt::Debug + Send + Sync + 'static {
 
     /// Notes that the pack failed a sync or a check: nothing is appended to it any more.
     async fn set_pack_aside(&self, pack: PackId) -> Result<()>;
+
+    /// Notes that the frames that begin within `range` of the pack failed a check or are gone: their chunks no longer
+    /// count as stored. Whoever brings such a chunk again stores it anew, and that mends the contents that have it.
+    async fn doubt(&self, pack: PackId, range: ByteRange) -> Result<()>;
 
     /// Every pack with a row, in order of its id.
     async fn packs(&self) -> Result<Vec<PackRecord>>;

@@ -80,6 +80,11 @@ impl Pending {
         Claimed::Ours(Claim { pending: Arc::clone(self), digest, _ends_waits: sender })
     }
 
+    /// Forgets where the chunk stands: its frame failed a check.
+    pub(crate) fn forget(&self, digest: &Digest) {
+        self.entries.lock().placed.remove(digest);
+    }
+
     /// Forgets the frames of a pack that failed or is erased, and those of it that are yet to be settled.
     pub(crate) fn forget_pack(&self, pack: PackId) {
         let mut entries = self.entries.lock();

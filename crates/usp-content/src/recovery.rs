@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use usp_model::{ErrorKind, PackId, PackRecord, PackState, Result};
+use usp_model::{ByteRange, Error, ErrorKind, PackId, PackRecord, PackState, Result};
 
 use crate::backend::PackBackend;
 use crate::index::ChunkIndex;
@@ -51,6 +51,7 @@ pub(crate) async fn recover(backend: &dyn PackBackend, index: &dyn ChunkIndex) -
     let mut report = RecoveryReport::default();
     let rows = index.packs().await?;
     let files: BTreeSet<PackId> = backend.list().await?.into_iter().collect();
+    refuse_foreign_packs(&rows, &files)?;
     for row in &rows {
         let present = files.contains(&row.pack);
         match row.state {
@@ -59,7 +60,10 @@ pub(crate) async fn recover(backend: &dyn PackBackend, index: &dyn ChunkIndex) -
                 index.set_pack_aside(row.pack).await?;
                 report.set_aside.push(row.pack);
             }
-            PackState::Open | PackState::Sealed if !present => report.missing.push(row.pack),
+            PackState::Open | PackState::Sealed if !present => {
+                index.doubt(row.pack, ByteRange::whole(u64::MAX)).await?;
+                report.missing.push(row.pack);
+            }
             PackState::Open | PackState::Sealed | PackState::SetAside | PackState::Doomed => {}
         }
     }
@@ -69,6 +73,19 @@ pub(crate) async fn recover(backend: &dyn PackBackend, index: &dyn ChunkIndex) -
         report.lost_and_found.push(stray);
     }
     Ok(report)
+}
+
+/// A row is made before its file, so packs that no row at all names have lost their catalogue. Setting them aside would
+/// make a mishap that can be mended into one that cannot.
+fn refuse_foreign_packs(rows: &[PackRecord], files: &BTreeSet<PackId>) -> Result<()> {
+    if !rows.is_empty() || files.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Corrupt, "open the store").because(format!(
+        "there are {} packs and the catalogue knows none of them: put the catalogue back, or move the packs away to \
+         begin anew; nothing was touched",
+        files.len()
+    )))
 }
 
 async fn recover_open(
@@ -87,6 +104,7 @@ async fn recover_open(
             backend.set_aside(row.pack).await?;
             report.set_aside.push(row.pack);
         } else {
+            index.doubt(row.pack, ByteRange::new(offset, u64::MAX)?).await?;
             report.damaged.push(DamagedPack { pack: row.pack, offset });
         }
         return Ok(());

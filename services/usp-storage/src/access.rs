@@ -4,7 +4,8 @@ use usp_api::Caller;
 use usp_auth::{BucketScope, Permission, allows, authorize, visible_buckets};
 use usp_catalog::records::{BucketRecord, FileRecord};
 use usp_model::{
-    BucketName, Error, ErrorKind, File, FileRef, PrincipalKind, Result, Run, RunId, Upload, UploadId,
+    BucketName, Error, ErrorKind, Event, File, FileId, FileRef, PrincipalKind, Result, Run, RunId, Upload,
+    UploadId,
 };
 
 use crate::storage::Storage;
@@ -50,8 +51,42 @@ impl Storage {
         if !allows(&caller.principal, Permission::RunRead, Some(&run.bucket)) {
             return Err(gone());
         }
+        if !self.shows_run(caller, &run).await? {
+            return Err(gone());
+        }
         authorize(&caller.principal, permission, Some(&run.bucket))?;
         Ok(run)
+    }
+
+    /// Whether the caller may know of the run: one of a file that waits for its release is hidden like the file.
+    pub(crate) async fn shows_run(&self, caller: &Caller, run: &Run) -> Result<bool> {
+        if sees_unreleased(caller, &run.bucket) {
+            return Ok(true);
+        }
+        self.is_released(run.file_id, Some(run.version)).await
+    }
+
+    /// Whether the caller may know of the event.
+    pub(crate) async fn shows_event(&self, caller: &Caller, event: &Event) -> Result<bool> {
+        if sees_unreleased(caller, &event.bucket) {
+            return Ok(true);
+        }
+        if let Some(released) = event.data.get("released") {
+            return Ok(released.as_bool() == Some(true));
+        }
+        if event.data.get("run_id").is_some() {
+            return self.is_released(event.file_id, None).await;
+        }
+        // Uploads are the business of those who may write.
+        Ok(false)
+    }
+
+    async fn is_released(&self, id: FileId, version: Option<u32>) -> Result<bool> {
+        match self.catalog.file(&FileRef::Id(id), version).await {
+            Ok(record) => Ok(record.file.released),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The upload, if it is the caller's own or the caller manages its bucket. Errors: `NotFound`, `Gone`.

@@ -1,5 +1,6 @@
 //! Files that stand: read, list, change, delete; and the buckets they are in.
 
+use futures::{StreamExt, stream};
 use usp_api::{Caller, FileStatus, NewBucket, ReadFile, Reading, UploadStatus};
 use usp_auth::{Permission, allows, authorize};
 use usp_model::{
@@ -26,7 +27,10 @@ impl Storage {
             Some(range) => range.within(record.file.size_bytes)?,
             None => ByteRange::whole(record.file.size_bytes),
         };
-        let content = self.content.read(record.domain_key, record.manifest, range);
+        let mut content = self.content.read(record.domain_key, record.manifest, range);
+        // The first piece is opened before the answer begins: damage there is told as what it is.
+        let first = content.next().await.transpose()?;
+        let content = stream::iter(first.map(Ok)).chain(content);
         Ok(Reading { file: record.file, range, content: Box::pin(content) })
     }
 

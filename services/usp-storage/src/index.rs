@@ -38,6 +38,10 @@ impl ChunkIndex for CatalogIndex {
         self.0.set_pack_aside(pack).await
     }
 
+    async fn doubt(&self, pack: PackId, range: ByteRange) -> Result<()> {
+        self.0.doubt_chunks(pack, range).await
+    }
+
     async fn packs(&self) -> Result<Vec<PackRecord>> {
         self.0.packs().await
     }

@@ -95,6 +95,7 @@ impl Storage {
         let (sender, receiver) = mpsc::channel(BUFFER_COUNT_MAX);
         let follower = Follower {
             storage: self.clone(),
+            caller: caller.clone(),
             progress: self.live.progress.subscribe(),
             filter: Filter::new(&query),
             query,
@@ -149,6 +150,7 @@ impl Filter {
 
 struct Follower {
     storage: Storage,
+    caller: Caller,
     progress: broadcast::Receiver<Progress>,
     filter: Filter,
     query: EventQuery,
@@ -215,7 +217,7 @@ impl Follower {
                     self.send_progress(progress).await?;
                 }
                 self.query.after = event.seq;
-                self.sender.send(Ok(event)).await.map_err(|_closed| Ended)?;
+                self.send(event).await?;
             }
             if is_last {
                 break;
@@ -229,9 +231,14 @@ impl Follower {
     }
 
     async fn send_progress(&self, progress: Progress) -> Result<(), Ended> {
-        if !self.filter.takes(&progress.event) {
-            return Ok(());
+        if self.filter.takes(&progress.event) { self.send(progress.event).await } else { Ok(()) }
+    }
+
+    /// Sends what the caller may know of. What cannot be decided is not shown.
+    async fn send(&self, event: Event) -> Result<(), Ended> {
+        if self.storage.shows_event(&self.caller, &event).await.unwrap_or(false) {
+            return self.sender.send(Ok(event)).await.map_err(|_closed| Ended);
         }
-        self.sender.send(Ok(progress.event)).await.map_err(|_closed| Ended)
+        Ok(())
     }
 }

@@ -38,9 +38,6 @@ impl Storage {
     ) -> Result<PutOutcome> {
         let bucket = self.bucket_for(caller, Permission::FileWrite, &file.bucket).await?;
         check_new_file(&file, &bucket.bucket.policy)?;
-        if let Some(outcome) = self.answered_before(caller, &file).await? {
-            return Ok(outcome);
-        }
         if let Some(rule) = &file.rule {
             self.rule_book().get(rule)?;
         }
@@ -48,19 +45,6 @@ impl Storage {
         let (received, session) = self.receive(caller, &file, &bucket, content).await?;
         check_digests(&file.expected_digests, &received.digests)?;
         self.commit(caller, file, &bucket, received, session).await
-    }
-
-    /// The file that this idempotency key made already.
-    async fn answered_before(&self, caller: &Caller, file: &NewFile) -> Result<Option<PutOutcome>> {
-        let Some(key) = &file.idempotency_key else { return Ok(None) };
-        let known = self.catalog.file_of_idempotency_key(&caller.principal.name, key, self.now()).await?;
-        let Some(id) = known else { return Ok(None) };
-        let record = self.catalog.file(&FileRef::Id(id), None).await?;
-        if record.file.bucket != file.bucket || record.file.key != file.key {
-            return Err(Error::new(ErrorKind::Conflict, "store file")
-                .because("this Idempotency-Key was used for another file; draw a new one for every file"));
-        }
-        Ok(Some(PutOutcome { file: record.file, is_new_file: false }))
     }
 
     /// Spares the client an upload that cannot be committed. The commit decides again.

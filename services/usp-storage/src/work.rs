@@ -112,7 +112,15 @@ impl Storage {
         }
         query.buckets = Self::scope(caller, Permission::RunRead);
         query.limit = query.limit.clamp(1, usp_model::limits::LIST_COUNT_MAX);
-        self.catalog.list_runs(query).await
+        let mut page = self.catalog.list_runs(query).await?;
+        let mut shown = Vec::with_capacity(page.runs.len());
+        for run in page.runs {
+            if self.shows_run(caller, &run).await? {
+                shown.push(run);
+            }
+        }
+        page.runs = shown;
+        Ok(page)
     }
 
     pub(crate) async fn run_again(&self, caller: &Caller, id: RunId) -> Result<Run> {

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row};
 use usp_model::{
-    ChunkId, ChunkRef, Digest, Error, ErrorKind, FramePlace, ManifestEntry, PackId, PackRecord, StoredChunk,
+    ByteRange, ChunkId, ChunkRef, Digest, Error, ErrorKind, FramePlace, ManifestEntry, PackId, PackRecord,
+    StoredChunk,
 };
 
 use super::ask::{Ask, Column, int};
+use super::collect::take_from_pack;
 use super::fail::{Outcome, absent, corrupt};
 use super::tx::Tx;
+use crate::records::Swept;
 
 pub(super) fn lookup(conn: &Connection, digests: &[Digest]) -> Outcome<Vec<Option<StoredChunk>>> {
-    let sql = "SELECT id, digest, pack, offset, stored_bytes, size_bytes FROM chunks WHERE digest = ?1";
+    let sql = "SELECT id, digest, pack, offset, stored_bytes, size_bytes FROM chunks
+         WHERE digest = ?1 AND NOT doubted";
     digests.iter().map(|digest| conn.one(sql, [digest.as_bytes()], stored_chunk)).collect()
 }
 
@@ -42,8 +46,9 @@ pub(super) fn ensure(tx: &Tx<'_>, chunks: &[ChunkRef]) -> Outcome<Vec<ManifestEn
     for chunk in chunks {
         let id = match *chunk {
             ChunkRef::Known { id, digest, size_bytes, place } => {
-                let sql = "SELECT id, size_bytes, epoch FROM chunks WHERE id = ?1";
+                let sql = "SELECT id, size_bytes, epoch, doubted, pack, offset, stored_bytes FROM chunks WHERE id = ?1";
                 match tx.one(sql, [id.0], reference)? {
+                    Some(standing) if standing.is_doubted => return Err(doubted(id).into()),
                     Some(standing) => refer(tx, standing, size_bytes, epoch)?,
                     None => new.make_or_refer(tx, &digest, size_bytes, &place, epoch)?,
                 }
@@ -76,19 +81,32 @@ fn insert(
 
 /// `None`: the digest has no row.
 fn refer_by_digest(tx: &Tx<'_>, digest: &Digest, size_bytes: u32, epoch: i64) -> Outcome<Option<ChunkId>> {
-    let sql = "SELECT id, size_bytes, epoch FROM chunks WHERE digest = ?1";
-    let standing = tx.one(sql, [digest.as_bytes()], reference)?;
+    let standing = by_digest(tx, digest)?;
     standing.map(|standing| refer(tx, standing, size_bytes, epoch)).transpose()
+}
+
+fn by_digest(tx: &Tx<'_>, digest: &Digest) -> Outcome<Option<Reference>> {
+    let sql =
+        "SELECT id, size_bytes, epoch, doubted, pack, offset, stored_bytes FROM chunks WHERE digest = ?1";
+    tx.one(sql, [digest.as_bytes()], reference)
 }
 
 struct Reference {
     id: ChunkId,
     size_bytes: u32,
     epoch: i64,
+    is_doubted: bool,
+    place: FramePlace,
 }
 
 fn reference(row: &Row<'_>) -> Outcome<Reference> {
-    Ok(Reference { id: ChunkId(row.get(0)?), size_bytes: row.get(1)?, epoch: row.get(2)? })
+    Ok(Reference {
+        id: ChunkId(row.get(0)?),
+        size_bytes: row.get(1)?,
+        epoch: row.get(2)?,
+        is_doubted: row.get(3)?,
+        place: FramePlace { pack: PackId(row.get(4)?), offset: row.count(5)?, stored_bytes: row.get(6)? },
+    })
 }
 
 fn refer(tx: &Tx<'_>, standing: Reference, size_bytes: u32, epoch: i64) -> Outcome<ChunkId> {
@@ -99,10 +117,26 @@ fn refer(tx: &Tx<'_>, standing: Reference, size_bytes: u32, epoch: i64) -> Outco
             .because(reason)
             .into());
     }
+    if standing.is_doubted {
+        return Err(doubted(standing.id).into());
+    }
     if standing.epoch < epoch {
         tx.run("UPDATE chunks SET epoch = ?2 WHERE id = ?1", (standing.id.0, epoch))?;
     }
     Ok(standing.id)
+}
+
+fn doubted(id: ChunkId) -> Error {
+    Error::new(ErrorKind::Unavailable, "refer to chunk")
+        .about(id)
+        .because("bytes that were stored before failed their check; send the content again")
+}
+
+/// Marks the chunks whose frames begin within `range`.
+pub(super) fn doubt(tx: &Tx<'_>, pack: PackId, range: ByteRange) -> Outcome<()> {
+    let sql = "UPDATE chunks SET doubted = 1 WHERE pack = ?1 AND offset >= ?2 AND offset < ?3";
+    tx.run(sql, (pack.0, int(range.start()), int(range.end())))?;
+    Ok(())
 }
 
 /// What a group of new rows changes besides the rows.
@@ -140,14 +174,36 @@ impl NewChunks {
             self.note(size_bytes, place);
             return Ok(id);
         }
-        let standing = refer_by_digest(tx, digest, size_bytes, epoch)?;
-        Ok(standing.ok_or_else(|| corrupt("refer to chunk", "a chunk is in the index only"))?)
+        let standing = by_digest(tx, digest)?
+            .ok_or_else(|| corrupt("refer to chunk", "a chunk is in the index only"))?;
+        if standing.is_doubted && standing.size_bytes == size_bytes && standing.place != *place {
+            return self.mend(tx, &standing, place, epoch);
+        }
+        refer(tx, standing, size_bytes, epoch)
+    }
+
+    /// The row keeps its number, so every content that has the chunk reads the sound frame from now on.
+    fn mend(&mut self, tx: &Tx<'_>, old: &Reference, place: &FramePlace, epoch: i64) -> Outcome<ChunkId> {
+        tx.run(
+            "UPDATE chunks SET pack = ?2, offset = ?3, stored_bytes = ?4, epoch = ?5, doubted = 0 WHERE id = ?1",
+            (old.id.0, place.pack.0, int(place.offset), place.stored_bytes, epoch),
+        )?;
+        let gone = Swept { chunk_count: 1, stored_bytes: u64::from(old.place.stored_bytes) };
+        tx.take_from_meta("frame_bytes", gone.stored_bytes)?;
+        tx.add_to_meta("frame_bytes", u64::from(place.stored_bytes))?;
+        take_from_pack(tx, old.place.pack, gone)?;
+        self.note_in_pack(place);
+        Ok(old.id)
     }
 
     fn note(&mut self, size_bytes: u32, place: &FramePlace) {
         self.count += 1;
         self.plain_bytes += u64::from(size_bytes);
         self.frame_bytes += u64::from(place.stored_bytes);
+        self.note_in_pack(place);
+    }
+
+    fn note_in_pack(&mut self, place: &FramePlace) {
         let pack = self.packs.entry(place.pack).or_default();
         pack.count += 1;
         pack.stored_bytes += u64::from(place.stored_bytes);
@@ -155,11 +211,11 @@ impl NewChunks {
     }
 
     fn write(self, tx: &Tx<'_>) -> Outcome<()> {
-        if self.count == 0 {
-            return Ok(());
-        }
         for (pack, new) in self.packs {
             add_to_pack(tx, pack, new.count, new.stored_bytes, new.end)?;
+        }
+        if self.count == 0 {
+            return Ok(());
         }
         tx.add_to_meta("chunk_count", self.count)?;
         tx.add_to_meta("plain_bytes", self.plain_bytes)?;

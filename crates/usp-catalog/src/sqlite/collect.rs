@@ -93,7 +93,7 @@ impl Swept {
     }
 }
 
-fn take_from_pack(tx: &Tx<'_>, pack: PackId, gone: Swept) -> Outcome<()> {
+pub(super) fn take_from_pack(tx: &Tx<'_>, pack: PackId, gone: Swept) -> Outcome<()> {
     tx.run(
         "UPDATE packs SET live_chunks = live_chunks - ?2, live_bytes = live_bytes - ?3 WHERE id = ?1",
         (pack.0, int(gone.chunk_count), int(gone.stored_bytes)),

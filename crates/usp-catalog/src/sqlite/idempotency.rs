@@ -1,6 +1,6 @@
 //! Keys of idempotency: a request that is sent again within a day answers with what the first one made.
 
-use usp_model::{Error, ErrorKind, FileId, Timestamp, UserName};
+use usp_model::{DigestAlgorithm, Error, ErrorKind, FileId, Timestamp, UserName};
 
 use rusqlite::Connection;
 
@@ -48,6 +48,10 @@ pub(super) fn replay(tx: &Tx<'_>, new: &NewVersion) -> Outcome<Option<CommittedV
     if row.file.bucket != new.bucket || row.file.key != new.key {
         let reason =
             format!("the idempotency key was used for {}/{}; send a new one", row.file.bucket, row.file.key);
+        return Err(Error::new(ErrorKind::Conflict, "commit version").about(&new.key).because(reason).into());
+    }
+    if row.file.digests.get(&DigestAlgorithm::Sha256) != new.digests.get(&DigestAlgorithm::Sha256) {
+        let reason = "the idempotency key was used for another content; send a new one with every content";
         return Err(Error::new(ErrorKind::Conflict, "commit version").about(&new.key).because(reason).into());
     }
     if let Some(upload) = &new.upload {

@@ -61,6 +61,10 @@ impl Catalog for SqliteCatalog {
             .await
     }
 
+    async fn doubt_chunks(&self, pack: PackId, range: ByteRange) -> Result<()> {
+        self.writer.write("doubt chunks", move |tx| chunks::doubt(tx, pack, range)).await
+    }
+
     async fn begin_pack(&self) -> Result<PackId> {
         self.writer.write("begin pack", chunks::begin_pack).await
     }

@@ -234,7 +234,7 @@ pub(super) fn set_tags(
 pub(super) fn emit_file(tx: &Tx<'_>, at: Timestamp, kind: EventKind, file: &File) -> Outcome<()> {
     let content = serde_json::json!({
         "key": file.key, "version": file.version, "size": file.size_bytes,
-        "state": file.state, "media_type": file.media_type,
+        "state": file.state, "media_type": file.media_type, "released": file.released,
     });
     tx.emit(at, kind, &file.bucket, &file.id, &content)
 }

@@ -243,11 +243,13 @@ async fn an_idempotency_key_answers_with_what_it_made_for_a_day() {
         new
     };
     let first = world.catalog.commit_version(with_key("a", 1, 0)).await.unwrap();
-    let mut again = with_key("a", 2, 1_000);
+    let mut again = with_key("a", 1, 1_000);
     again.condition = KeyCondition::Absent;
     let again = world.catalog.commit_version(again).await.unwrap();
     assert_eq!((&again.file, again.is_new_file), (&first.file, false));
-    assert_eq!(kind_of(world.catalog.commit_version(with_key("b", 3, 1_000)).await), ErrorKind::Conflict);
+    assert_eq!(kind_of(world.catalog.commit_version(with_key("b", 1, 1_000)).await), ErrorKind::Conflict);
+    let other_content = world.catalog.commit_version(with_key("a", 2, 1_000)).await;
+    assert_eq!(kind_of(other_content), ErrorKind::Conflict, "new content must never be taken for stored");
     let asked = async |owner: &str, ms| {
         world.catalog.file_of_idempotency_key(&user(owner), "once", at(ms)).await.unwrap()
     };

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use usp_model::{ByteRange, DomainKey, Error, ErrorKind, FramePlace, ManifestId, PlacedChunk, Result};
+use usp_model::{
+    ByteRange, DomainKey, Error, ErrorKind, FramePlace, ManifestId, PlacedChunk, Result, StoredChunk,
+};
 
 use crate::frame::{Expected, PLAIN_BYTES_MAX, open_frame, stored_bytes};
 use crate::store::Shared;
@@ -122,22 +124,39 @@ impl Source {
                     let place = placed.chunk.place;
                     let plain = match previous.filter(|(same, _)| *same == place) {
                         Some((_, plain)) => plain,
-                        None => open(&bytes, start, &placed, &key, codecs)?,
+                        None => match open(&bytes, start, &placed, &key, codecs) {
+                            Some(plain) => plain,
+                            None => return Ok(Err(placed.chunk)),
+                        },
                     };
                     opened.push((placed.offset, plain.clone()));
                     previous = Some((place, plain));
                 }
-                Ok(opened)
+                Ok(Ok(opened))
             })
         };
-        let opened = self.shared.on_cpu("verify chunks", job).await;
-        let counters = &self.shared.counters;
-        match &opened {
-            Ok(chunks) => counters.bytes_out.add(chunks.iter().map(|(_, chunk)| chunk.len() as u64).sum()),
-            Err(error) if error.kind() == ErrorKind::Corrupt => counters.frames_corrupt.add(1),
-            Err(_) => {}
+        match self.shared.on_cpu("verify chunks", job).await? {
+            Ok(opened) => {
+                let bytes_out = opened.iter().map(|(_, chunk)| chunk.len() as u64).sum();
+                self.shared.counters.bytes_out.add(bytes_out);
+                Ok(opened)
+            }
+            Err(chunk) => Err(self.doubt(chunk).await),
         }
-        opened
+    }
+
+    /// The chunk counts as not stored from now on, so that whoever brings it again mends it.
+    async fn doubt(&self, chunk: StoredChunk) -> Error {
+        let place = chunk.place;
+        tracing::error!(pack.id = %place.pack, offset = place.offset, "a frame failed its check");
+        self.shared.counters.frames_corrupt.add(1);
+        self.shared.pending.forget(&chunk.digest);
+        if let Err(error) = self.shared.index.doubt(place.pack, ByteRange::at(place.offset, 1)).await {
+            tracing::error!(error = %error.chain(), "the damaged frame still counts as stored");
+        }
+        Error::new(ErrorKind::Corrupt, "read chunk")
+            .about(chunk.digest)
+            .because("its stored bytes failed their check and are not served")
     }
 
     pub(super) fn corrupt(&self, reason: &'static str) -> Error {
@@ -145,14 +164,14 @@ impl Source {
     }
 }
 
-/// The chunk that stands at its place in `bytes`, which begin at `start` in the pack.
+/// The chunk that stands at its place in `bytes`, which begin at `start` in the pack. `None`: it fails its check.
 fn open(
     bytes: &Bytes,
     start: u64,
     placed: &PlacedChunk,
     key: &DomainKey,
     codecs: &mut crate::codec::Codecs,
-) -> Result<Bytes> {
+) -> Option<Bytes> {
     let chunk = &placed.chunk;
     let expected = Expected {
         digest: chunk.digest,
@@ -162,10 +181,5 @@ fn open(
     let from = usize::try_from(chunk.place.offset.saturating_sub(start)).unwrap_or(usize::MAX);
     let to = from.saturating_add(chunk.place.stored_bytes as usize);
     let frame = bytes.get(from..to).map(|_| bytes.slice(from..to));
-    frame.and_then(|frame| open_frame(&frame, expected, key, codecs)).ok_or_else(|| {
-        tracing::error!(pack.id = %chunk.place.pack, offset = chunk.place.offset, "a frame failed its check");
-        Error::new(ErrorKind::Corrupt, "read chunk")
-            .about(chunk.digest)
-            .because("its stored bytes failed their check and are not served")
-    })
+    frame.and_then(|frame| open_frame(&frame, expected, key, codecs))
 }

@@ -8,7 +8,7 @@ use usp_content::{DamagedPack, MemoryPacks, PackBackend, RecoveryReport};
 use usp_model::{ByteRange, Compression, ErrorKind, PackId, PackRecord, PackState};
 
 use crate::faulty::{Call, FaultyPacks};
-use crate::support::{Stored, World, lines, noise, settings, small};
+use crate::support::{FakeIndex, Stored, World, lines, noise, settings, small};
 
 const SIZE: usize = 40_000;
 
@@ -106,13 +106,23 @@ async fn a_pack_shorter_than_its_committed_length_is_reported() {
 
 #[tokio::test]
 async fn files_without_a_row_go_to_lost_and_found() {
-    let backend = Arc::new(MemoryPacks::default());
+    let (backend, index) = (Arc::new(MemoryPacks::default()), Arc::<FakeIndex>::default());
     backend.create(PackId(77), Bytes::from_static(b"who knows")).await.unwrap();
-    let (_, report) =
-        World::open(small(), Arc::clone(&backend) as Arc<dyn PackBackend>, Arc::default()).await;
+    index.add_pack(PackRecord { pack: PackId(1), state: PackState::SetAside, committed_bytes: 0 });
+    let (_, report) = World::open(small(), Arc::clone(&backend) as Arc<dyn PackBackend>, index).await;
     assert_eq!(report.lost_and_found, [PackId(77)]);
     assert_eq!(backend.lost_and_found(), [PackId(77)]);
     assert!(backend.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn packs_that_no_row_at_all_names_are_left_alone_and_the_store_stays_shut() {
+    let backend = Arc::new(MemoryPacks::default());
+    backend.create(PackId(1), Bytes::from_static(b"all there is")).await.unwrap();
+    let packs = Arc::clone(&backend) as Arc<dyn PackBackend>;
+    let opened = World::try_open(small(), packs, Arc::default()).await;
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(backend.list().await.unwrap(), [PackId(1)]);
 }
 
 #[tokio::test]

@@ -154,6 +154,16 @@ impl ChunkIndex for FakeIndex {
         Ok(())
     }
 
+    async fn doubt(&self, pack: PackId, range: ByteRange) -> Result<()> {
+        let mut rows = self.0.lock();
+        let Rows { chunks, by_digest, .. } = &mut *rows;
+        by_digest.retain(|_, id| {
+            let place = chunks[usize::try_from(id.0).unwrap()].place;
+            place.pack != pack || !(range.start()..range.end()).contains(&place.offset)
+        });
+        Ok(())
+    }
+
     async fn packs(&self) -> Result<Vec<PackRecord>> {
         Ok(self.rows())
     }

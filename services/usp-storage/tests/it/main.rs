@@ -6,6 +6,7 @@
 )]
 
 mod conformance;
+mod damage;
 mod dispatch;
 mod support;
 mod wire;

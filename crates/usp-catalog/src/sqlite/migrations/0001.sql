@@ -52,7 +52,8 @@ CREATE TABLE chunks (
     offset       INTEGER NOT NULL,
     stored_bytes INTEGER NOT NULL CHECK (stored_bytes > 0),
     size_bytes   INTEGER NOT NULL CHECK (size_bytes > 0),
-    epoch        INTEGER NOT NULL
+    epoch        INTEGER NOT NULL,
+    doubted      INTEGER NOT NULL DEFAULT 0 -- its frame failed a check: it is there for readers only
 ) STRICT;
 CREATE INDEX chunks_by_pack ON chunks (pack);
 

@@ -115,6 +115,7 @@ fn calls_about_the_installation() -> Vec<(&'static str, Role, Call)> {
             NewBucket { name: bucket("made-by-role"), policy: BucketPolicy::default() },
         );
         stats takes Manager: |h, c, s| h.door.stats(c);
+        collect takes Admin: |h, c, s| h.door.collect(c, true);
         list_users takes Admin: |h, c, s| h.door.list_users(c);
         create_user takes Admin: |h, c, s| h.door.create_user(
             c,

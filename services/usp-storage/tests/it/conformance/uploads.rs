@@ -2,12 +2,13 @@
 
 use usp_api::{AppendUpload, NewFile};
 use usp_model::{
-    ContentDigest, DigestAlgorithm, ErrorKind, FileRef, FileState, Role, Upload, UploadId, UploadState,
+    ContentDigest, DigestAlgorithm, ErrorKind, FileRef, FileState, KeyCondition, Role, Upload, UploadId,
+    UploadState,
 };
 
 use crate::support::{
     CHECKPOINT_BYTES, House, admin, broken_after, bucket, eventually, in_bucket, key, pieces, random_bytes,
-    sha256_of, tap,
+    rule, sha256_of, tap,
 };
 
 facts! {
@@ -25,6 +26,8 @@ facts! {
     the_status_of_a_file_begins_with_its_first_byte,
     an_upload_without_bytes_is_an_empty_file,
     an_upload_over_the_quota_stays_open,
+    an_upload_keeps_to_the_terms_it_was_opened_with,
+    an_upload_that_could_never_be_finished_is_not_opened,
 }
 
 async fn start(house: &House, at: &str, size_bytes: Option<u64>) -> Upload {
@@ -261,4 +264,42 @@ async fn an_upload_over_the_quota_stays_open(house: House) {
     let policy = usp_model::BucketPolicy { quota_bytes: Some(6), ..usp_model::BucketPolicy::default() };
     house.door.update_bucket(&admin(), bucket("full"), policy).await.unwrap();
     house.door.finish_upload(&admin(), upload.id, Vec::new()).await.unwrap();
+}
+
+async fn an_upload_keeps_to_the_terms_it_was_opened_with(house: House) {
+    let digest = ContentDigest::from_hex(DigestAlgorithm::Sha256, &sha256_of(b"content")).unwrap();
+    let terms = NewFile {
+        condition: KeyCondition::Absent,
+        expected_digests: vec![digest],
+        rule: Some(rule("by-hand")),
+        ..NewFile::at(bucket("default"), key("a"))
+    };
+    let (first, second) = (
+        house.door.start_upload(&admin(), terms.clone()).await.unwrap(),
+        house.door.start_upload(&admin(), terms).await.unwrap(),
+    );
+    append(&house, first.id, 0, b"con").await.unwrap();
+    let refused = house.door.finish_upload(&admin(), first.id, Vec::new()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::DigestMismatch);
+    append(&house, first.id, 3, b"tent").await.unwrap();
+    append(&house, second.id, 0, b"content").await.unwrap();
+    let file = house.door.finish_upload(&admin(), first.id, Vec::new()).await.unwrap().file;
+    assert_eq!(house.lease().await.file.id, file.id);
+    let refused = house.door.finish_upload(&admin(), second.id, Vec::new()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PreconditionFailed);
+    assert_eq!(house.find("a").await.unwrap().version, 1);
+}
+
+async fn an_upload_that_could_never_be_finished_is_not_opened(house: House) {
+    house.file("a", b"stands").await;
+    let plain = NewFile::at(bucket("default"), key("a"));
+    let md5 = ContentDigest::new(DigestAlgorithm::Md5, vec![0; 16]).unwrap();
+    for (file, kind) in [
+        (NewFile { condition: KeyCondition::Absent, ..plain.clone() }, ErrorKind::PreconditionFailed),
+        (NewFile { rule: Some(rule("unheard-of")), ..plain.clone() }, ErrorKind::NotFound),
+        (NewFile { expected_digests: vec![md5], ..plain }, ErrorKind::InvalidInput),
+    ] {
+        assert_eq!(house.door.start_upload(&admin(), file).await.unwrap_err().kind(), kind);
+    }
+    assert_eq!(house.open_uploads().await, 0);
 }

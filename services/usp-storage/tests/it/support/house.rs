@@ -73,7 +73,7 @@ pub(crate) struct House {
     /// Time for storage: it stands still until a test moves it.
     pub(crate) clock: Arc<ManualClock>,
     stop: Shutdown,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl House {
@@ -114,7 +114,14 @@ impl House {
                 Arc::new(node_client(&url, NODE_SECRET))
             }
         };
-        Self { door, storage, queue, clock, stop, _dir: dir }
+        Self { door, storage, queue, clock, stop, dir }
+    }
+
+    /// The only pack there is.
+    pub(crate) fn pack(&self) -> std::path::PathBuf {
+        let packs = walk(&self.dir.path().join("packs"));
+        assert_eq!(packs.len(), 1, "{packs:?}");
+        packs[0].clone()
     }
 
     /// Lets storage work by itself from now on.
@@ -266,4 +273,14 @@ impl House {
     pub(crate) async fn waiting_runs(&self) -> u64 {
         self.queue.waiting_count().await.unwrap()
     }
+}
+
+/// Every file below a directory.
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+    }
+    files
 }
