@@ -17,7 +17,7 @@ use crate::parameters::Parameters;
 use crate::sniff::{self, Kind, Sniffed};
 use crate::source::Source;
 use crate::table::dialect::Hints;
-use crate::text::TextReader;
+use crate::text::{ReadAs, TextReader};
 use crate::{FileFacts, Progress, Step, StepError, StepOutput};
 
 /// The forms that have a profile.
@@ -50,6 +50,14 @@ impl Format {
             }
             other if other.starts_with("application/") && other.ends_with("+json") => Some(Self::Json),
             _ => None,
+        }
+    }
+
+    /// How its charset is decided.
+    pub(crate) fn reading(self) -> ReadAs {
+        match self {
+            Self::Json | Self::Ndjson => ReadAs::Unicode,
+            Self::Csv | Self::Tsv | Self::Text => ReadAs::Guessed,
         }
     }
 
@@ -114,7 +122,7 @@ impl Step for Profile {
             None => Format::of(file, &mut source)?,
         };
         let Some(format) = format else { return Ok(StepOutput::of(unsupported(file))) };
-        let text = TextReader::open(source, None)?;
+        let text = TextReader::open(source, format.reading())?;
         let report = match format {
             Format::Csv => table::profile(text, "csv", self.hints)?,
             Format::Tsv => table::profile(text, "tsv", Hints { is_tsv: true, ..self.hints })?,

@@ -30,6 +30,18 @@ pub(crate) struct TextReader<'a> {
     tally: Tally,
 }
 
+/// How the charset of content is decided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ReadAs {
+    /// From its bytes, in the end by statistics.
+    Guessed,
+    /// UTF-16 if its first bytes show that, UTF-8 otherwise, whatever that makes of its bytes: JSON has no other
+    /// charsets (RFC 8259, section 8.1), so that other bytes are damage.
+    Unicode,
+    /// Somebody said so, whatever the bytes look like.
+    Declared(&'static Encoding),
+}
+
 /// What was met on the way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -41,14 +53,16 @@ pub(crate) struct Tally {
 }
 
 impl<'a> TextReader<'a> {
-    /// `forced` reads the content as this encoding, whatever it looks like.
-    pub(crate) fn open(mut source: Source<'a>, forced: Option<&'static Encoding>) -> Result<Self, StepError> {
+    pub(crate) fn open(mut source: Source<'a>, reading: ReadAs) -> Result<Self, StepError> {
         let head = source.head()?;
         let bom = charset::bom_of(head);
-        let charset = match forced {
-            Some(encoding) => Some(Charset::of(encoding)),
-            None => bom.map(Charset::of).or_else(|| charset::utf16_of(head).map(Charset::of)),
+        let evident = || bom.or_else(|| charset::utf16_of(head));
+        let charset = match reading {
+            ReadAs::Guessed => evident(),
+            ReadAs::Unicode => evident().or(Some(UTF_8)),
+            ReadAs::Declared(encoding) => Some(encoding),
         };
+        let charset = charset.map(Charset::of);
         let encoding = charset.map_or(UTF_8, |charset| charset.encoding);
         Ok(Self {
             source,
@@ -148,7 +162,9 @@ impl TextHead {
     pub(crate) fn decode(mut head: &[u8], is_whole: bool) -> Self {
         let content: &mut dyn std::io::Read = &mut head;
         let empty = Self { text: Vec::new(), charset: "utf-8".to_owned(), has_bom: false };
-        let Ok(mut reader) = TextReader::open(Source::new(content, &Unwatched), None) else { return empty };
+        let Ok(mut reader) = TextReader::open(Source::new(content, &Unwatched), ReadAs::Guessed) else {
+            return empty;
+        };
         let mut text = reader.next().map(<[u8]>::to_vec).unwrap_or_default();
         if is_whole {
             text.extend_from_slice(reader.next().unwrap_or_default());
@@ -211,7 +227,7 @@ impl Sink<'_> {
 mod tests {
     use super::*;
     fn read_all(mut content: &[u8]) -> (String, String, Tally) {
-        let mut reader = TextReader::open(Source::new(&mut content, &Unwatched), None).unwrap();
+        let mut reader = TextReader::open(Source::new(&mut content, &Unwatched), ReadAs::Guessed).unwrap();
         let mut out = Vec::new();
         loop {
             let piece = reader.next().unwrap();

@@ -16,7 +16,7 @@ use crate::parameters::Parameters;
 use crate::profile::Format;
 use crate::report::counted;
 use crate::source::Source;
-use crate::text::{TextReader, charset};
+use crate::text::{ReadAs, TextReader, charset};
 use crate::{FileFacts, Progress, Step, StepError, StepOutput};
 use columns::Columns;
 use findings::{Findings, Place};
@@ -85,7 +85,12 @@ impl Validate {
             findings.add_whole(reason);
             return Ok(findings);
         }
-        let text = TextReader::open(source, self.encoding)?;
+        let reading = match (self.encoding, &self.check) {
+            (Some(encoding), _) => ReadAs::Declared(encoding),
+            (None, Check::Schema(_)) => ReadAs::Unicode,
+            (None, Check::Text | Check::Columns(_)) => ReadAs::Guessed,
+        };
+        let text = TextReader::open(source, reading)?;
         let text = match (&self.check, format) {
             (Check::Text, _) => drain(text)?,
             (Check::Columns(columns), Some(Format::Csv | Format::Tsv | Format::Text)) => {

@@ -53,14 +53,21 @@ pub(super) fn ndjson(mut text: TextReader<'_>) -> Result<Value, StepError> {
     if lines.has_open {
         lines.end();
     }
+    let malformed = malformed(&text);
+    let problem_count = lines.bad_count + u64::from(malformed.is_some());
+    if let Some(reason) = malformed
+        && lines.listed.len() < PROBLEM_COUNT_MAX
+    {
+        lines.listed.push(json!({"line": null, "column": null, "reason": reason}));
+    }
     let mut report = base("ndjson", &lines.paths);
     if let Some(members) = report.as_object_mut() {
-        members.insert("valid".to_owned(), json!(lines.bad_count == 0 && malformed(&text).is_none()));
+        members.insert("valid".to_owned(), json!(problem_count == 0));
         members.insert("lines".to_owned(), json!(lines.count));
         members.insert("blank_lines".to_owned(), json!(lines.blank_count));
         members.insert("valid_lines".to_owned(), json!(lines.count - lines.blank_count - lines.bad_count));
         members.insert("problems".to_owned(), Value::Array(lines.listed));
-        members.insert("problem_count".to_owned(), json!(lines.bad_count));
+        members.insert("problem_count".to_owned(), json!(problem_count));
     }
     add_encoding(&mut report, &text);
     Ok(fit(report, "paths"))

@@ -46,6 +46,31 @@ fn bytes_that_are_not_utf_8_make_json_invalid() {
 }
 
 #[test]
+fn json_is_never_taken_for_an_older_charset() {
+    let latin = b"{\"name\": \"Gr\xfc\xdfe aus K\xf6ln\", \"town\": \"D\xfcren\"}\n";
+    let document = profile("a.json", latin);
+    assert_eq!((&document["valid"], &document["encoding"]), (&json!(false), &json!("utf-8")));
+    let reason = "4 byte sequences are not utf-8, the first at byte 12";
+    assert_eq!(document["error"], json!({"line": null, "column": null, "reason": reason}));
+
+    let lines = report("profile", json!({"format": "ndjson"}), "a.ndjson", latin);
+    assert_eq!((&lines["valid"], &lines["problem_count"]), (&json!(false), &json!(1)));
+    assert_eq!(lines["problems"][0]["reason"], reason);
+}
+
+#[test]
+fn utf_16_is_json_too() {
+    let text = "{\"name\": \"Grüße\"}";
+    let bytes = |little: bool| -> Vec<u8> {
+        let units = text.encode_utf16();
+        units.flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
+    };
+    for content in [bytes(true), bytes(false), ["\u{feff}".as_bytes(), text.as_bytes()].concat()] {
+        assert_eq!(report("profile", json!({"format": "json"}), "a.json", &content)["valid"], true);
+    }
+}
+
+#[test]
 fn bad_lines_are_counted_among_good_ones() {
     let report = profile("a.ndjson", b"{\"a\": 1}\n\n{\"a\": }\n{\"a\": \"x\"}\n{\"a\"");
     let counts =

@@ -148,3 +148,12 @@ fn what_is_not_a_table_is_invalid_not_a_crash() {
     let report = reported(people(json!({})), "a.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR");
     assert_eq!(report["errors"][0]["reason"], "the file is of an unknown type, not a table");
 }
+
+#[test]
+fn a_document_in_an_older_charset_fails_its_schema_unless_the_charset_was_declared() {
+    let latin = b"{\"name\": \"Gr\xfc\xdfe\"}";
+    let schema = json!({"schema": {"type": "object"}, "format": "json"});
+    assert_eq!(reported(schema.clone(), "a.json", latin)["valid"], false);
+    let declared = merged(schema, json!({"encoding": "windows-1252"}));
+    assert_eq!(reported(declared, "a.json", latin)["valid"], true);
+}
