@@ -50,7 +50,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
-        refused(pointer, without_position(&error.inner().to_string()))
+        refused(pointer, plain(without_position(&error.inner().to_string())))
     })?;
     reader.end().map_err(|error| refused(String::new(), error.to_string()))?;
     Ok(value)
@@ -59,9 +59,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 /// A `T` that stands as a JSON object. Without it a `T` could also stand as an array of its fields in their order of
 /// declaration, which the contract does not know; and a refusal would name the type of this program.
 #[derive(Debug)]
-pub(crate) struct Object<T>(pub(crate) T);
+pub(crate) struct Members<T>(pub(crate) T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         object(deserializer).map(Self)
     }
@@ -69,12 +69,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
 /// Reads a field of a document that is itself an object: `#[serde(deserialize_with = "json::object")]`.
 pub(crate) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    deserializer.deserialize_map(MembersVisitor(PhantomData))
 }
 
-struct ObjectVisitor<T>(PhantomData<T>);
+struct MembersVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MembersVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,6 +133,17 @@ fn pointer(path: &Path) -> String {
 /// The pointer says where; the position in the text would only be noise.
 fn without_position(detail: &str) -> &str {
     detail.rsplit_once(" at line ").map_or(detail, |(detail, _)| detail)
+}
+
+/// Numbers in the words of JSON: callers do not know the types of this program.
+fn plain(detail: &str) -> String {
+    match detail.rsplit_once(", expected ") {
+        Some((found, "u8" | "u16" | "u32" | "u64")) => {
+            format!("{found}, expected a whole number of 0 or more")
+        }
+        Some((found, "i8" | "i16" | "i32" | "i64")) => format!("{found}, expected a whole number"),
+        _ => detail.to_owned(),
+    }
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<()> {
