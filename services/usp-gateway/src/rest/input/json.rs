@@ -48,7 +48,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         return Err(refused(String::new(), format!("at most {DEPTH_MAX} levels may be nested")));
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let Members(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
         refused(pointer, plain(without_position(&error.inner().to_string())))
     })?;

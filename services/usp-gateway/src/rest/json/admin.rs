@@ -6,7 +6,7 @@ use usp_model::{ApiKey, ApiKeyId, BucketName, Grant, Role, StoreTotals, Timestam
 use utoipa::ToSchema;
 
 use super::words;
-use crate::rest::input::json::Object;
+use crate::rest::input::json::Members;
 
 /// A role in one bucket, or in all of them (`bucket: null`).
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -32,8 +32,8 @@ impl From<GrantJson> for Grant {
     }
 }
 
-fn grants(grants: Vec<Object<GrantJson>>) -> Vec<Grant> {
-    grants.into_iter().map(|Object(grant)| grant.into()).collect()
+fn grants(grants: Vec<Members<GrantJson>>) -> Vec<Grant> {
+    grants.into_iter().map(|Members(grant)| grant.into()).collect()
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,7 +73,7 @@ pub(crate) struct NewUserJson {
     password: Option<String>,
     #[serde(default)]
     #[schema(value_type = Vec<GrantJson>)]
-    grants: Vec<Object<GrantJson>>,
+    grants: Vec<Members<GrantJson>>,
 }
 
 impl From<NewUserJson> for NewUser {
@@ -107,7 +107,7 @@ pub(crate) struct UserPatchJson {
     password: Option<String>,
     /// Replaces all grants.
     #[schema(value_type = Option<Vec<GrantJson>>)]
-    grants: Option<Vec<Object<GrantJson>>>,
+    grants: Option<Vec<Members<GrantJson>>>,
     disabled: Option<bool>,
 }
 
@@ -165,7 +165,7 @@ pub(crate) struct NewApiKeyJson {
     /// Empty: all that the user has.
     #[serde(default)]
     #[schema(value_type = Vec<GrantJson>)]
-    grants: Vec<Object<GrantJson>>,
+    grants: Vec<Members<GrantJson>>,
     /// Seconds until it ends; never without it.
     #[schema(example = 2_592_000)]
     ttl_s: Option<u64>,
