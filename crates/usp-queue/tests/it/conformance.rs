@@ -11,7 +11,7 @@ use usp_queue::{Offer, Offered, Queue};
 const LEASE: Duration = Duration::from_secs(30);
 const NO_WAIT: Duration = Duration::ZERO;
 
-pub async fn suite(fresh: impl Fn(Duration) -> Box<dyn Queue>) {
+pub(crate) async fn suite(fresh: impl Fn(Duration) -> Box<dyn Queue>) {
     higher_priority_goes_first_then_age(fresh(LEASE).as_ref()).await;
     a_delayed_offer_waits_for_its_time(fresh(LEASE).as_ref()).await;
     the_same_run_waits_once(fresh(LEASE).as_ref()).await;
@@ -100,7 +100,7 @@ async fn an_empty_queue_answers_after_the_wait(queue: &dyn Queue) {
     assert_eq!(begin.elapsed().as_secs(), 3);
 }
 
-pub async fn every_offer_is_taken_once_by_many_takers(queue: Arc<dyn Queue>) {
+pub(crate) async fn every_offer_is_taken_once_by_many_takers(queue: Arc<dyn Queue>) {
     let takers: Vec<_> = (0..8)
         .map(|_| {
             let queue = Arc::clone(&queue);

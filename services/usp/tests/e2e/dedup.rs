@@ -72,7 +72,7 @@ async fn buckets_share_chunks_only_when_they_name_one_domain() -> Result<()> {
         }
         let mut known = Vec::new();
         for bucket in ["default", "apart", "team-a", "team-b"] {
-            let request = http.request(reqwest::Method::PUT, &file_path(bucket, "a"));
+            let request = http.request(Method::PUT, &file_path(bucket, "a"));
             let file = http.send(request.body(content.clone())).await?.must(201)?.value()?;
             known.push(file["stored"]["deduplicated_bytes"].as_u64());
         }
