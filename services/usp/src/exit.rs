@@ -140,6 +140,15 @@ mod tests {
     }
 
     #[test]
+    fn content_that_is_corrupt_and_a_connection_that_broke_end_differently() {
+        let problem = serde_json::from_str(r#"{"status": 500, "code": "corrupt"}"#).unwrap();
+        let corrupt = anyhow::Error::from(ClientError::Refused(Box::new(problem))).context("fetch file");
+        assert_eq!(exit_of(&corrupt) as u8, 74);
+        let broken = ClientError::Broken { url: String::new(), reason: "reset".to_owned() };
+        assert_eq!(exit_of(&broken.into()) as u8, 6);
+    }
+
+    #[test]
     fn what_is_temporary_is_worth_a_retry_and_nothing_else_is() {
         for kind in ErrorKind::ALL {
             assert_eq!(exit_of_kind(*kind) == Exit::Temporary, kind.is_temporary(), "{}", kind.code());
