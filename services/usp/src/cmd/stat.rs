@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use serde_json::Value;
 use usp_client::types::File;
 
 use crate::cmd::id_of;
@@ -62,9 +63,23 @@ fn describe(file: &File) -> String {
         add("derived from", source.to_string());
     }
     for (step, report) in &file.reports {
-        add("report", format!("{step}: {report}"));
+        add("report", format!("{step}: {}", in_short(report)));
     }
     table(&rows)
+}
+
+/// The plain members of a report; lists and tables in it are for `--json`.
+fn in_short(report: &Value) -> String {
+    let Some(members) = report.as_object() else { return report.to_string() };
+    let plain = members.iter().filter_map(|(name, value)| match value {
+        Value::String(text) => Some(format!("{name} {text}")),
+        Value::Number(number) => Some(format!("{name} {number}")),
+        Value::Bool(holds) => Some(format!("{name} {holds}")),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    });
+    let nested = members.values().any(|value| value.is_array() || value.is_object());
+    let more = if nested { " … (--json shows all)" } else { "" };
+    format!("{}{more}", plain.collect::<Vec<_>>().join(", "))
 }
 
 fn stored(file: &File) -> String {
