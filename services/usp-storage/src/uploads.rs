@@ -59,8 +59,8 @@ impl Storage {
         append: AppendUpload,
         content: ByteStream,
     ) -> Result<Upload> {
-        let record = self.upload_for(caller, &append.id).await?;
         let turn = Turn::take(self, append.id)?;
+        let record = self.upload_for(caller, &append.id).await?;
         if record.upload.state != UploadState::Open {
             return Err(completed());
         }
@@ -121,8 +121,8 @@ impl Storage {
         id: UploadId,
         expected_digests: Vec<ContentDigest>,
     ) -> Result<PutOutcome> {
-        let record = self.upload_for(caller, &id).await?;
         let _turn = Turn::take(self, id)?;
+        let record = self.upload_for(caller, &id).await?;
         let Upload { received_bytes, size_bytes, .. } = record.upload;
         if record.upload.state != UploadState::Open {
             return Err(completed());
@@ -178,8 +178,8 @@ impl Storage {
     }
 
     pub(crate) async fn end_upload(&self, caller: &Caller, id: UploadId) -> Result<()> {
-        self.upload_for(caller, &id).await?;
         let _turn = Turn::take(self, id)?;
+        self.upload_for(caller, &id).await?;
         self.catalog.terminate_upload(&id, self.now()).await
     }
 }
@@ -199,7 +199,8 @@ fn completed() -> Error {
     Error::new(ErrorKind::Conflict, "append to upload").because("the upload is completed already")
 }
 
-/// The right to change one upload; one request has it at a time.
+/// The right to change one upload; one request has it at a time. It is taken before the upload is looked at: what a
+/// request saw without it may be over by the time it writes.
 struct Turn {
     storage: Storage,
     id: UploadId,

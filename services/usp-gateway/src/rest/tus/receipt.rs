@@ -1,10 +1,17 @@
 //! Bytes on their way into an upload, and the file at the last of them.
 
+use std::time::Duration;
+
 use axum::http::HeaderMap;
-use usp_api::{AppendUpload, ByteStream, Caller, StorageApi};
-use usp_model::{Error, ErrorKind, FileId, FileRef, Result, Upload, UploadState};
+use tokio::time::sleep;
+use usp_api::{AppendUpload, ByteStream, Caller, PutOutcome, StorageApi};
+use usp_model::{Error, ErrorKind, FileId, FileRef, Result, Upload, UploadId, UploadState};
 
 use crate::rest::input::content;
+
+/// Far longer than a refusal takes, and short of a client's patience.
+const FINISH_RETRY_COUNT_MAX: u32 = 50;
+const FINISH_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where an upload stands.
 #[derive(Debug)]
@@ -42,13 +49,25 @@ pub(super) async fn settle(storage: &dyn StorageApi, caller: &Caller, upload: Up
     if upload.size_bytes != Some(upload.received_bytes) {
         return Ok(Receipt { upload, file: None });
     }
-    match storage.finish_upload(caller, upload.id, Vec::new()).await {
+    match finish(storage, caller, upload.id).await {
         Ok(outcome) => {
             let upload = Upload { state: UploadState::Completed, ..upload };
             Ok(Receipt { upload, file: Some(outcome.file.id) })
         }
         Err(error) => recovered(storage, caller, &upload, error).await,
     }
+}
+
+/// Makes the file. Another request may hold the upload for a moment, to learn that there is nothing left to append; the
+/// one whose bytes are all there must not lose to it.
+async fn finish(storage: &dyn StorageApi, caller: &Caller, id: UploadId) -> Result<PutOutcome> {
+    for _ in 0..FINISH_RETRY_COUNT_MAX {
+        match storage.finish_upload(caller, id, Vec::new()).await {
+            Err(error) if error.kind() == ErrorKind::Locked => sleep(FINISH_PAUSE).await,
+            ended => return ended,
+        }
+    }
+    storage.finish_upload(caller, id, Vec::new()).await
 }
 
 /// What a failure to finish comes to.

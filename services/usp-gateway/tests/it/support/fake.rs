@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) buckets: BTreeMap<BucketName, Bucket>,
     pub(super) files: BTreeMap<FileId, (File, Bytes)>,
     pub(super) uploads: BTreeMap<UploadId, (Upload, NewFile, BytesMut)>,
+    /// So often an upload cannot be finished because another request holds it.
+    pub(super) held_count: u32,
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) events: Vec<Event>,
     revoked: BTreeSet<String>,
@@ -90,6 +92,10 @@ impl FakeStorage {
     /// From now on the token does not hold any more.
     pub(crate) fn revoke(&self, token: &str) {
         self.state.lock().revoked.insert(token.to_owned());
+    }
+
+    pub(crate) fn hold_uploads(&self, held_count: u32) {
+        self.state.lock().held_count = held_count;
     }
 
     pub(crate) fn open_upload_count(&self) -> usize {

@@ -113,6 +113,11 @@ impl StorageCalls for FakeStorage {
         id: UploadId,
         _expected: Vec<ContentDigest>,
     ) -> Result<PutOutcome> {
+        let held_count = self.state.lock().held_count;
+        if held_count > 0 {
+            self.state.lock().held_count = held_count - 1;
+            return Err(fault(ErrorKind::Locked, "another request holds the upload"));
+        }
         let found = self.state.lock().uploads.get(&id).cloned();
         let (upload, file, content) =
             found.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such upload"))?;

@@ -56,6 +56,20 @@ async fn all_bytes_without_a_file_become_one_when_somebody_looks() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_brought_the_last_byte_gets_the_file_though_others_look_in_at_that_moment() {
+    let rest = Rest::new();
+    let upload = rest.begun(3, "filename YQ==").await;
+    rest.storage.hold_uploads(50);
+    assert!(rest.patched(&upload, 0, b"abc").await.header("usp-file-id").is_some());
+    // One that is held for good is told so, and loses nothing.
+    let upload = rest.begun(3, "filename YQ==").await;
+    rest.storage.hold_uploads(51);
+    assert_eq!(rest.patched(&upload, 0, b"abc").await.problem(), refused(423, "locked"));
+    let head = rest.tus(&format!("HEAD {upload}"), &[], Body::empty()).await;
+    assert!(head.header("usp-file-id").is_some(), "{head:?}");
+}
+
 #[tokio::test]
 async fn a_part_elsewhere_is_409_and_changes_nothing() {
     let rest = Rest::new();
