@@ -76,9 +76,28 @@ check_python() {
     cp "$requirements" "$venv/installed.txt"
 }
 
+# The tus client that web pages use, as one more client from elsewhere.
+check_node() {
+    local packages=services/usp/tests/e2e/node
+    local installed="$target_dir/node"
+    if ! command -v node > /dev/null || ! command -v npm > /dev/null; then
+        install_packages nodejs npm
+    fi
+    if cmp -s "$packages/package-lock.json" "$installed/installed.json"; then
+        return
+    fi
+    echo "setup: installing the packages of $packages into $installed"
+    mkdir -p "$installed"
+    cp "$packages/package.json" "$packages/package-lock.json" "$installed/"
+    npm ci --prefix "$installed" --ignore-scripts --no-audit --no-fund --loglevel error > /dev/null ||
+        fail "npm could not install what $packages lists; is there a network?"
+    cp "$packages/package-lock.json" "$installed/installed.json"
+}
+
 rust_min=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 check_toolchain
 if [ "${1:-all}" = all ]; then
     check_nextest
     check_python
+    check_node
 fi

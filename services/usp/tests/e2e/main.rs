@@ -21,6 +21,7 @@ mod memory;
 mod processing;
 mod rest;
 mod shutdown;
+mod tus;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
