@@ -1,7 +1,9 @@
 //! Files that wait for their release: who sees them meanwhile, and who does not.
 
 use usp_api::ReadFile;
-use usp_model::{ErrorKind, FileQuery, FileRef, FileState, ReportOutcome, Role, RunOutcome, RunState};
+use usp_model::{
+    ErrorKind, FileQuery, FileRef, FileState, ReportOutcome, Role, RunOutcome, RunQuery, RunState,
+};
 
 use crate::support::{House, admin, bucket, in_bucket, key, worker};
 
@@ -29,7 +31,13 @@ async fn an_unreleased_file_is_hidden_from_readers_and_its_content_from_writers(
     let seen = house.door.list_files(&reader, bucket("default"), query.clone()).await.unwrap();
     assert!(seen.files.is_empty(), "what a caller claims to see does not count");
 
+    let runs = house.door.list_runs(&reader, RunQuery { limit: 10, ..RunQuery::default() }).await.unwrap();
+    assert!(runs.runs.is_empty(), "a run tells of its file");
+
     let writer = in_bucket("alice", "default", Role::Writer);
+    let run = house.door.file_status(&writer, file.id).await.unwrap().runs[0].id;
+    assert_eq!(house.door.get_run(&reader, run).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(house.door.get_run(&writer, run).await.unwrap().id, run);
     assert_eq!(house.door.get_file(&writer, FileRef::Id(file.id), None).await.unwrap(), file);
     assert_eq!(house.door.file_status(&writer, file.id).await.unwrap().runs.len(), 2);
     let seen = house.door.list_files(&writer, bucket("default"), query).await.unwrap();
