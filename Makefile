@@ -24,12 +24,10 @@ torture: ## the long figures of the same tests: crashes, faults, load (an hour o
 	tools/setup-test.sh
 	USP_TORTURE=1 tools/run-tests.sh torture
 
-bench: ## the benchmarks, with symbols for profilers
-	@if [ -d tools/usp-bench ]; then \
-		cargo run --profile perf --locked -p usp-bench; \
-	else \
-		echo "make bench needs the package tools/usp-bench, which this version does not have." >&2; exit 1; \
-	fi
+bench: build ## usp beside its peers: docs/BENCHMARKS.md (BENCH=--quick for five minutes)
+	tools/bench-corpus.sh
+	cargo build --release --locked -p usp-bench
+	$(TARGET_DIR)/release/usp-bench --target $(TARGET_DIR) --usp $(TARGET_DIR)/release/usp $(BENCH)
 
 lint: ## what a commit must pass besides the tests
 	tools/setup-test.sh toolchain

@@ -1,0 +1,7 @@
+// node tus-server.mjs PORT DIRECTORY: @tus/server with its file store and defaults. usp-bench puts this beside node_modules.
+import { FileStore } from "@tus/file-store";
+import { Server } from "@tus/server";
+
+const [port, directory] = process.argv.slice(2);
+const server = new Server({ path: "/files", datastore: new FileStore({ directory }) });
+server.listen({ host: "127.0.0.1", port: Number(port) });

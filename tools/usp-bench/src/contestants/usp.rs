@@ -1,0 +1,115 @@
+//! usp itself, as a release binary with limits of requests lifted.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::contestant::{About, Contestant, Dialect, Places, Running, Wanted, version_line};
+use crate::http::{Answer, Body, Connection, ignore};
+use crate::process::Process;
+
+/// One client asks faster than any caller should; the limits would be what is measured.
+const CONFIG: &str = r#"
+[gateway]
+rate_per_principal = { per_second = 100000000, burst = 100000000 }
+rate_per_address = { per_second = 100000000, burst = 100000000 }
+
+[log]
+filter = "warn"
+"#;
+
+const FILES: &str = "/api/v1/buckets/default/files/";
+
+#[derive(Debug)]
+pub(crate) struct Usp;
+
+impl Contestant for Usp {
+    fn name(&self) -> &'static str {
+        "usp"
+    }
+
+    fn missing(&self, places: &Places) -> Option<String> {
+        (!places.usp.is_file()).then(|| "make build".to_owned())
+    }
+
+    fn about(&self, places: &Places) -> About {
+        About {
+            version: version_line(&places.usp, "--version"),
+            durability: "acknowledged = on disk: fdatasync and catalogue commit before the answer",
+            settings: "defaults, but: rate limits lifted, log at warn, no rules for the bucket",
+        }
+    }
+
+    fn start(&self, places: &Places, dir: &Path) -> Result<Running> {
+        start_with(places, dir, "")
+    }
+}
+
+/// Starts usp on `dir/data`, which may hold files already; `more` is added to the configuration.
+pub(crate) fn start_with(places: &Places, dir: &Path, more: &str) -> Result<Running> {
+    let storage = dir.join("data");
+    let config = dir.join("usp.toml");
+    fs::write(&config, format!("{CONFIG}\n{more}"))?;
+    let mut command = Command::new(&places.usp);
+    command.arg("serve").arg("--config").arg(&config).arg("--data-dir").arg(&storage);
+    command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]);
+    let mut process = Process::start("usp", &command, dir)?;
+    let address = process.wait_for(|printed| {
+        // A line counts once it is whole.
+        let whole = printed.rsplit_once('\n')?.0;
+        let line = whole.lines().find(|line| line.starts_with("ready "))?;
+        line.split_whitespace().find_map(|word| word.strip_prefix("http="))?.parse().ok()
+    })?;
+    let token = token(places, &storage)?;
+    let dialect = Rest { authorization: format!("Authorization: Bearer {token}\r\n") };
+    let mut connection = Connection::open(address)?;
+    // Binary content meets no built-in rule, but sources would be profiled, which nobody else here does.
+    dialect.json(&mut connection, "PATCH", "/api/v1/buckets/default", r#"{"policy":{"rules":[]}}"#)?;
+    Ok(Running { process, address, storage, dialect: Box::new(dialect) })
+}
+
+/// What `usp token` mints for an admin.
+pub(crate) fn token(places: &Places, storage: &Path) -> Result<String> {
+    let mut command = Command::new(&places.usp);
+    command.args(["token", "--role", "admin", "--ttl", "12h", "--data-dir"]).arg(storage);
+    let output = command.output().context("start usp token")?;
+    ensure!(output.status.success(), "usp token failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[derive(Debug)]
+struct Rest {
+    authorization: String,
+}
+
+impl Rest {
+    fn json(&self, connection: &mut Connection, method: &str, path: &str, body: &str) -> Result<()> {
+        let lines = [self.authorization.as_str(), "Content-Type: application/json\r\n"];
+        let answer = connection.ask(method, path, &lines, Body::Bytes(body.as_bytes()), &mut ignore)?;
+        answer.expect_success(path)?;
+        Ok(())
+    }
+}
+
+impl Dialect for Rest {
+    fn put(&self, connection: &mut Connection, key: &str, body: Body<'_>) -> Result<String> {
+        let path = format!("{FILES}{key}");
+        let lines = [self.authorization.as_str(), "Content-Type: application/octet-stream\r\n"];
+        connection.ask("PUT", &path, &lines, body, &mut ignore)?.expect_success("PUT")?;
+        Ok(path)
+    }
+
+    fn get(
+        &self,
+        connection: &mut Connection,
+        path: &str,
+        wanted: Wanted,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Answer> {
+        let [range, coding] = wanted.lines();
+        let lines = [self.authorization.as_str(), &range, &coding];
+        connection.ask("GET", path, &lines, Body::None, sink)?.expect_success("GET")
+    }
+}
