@@ -76,13 +76,23 @@ pub struct ReadFile {
     pub version: Option<u32>,
     /// `None`: all of it.
     pub range: Option<ByteRange>,
+    pub coding: Coding,
+}
+
+/// The form in which a whole content leaves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Coding {
+    #[default]
+    Plain,
+    /// Zstandard frames (RFC 8878), stored ones as they are. Not for ranges and empty contents, which are always plain.
+    Zstd,
 }
 
 /// Content on its way out.
 pub struct Reading {
     pub file: File,
     pub range: ByteRange,
-    /// Verified pieces in order, of `range.len()` bytes in all. Dropping it ends the read.
+    /// Verified pieces in order, of `range.len()` bytes in all unless they are coded. Dropping it ends the read.
     pub content: ByteStream,
 }
 

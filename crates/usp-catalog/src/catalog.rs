@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
     EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, ManifestId, PackId, PackRecord,
-    PlacedChunk, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport,
+    PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport,
     StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
 };
 
@@ -46,15 +46,23 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
         range: ByteRange,
         count_max: usize,
     ) -> Result<Vec<PlacedChunk>>;
-    /// Makes the row of a new pack. Ids rise and are never given twice.
     /// The chunks whose frames begin within `range` of the pack count as not stored until someone stores them anew.
     async fn doubt_chunks(&self, pack: PackId, range: ByteRange) -> Result<()>;
+    /// Makes the row of a new pack. Ids rise and are never given twice.
     async fn begin_pack(&self) -> Result<PackId>;
     /// May be said again. Errors: `Conflict` when the pack has no row, was set aside, or holds more than `size_bytes`.
     async fn seal_pack(&self, pack: PackId, size_bytes: u64) -> Result<()>;
     /// Errors: `NotFound`.
     async fn set_pack_aside(&self, pack: PackId) -> Result<()>;
     async fn packs(&self) -> Result<Vec<PackRecord>>;
+    /// Frames of the pack that were committed without a sync, in order of their offsets.
+    async fn redo(&self, pack: PackId) -> Result<Vec<RedoFrame>>;
+    /// Lets go of those that begin below `synced_bytes`, and of those of all sealed packs.
+    async fn forget_redo(&self, pack: PackId, synced_bytes: u64) -> Result<()>;
+    /// Such frames of packs that were set aside, with the chunks that need them.
+    async fn stranded_redo(&self, count_max: u32) -> Result<Vec<(ChunkId, RedoFrame)>>;
+    /// As `move_chunks`, for stranded frames that were stored anew; lets go of those that no chunk needs any more.
+    async fn rescue_chunks(&self, moves: Vec<ChunkMove>) -> Result<u64>;
 
     // ---- collection (docs/adr/0010-collection.md) ----------------------------------------------------------------
 
@@ -113,6 +121,15 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     /// The current version, or the one asked for. A preliminary id of a completed upload finds its file.
     /// Errors: `NotFound`.
     async fn file(&self, file: &FileRef, version: Option<u32>) -> Result<FileRecord>;
+    /// As `file`, with the first chunks of `range` (`None`: of all of it), at most `count_max`, for who is about to read:
+    /// none when they cannot be found, which a read of its own will tell.
+    async fn open_file(
+        &self,
+        file: &FileRef,
+        version: Option<u32>,
+        range: Option<ByteRange>,
+        count_max: usize,
+    ) -> Result<(FileRecord, Vec<PlacedChunk>)>;
     /// Newest first, the newest 1,000, without reports. `created_at` is when that version came. Errors: `NotFound`.
     async fn versions(&self, id: &FileId) -> Result<Vec<File>>;
     /// One page, without reports. A page looks at a bounded number of rows: a filter that matches little may give fewer

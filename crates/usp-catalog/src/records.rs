@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use usp_model::{
     ApiKey, Bucket, BucketName, ChunkId, ChunkRef, ContentDigest, ContentDigests, DomainId, DomainKey, File,
     FileId, FileKey, FramePlace, KeyCondition, LabelKey, LeasedRun, ManifestId, MediaType, PackRecord,
-    Release, ResumePoint, RetryPolicy, RuleName, RuleStep, RunId, StoredBytes, Timestamp, Upload, UploadId,
-    User, UserName,
+    RedoFrame, Release, ResumePoint, RetryPolicy, RuleName, RuleStep, RunId, StoredBytes, Timestamp, Upload,
+    UploadId, User, UserName,
 };
 
 /// A bucket with the dedup domain that its chunks belong to.
@@ -66,6 +66,8 @@ pub struct UploadProgress {
     /// Bytes received after this; never lower than `offset`. Chunks and tail together end here.
     pub received_bytes: u64,
     pub chunks: Vec<ChunkRef>,
+    /// Frames of `chunks` that are not synced.
+    pub redo: Vec<RedoFrame>,
     pub resume: ResumePoint,
     pub stored: StoredBytes,
     pub at: Timestamp,
@@ -82,6 +84,8 @@ pub struct NewVersion {
     pub key: FileKey,
     pub condition: KeyCondition,
     pub chunks: Vec<ChunkRef>,
+    /// Frames of `chunks` that are not synced.
+    pub redo: Vec<RedoFrame>,
     pub size_bytes: u64,
     pub digests: ContentDigests,
     pub media_type: MediaType,

@@ -18,6 +18,7 @@ mod key_order;
 mod keys;
 mod manifests;
 mod readers;
+mod redo;
 mod report;
 mod rollup;
 mod rules;

@@ -131,6 +131,31 @@ fn decode(zstd: &mut DCtx<'_>, codec: Codec, payload: &[u8], plain: &mut [u8]) -
     (bytes == plain.len()).then_some(())
 }
 
+/// A Zstandard frame that holds `plain` as it is, for readers that take nothing else.
+///
+/// Shape: less than 4 GiB. Source: RFC 8878, sections 3.1.1.1 (one segment, content size in 4 bytes) and 3.1.1.2 (raw
+/// blocks of up to 128 KiB).
+pub(crate) fn as_zstd_frame(plain: &[u8]) -> Vec<u8> {
+    const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+    const ONE_SEGMENT_SIZE_IN_4: u8 = 0b1010_0000;
+    const BLOCK_BYTES_MAX: usize = 128 << 10;
+    const BLOCK_HEADER_BYTES: usize = 3;
+    let size_bytes = u32::try_from(plain.len()).unwrap_or(u32::MAX);
+    let blocks = plain.chunks(BLOCK_BYTES_MAX);
+    let mut frame = Vec::with_capacity(plain.len() + blocks.len() * BLOCK_HEADER_BYTES + 9);
+    frame.extend_from_slice(&MAGIC);
+    frame.push(ONE_SEGMENT_SIZE_IN_4);
+    frame.extend_from_slice(&size_bytes.to_le_bytes());
+    let last = blocks.len().saturating_sub(1);
+    for (index, block) in blocks.enumerate() {
+        let size_bytes = u32::try_from(block.len()).unwrap_or(u32::MAX);
+        let header = (size_bytes << 3 | u32::from(index == last)).to_le_bytes();
+        frame.extend_from_slice(header.get(..BLOCK_HEADER_BYTES).unwrap_or_default());
+        frame.extend_from_slice(block);
+    }
+    frame
+}
+
 /// Contexts that jobs borrow, so that there are as many as jobs at the same time and no more.
 #[derive(Default)]
 pub(crate) struct CodecPool {
@@ -215,6 +240,17 @@ mod tests {
         assert_eq!(tried, [0, 1, 3, 7, 15, 31, 63, 95, 127, 159, 191]);
         choice.tried(true);
         assert_eq!((choice.next(), choice.next()), (Codec::Zstd, Codec::Zstd));
+    }
+
+    #[test]
+    fn plain_bytes_in_a_zstd_frame_are_what_any_decoder_reads() {
+        for len in [1, 2, 255, 256, 65_536, 131_072, 131_073, 300_000] {
+            let plain: Vec<u8> = (0..len).map(|n: u32| n.to_le_bytes()[1]).collect();
+            let frame = as_zstd_frame(&plain);
+            let mut decoded = vec![0; plain.len()];
+            assert_eq!(zstd_safe::decompress(&mut decoded[..], &frame), Ok(plain.len()));
+            assert_eq!(decoded, plain);
+        }
     }
 
     proptest! {

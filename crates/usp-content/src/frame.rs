@@ -4,7 +4,7 @@ use bytes::Bytes;
 use usp_model::{Digest, DomainKey, Error, ErrorKind, Result};
 
 pub use crate::codec::Codec;
-use crate::codec::{CodecChoice, Codecs};
+use crate::codec::{CodecChoice, Codecs, as_zstd_frame};
 use crate::wire::{self, Fields};
 
 /// Bytes of a frame header.
@@ -126,6 +126,24 @@ impl Frame {
     }
 }
 
+/// A sound frame of exactly `stored_bytes` that no chunk is in: zeros, under a digest of zeros.
+///
+/// Shape: at least one byte more than a header, at most the longest frame.
+pub(crate) fn filler(stored_bytes: u32) -> Vec<u8> {
+    let payload = vec![0; (stored_bytes as usize).saturating_sub(FRAME_HEADER_BYTES)];
+    let plain_bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let header = FrameHeader {
+        codec: Codec::None,
+        plain_bytes,
+        payload_bytes: plain_bytes,
+        digest: Digest::from_bytes([0; 32]),
+        payload_crc: wire::crc32c(&payload),
+    };
+    let mut frame = header.encode();
+    frame.extend_from_slice(&payload);
+    frame
+}
+
 /// What the index says of a frame, to which the frame must hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected {
@@ -141,23 +159,43 @@ pub(crate) fn open_frame(
     key: &DomainKey,
     codecs: &mut Codecs,
 ) -> Option<Bytes> {
-    let header = FrameHeader::decode(frame)?;
-    let agrees = header.digest == expected.digest
-        && header.plain_bytes == expected.plain_bytes
-        && header.stored_bytes() == expected.stored_bytes
-        && frame.len() == expected.stored_bytes as usize;
-    if !agrees {
-        return None;
-    }
-    let payload = frame.slice(FRAME_HEADER_BYTES..);
-    if wire::crc32c(&payload) != header.payload_crc {
-        return None;
-    }
+    let (header, payload) = sound_payload(frame, expected)?;
     let plain = match header.codec {
         Codec::None => payload,
         codec => Bytes::from(codecs.decompress(codec, &payload, header.plain_bytes as usize)?),
     };
     (digest_of(&plain, key) == expected.digest).then_some(plain)
+}
+
+/// The chunk in `frame` as a Zstandard frame: the stored one where it is one, so that nothing is decoded. `None` when any
+/// check fails.
+///
+/// What was compressed was decoded and compared when it was stored; its checksum says that it is still the same. What is
+/// coded anew here is proven like in [`open_frame`].
+pub(crate) fn open_frame_as_zstd(
+    frame: &Bytes,
+    expected: Expected,
+    key: &DomainKey,
+    codecs: &mut Codecs,
+) -> Option<Bytes> {
+    let (header, payload) = sound_payload(frame, expected)?;
+    match header.codec {
+        Codec::Zstd => Some(payload),
+        Codec::None | Codec::Lz4 => {
+            open_frame(frame, expected, key, codecs).map(|plain| as_zstd_frame(&plain).into())
+        }
+    }
+}
+
+/// Header and payload, if the frame is the one that the index means and its checksums hold.
+fn sound_payload(frame: &Bytes, expected: Expected) -> Option<(FrameHeader, Bytes)> {
+    let header = FrameHeader::decode(frame)?;
+    let agrees = header.digest == expected.digest
+        && header.plain_bytes == expected.plain_bytes
+        && header.stored_bytes() == expected.stored_bytes
+        && frame.len() == expected.stored_bytes as usize;
+    let payload = agrees.then(|| frame.slice(FRAME_HEADER_BYTES..))?;
+    (wire::crc32c(&payload) == header.payload_crc).then_some((header, payload))
 }
 
 /// What a chunk is called in the domain of `key`.

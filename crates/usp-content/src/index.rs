@@ -3,7 +3,10 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use usp_model::{ByteRange, Digest, ManifestId, PackId, PackRecord, PlacedChunk, Result, StoredChunk};
+use usp_model::{
+    ByteRange, Digest, FramePlace, ManifestId, PackId, PackRecord, PlacedChunk, RedoFrame, Result,
+    StoredChunk,
+};
 
 /// Finds chunks and keeps the births and ends of packs.
 #[async_trait]
@@ -35,6 +38,15 @@ pub trait ChunkIndex: fmt::Debug + Send + Sync + 'static {
     /// Notes that the frames that begin within `range` of the pack failed a check or are gone: their chunks no longer
     /// count as stored. Whoever brings such a chunk again stores it anew, and that mends the contents that have it.
     async fn doubt(&self, pack: PackId, range: ByteRange) -> Result<()>;
+
+    /// Frames of the pack that were committed without a sync and not forgotten since, in order of their offsets.
+    async fn redo(&self, pack: PackId) -> Result<Vec<RedoFrame>>;
+
+    /// Lets go of the frames of the pack that begin below `synced_bytes`, and of all that stand in sealed packs.
+    async fn forget_redo(&self, pack: PackId, synced_bytes: u64) -> Result<()>;
+
+    /// Where the frames stand that committed chunks name in the pack, in order of their offsets.
+    async fn committed_frames(&self, pack: PackId) -> Result<Vec<FramePlace>>;
 
     /// Every pack with a row, in order of its id.
     async fn packs(&self) -> Result<Vec<PackRecord>>;

@@ -1,8 +1,9 @@
 //! One content on its way in.
 //!
-//! Bytes gather in a slab. A full slab is cut into chunks and digested on the CPU pool, in stream order; its chunks are
-//! then looked up, compressed, verified and appended by a task of its own while the next slab is cut. The permit for a
-//! slab's bytes travels with it until they are appended, so a slow disk slows the sender and never grows memory.
+//! Bytes gather in a slab. A full slab is cut into chunks and hashed, in stream order, while the next one is filled. Its
+//! chunks are then digested, looked up, compressed, verified and appended by a task of its own while the next slab is cut.
+//! The permit for a slab's bytes travels with it until they are appended, so a slow disk slows the sender and never grows
+//! memory. What is short is computed where it is, without a way to another thread and back.
 //!
 //! Nothing is durable before [`ContentStore::sync`](crate::ContentStore::sync), and nothing counts before the caller
 //! committed the batch.
@@ -13,15 +14,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 use usp_model::{
-    ChunkRef, Compression, ContentDigests, DigestAlgorithm, DomainKey, Error, ErrorKind, PackId, Result,
-    ResumePoint, StoredBytes,
+    ChunkRef, Compression, ContentDigests, DigestAlgorithm, DomainKey, Error, ErrorKind, PackId, RedoFrame,
+    Result, ResumePoint, StoredBytes,
 };
+use usp_rt::BytePermit;
 
 use crate::pending::PackPins;
-use crate::store::Shared;
+use crate::store::{SHORT_BYTES_MAX, Shared};
 
 mod cut;
 mod place;
+mod redo;
 mod slab;
 
 use cut::Cutter;
@@ -48,6 +51,8 @@ pub struct Batch {
     pub chunks: Vec<ChunkRef>,
     /// Packs to sync before the commit.
     pub dirty: BTreeSet<PackId>,
+    /// Frames to be committed in the same transaction as `chunks`, because their packs are not among `dirty`.
+    pub redo: Vec<RedoFrame>,
     /// Where to go on after this batch. Empty after `finish`.
     pub resume: ResumePoint,
     /// Plain bytes of `chunks`.
@@ -66,8 +71,7 @@ pub struct Batch {
 pub struct Ingest {
     shared: Arc<Shared>,
     placer: Arc<Placer>,
-    /// Absent while a slab is being cut, and for good when that was cancelled.
-    cutter: Option<Cutter>,
+    cutter: CutterPlace,
     slab: Slab,
     in_flight: VecDeque<JoinHandle<Result<Placed>>>,
     done: Placed,
@@ -80,6 +84,24 @@ pub struct Ingest {
     refusal: Option<Error>,
 }
 
+/// Where the cutter is: at hand, or busy with a slab.
+#[derive(Debug)]
+enum CutterPlace {
+    Here(Box<Cutter>),
+    Cutting(JoinHandle<Result<Cut>>),
+    /// It never was, or a call was cancelled.
+    Nowhere,
+}
+
+/// A slab that was cut.
+#[derive(Debug)]
+struct Cut {
+    cutter: Box<Cutter>,
+    chunks: Vec<Bytes>,
+    /// Stand for the bytes of the slab.
+    permits: Vec<BytePermit>,
+}
+
 /// Slabs of one ingest that are being placed while the next is cut.
 const IN_FLIGHT_COUNT_MAX: usize = 2;
 /// What media type sniffing looks at.
@@ -87,23 +109,23 @@ const HEAD_BYTES_MAX: usize = 8 << 10;
 
 impl Ingest {
     pub(crate) fn new(shared: Arc<Shared>, settings: IngestSettings) -> Self {
-        let cutter = Cutter::new(shared.config.chunk, settings.key, &settings.digests, &settings.resume);
-        let (cutter, refusal) = match cutter {
-            Ok(cutter) => (Some(cutter), None),
-            Err(error) => (None, Some(error)),
+        let IngestSettings { key, compression, digests, resume } = settings;
+        let (cutter, refusal) = match Cutter::new(shared.config.chunk, &digests, resume) {
+            Ok(cutter) => (CutterPlace::Here(Box::new(cutter)), None),
+            Err(error) => (CutterPlace::Nowhere, Some(error)),
         };
         Self {
-            placer: Arc::new(Placer::new(Arc::clone(&shared), settings.compression)),
-            broken: cutter.is_none(),
+            placer: Arc::new(Placer::new(Arc::clone(&shared), key, compression)),
             cutter,
             refusal,
-            slab: Slab::first(settings.resume.tail),
+            slab: Slab::first(),
             shared,
             in_flight: VecDeque::new(),
             done: Placed::default(),
             head: Vec::new(),
             received_bytes: 0,
             uncommitted_bytes: 0,
+            broken: false,
         }
     }
 
@@ -138,8 +160,9 @@ impl Ingest {
     pub async fn checkpoint(&mut self) -> Result<Batch> {
         self.begin()?;
         self.cut(Cutter::cut).await?;
-        let cutter = self.cutter.as_ref().ok_or_else(unusable)?;
-        let resume = cutter.resume_point(self.slab.bytes());
+        let cutter = self.settle_cut().await?;
+        let resume = cutter.resume_point();
+        self.cutter = CutterPlace::Here(cutter);
         let batch = self.take_batch(resume).await?;
         self.broken = false;
         Ok(batch)
@@ -151,8 +174,8 @@ impl Ingest {
     pub async fn finish(mut self) -> Result<(Batch, ContentDigests)> {
         self.begin()?;
         self.cut(Cutter::cut_to_the_end).await?;
+        let cutter = self.settle_cut().await?;
         let batch = self.take_batch(ResumePoint::default()).await?;
-        let cutter = self.cutter.take().ok_or_else(unusable)?;
         Ok((batch, cutter.finish()))
     }
 
@@ -182,18 +205,44 @@ impl Ingest {
         Ok(())
     }
 
-    /// Cuts what has gathered and begins to place it; what follows the last boundary begins the next slab.
-    async fn cut(&mut self, how: fn(&mut Cutter, Slab) -> cut::Cut) -> Result<()> {
-        let slab = std::mem::replace(&mut self.slab, Slab::after(Vec::new()));
-        let mut cutter = self.cutter.take().ok_or_else(unusable)?;
-        let cut = self.shared.on_cpu("cut chunks", move || {
-            let cut = how(&mut cutter, slab);
-            Ok((cutter, cut))
-        });
-        let (cutter, cut) = cut.await?;
-        self.cutter = Some(cutter);
-        self.slab = Slab::after(cut.tail);
-        if cut.chunks.is_empty() {
+    /// Begins to cut what has gathered, once the slab before it is cut and on its way to its place.
+    async fn cut(&mut self, how: fn(&mut Cutter, Bytes) -> Vec<Bytes>) -> Result<()> {
+        let mut cutter = self.settle_cut().await?;
+        let (slab, permits) = std::mem::replace(&mut self.slab, Slab::later()).into_parts();
+        let is_short = slab.len() <= SHORT_BYTES_MAX;
+        let job = move || {
+            let chunks = how(&mut cutter, slab);
+            Ok(Cut { cutter, chunks, permits })
+        };
+        if is_short {
+            let cut = job()?;
+            return self.place(cut).await;
+        }
+        let shared = Arc::clone(&self.shared);
+        self.cutter =
+            CutterPlace::Cutting(tokio::spawn(async move { shared.on_cpu("cut chunks", job).await }));
+        Ok(())
+    }
+
+    /// Waits for the slab that is being cut and begins to place it; the cutter is left to the caller.
+    async fn settle_cut(&mut self) -> Result<Box<Cutter>> {
+        if let CutterPlace::Cutting(cutting) = &mut self.cutter {
+            let cut = cutting.await;
+            let cut = cut.unwrap_or_else(|source| {
+                Err(Error::new(ErrorKind::Internal, "cut chunks").caused_by(source))
+            })?;
+            self.place(cut).await?;
+        }
+        match std::mem::replace(&mut self.cutter, CutterPlace::Nowhere) {
+            CutterPlace::Here(cutter) => Ok(cutter),
+            CutterPlace::Cutting(_) | CutterPlace::Nowhere => Err(unusable()),
+        }
+    }
+
+    async fn place(&mut self, cut: Cut) -> Result<()> {
+        let Cut { cutter, chunks, permits } = cut;
+        self.cutter = CutterPlace::Here(cutter);
+        if chunks.is_empty() {
             return Ok(());
         }
         while self.in_flight.len() >= IN_FLIGHT_COUNT_MAX {
@@ -201,7 +250,7 @@ impl Ingest {
         }
         // Never aborted: whoever else waits for a chunk of this slab gets it, and no write is cut in the middle.
         let placer = Arc::clone(&self.placer);
-        self.in_flight.push_back(tokio::spawn(async move { placer.place(cut.chunks, cut.permits).await }));
+        self.in_flight.push_back(tokio::spawn(async move { placer.place(chunks, permits).await }));
         Ok(())
     }
 
@@ -221,7 +270,7 @@ impl Ingest {
             self.settle_oldest().await?;
         }
         self.uncommitted_bytes = 0;
-        Ok(std::mem::take(&mut self.done).into_batch(resume))
+        Ok(std::mem::take(&mut self.done).into_batch(resume, &self.shared.packs))
     }
 }
 

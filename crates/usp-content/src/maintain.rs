@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use usp_model::{ByteRange, Error, ErrorKind, FramePlace, PackId, Result};
+use bytes::Bytes;
+use usp_model::{ByteRange, Error, ErrorKind, FramePlace, PackId, RedoFrame, Result};
+use usp_rt::BytePermit;
 
 use crate::frame::Frame;
 use crate::pack::{self, FrameEntry, PACK_HEADER_BYTES, Walked, walk_frame};
@@ -104,6 +106,10 @@ impl ContentStore {
         for place in places {
             frames.push(self.sound_frame(place).await?);
         }
+        self.append(frames, Some(permit)).await
+    }
+
+    async fn append(&self, frames: Vec<Frame>, permit: Option<BytePermit>) -> Result<CopiedFrames> {
         let shared = Arc::clone(&self.shared);
         let appended = tokio::spawn(async move {
             let appended = shared.packs.append(frames).await;
@@ -113,6 +119,17 @@ impl ContentStore {
         appended
             .await
             .unwrap_or_else(|source| Err(Error::new(ErrorKind::Internal, "copy frames").caused_by(source)))
+    }
+
+    /// Appends frames of a pack that failed, from the copies that the index kept of them; otherwise as `copy_frames`.
+    ///
+    /// Errors: `Corrupt` when a copy fails its checksum, and those of an append.
+    pub async fn store_again(&self, copies: Vec<RedoFrame>) -> Result<CopiedFrames> {
+        let mut frames = Vec::with_capacity(copies.len());
+        for RedoFrame { place, bytes } in copies {
+            frames.push(sound(place, bytes.into())?);
+        }
+        self.append(frames, None).await
     }
 
     /// Seals an open pack before it is full, so that it can be emptied. `false` when it is not open any more.
@@ -145,15 +162,18 @@ impl ContentStore {
 
     async fn sound_frame(&self, place: FramePlace) -> Result<Frame> {
         let range = ByteRange::at(place.offset, u64::from(place.stored_bytes));
-        let bytes = self.shared.backend.read(place.pack, range).await?;
-        match walk_frame(place.offset, &bytes) {
-            Walked::Frame(entry) if entry.place(place.pack) == place => Frame::from_stored(bytes),
-            _ => None,
-        }
-        .ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "copy frame")
-                .about(place.pack)
-                .because(format!("the frame at offset {} failed its check", place.offset))
-        })
+        sound(place, self.shared.backend.read(place.pack, range).await?)
     }
+}
+
+fn sound(place: FramePlace, bytes: Bytes) -> Result<Frame> {
+    match walk_frame(place.offset, &bytes) {
+        Walked::Frame(entry) if entry.place(place.pack) == place => Frame::from_stored(bytes),
+        _ => None,
+    }
+    .ok_or_else(|| {
+        Error::new(ErrorKind::Corrupt, "copy frame")
+            .about(place.pack)
+            .because(format!("the frame at offset {} failed its check", place.offset))
+    })
 }

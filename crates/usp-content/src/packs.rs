@@ -3,10 +3,14 @@
 //! 1. A slot takes frames, one appender at a time. Without an open pack it begins one: row, then file.
 //! 2. Frames are written at the end of the pack. No space: the end stays, the caller hears `StorageFull`. Any other
 //!    failure: the pack is set aside, the caller hears `Unavailable`, the next append begins a new pack.
-//! 3. A full pack is sealed: footer, truncation, sync, row. Frames in it are durable then, so a later `sync` of it
-//!    has nothing to do.
+//! 3. A full pack is sealed: footer and truncation by the appender, sync and row in a task of its own, so that nobody
+//!    who fills the next pack waits for the disk. Whoever needs its frames to be durable waits in 4 like for any pack.
 //! 4. `sync` shares one `fdatasync` among all who wait for the pack. If it fails the pack is set aside, every waiter
 //!    hears `Unavailable`, and no sync is ever asked of it again.
+//! 5. Every [`SYNC_AHEAD_BYTES`] a sync begins that nobody waits for, so that the disk works while the rest arrives and
+//!    the one sync that is waited for finds little to do.
+//!
+//! 6. Frames of short contents are committed with their rows instead of being synced ([`redo`]).
 //!
 //! All of this runs in tasks of its own: a client that goes away leaves no half-done write behind for the next one.
 
@@ -16,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::JoinHandle;
 use usp_model::{Error, ErrorKind, FramePlace, PackId, Result};
 
 use crate::backend::PackBackend;
@@ -27,8 +32,13 @@ use crate::pending::{PackPins, Pending};
 use crate::stats::Counters;
 
 mod durability;
+mod redo;
 
 use durability::Durability;
+use redo::RedoRoom;
+
+/// Bytes of one pack that are left to the next sync that somebody waits for.
+const SYNC_AHEAD_BYTES: u64 = 16 << 20;
 
 /// The packs that this process writes.
 #[derive(Debug)]
@@ -42,6 +52,7 @@ pub(crate) struct Packs {
     next_slot: AtomicUsize,
     /// Every pack that may have something to sync, and those that failed one.
     durability: parking_lot::Mutex<HashMap<PackId, Arc<Durability>>>,
+    redo: RedoRoom,
 }
 
 /// A pack that is being appended to; only the holder of its slot sees it.
@@ -72,6 +83,7 @@ impl Packs {
             slots,
             next_slot: AtomicUsize::new(0),
             durability: parking_lot::Mutex::default(),
+            redo: RedoRoom::default(),
         }
     }
 
@@ -79,7 +91,7 @@ impl Packs {
     ///
     /// Errors: `StorageFull`, `Unavailable`; then none of the frames counts.
     /// Cancel: not safe; run it in a task of its own.
-    pub(crate) async fn append(&self, frames: Vec<Frame>) -> Result<(Vec<FramePlace>, PackPins)> {
+    pub(crate) async fn append(self: &Arc<Self>, frames: Vec<Frame>) -> Result<(Vec<FramePlace>, PackPins)> {
         let mut places = Vec::with_capacity(frames.len());
         let mut pins = PackPins::default();
         let mut rest = frames.as_slice();
@@ -99,8 +111,12 @@ impl Packs {
             let full = fitting < rest.len();
             rest = later;
             match written {
-                Ok(()) if full => self.seal(open, &mut slot).await?,
-                Ok(()) => *slot = Some(open),
+                // The rest goes into the next pack while this one is synced.
+                Ok(()) if full => drop(self.seal(open, &mut slot).await?),
+                Ok(()) => {
+                    self.sync_ahead(&open);
+                    *slot = Some(open);
+                }
                 Err(error) if error.kind() == ErrorKind::StorageFull => {
                     *slot = Some(open);
                     return Err(error);
@@ -182,8 +198,13 @@ impl Packs {
         Ok(())
     }
 
-    /// Ends the pack: footer, truncation, sync, row. Without space for the footer it stays open in its slot.
-    async fn seal(&self, open: OpenPack, slot: &mut Option<OpenPack>) -> Result<()> {
+    /// Ends the pack with its footer; the task that is answered makes it durable and notes that it is complete.
+    /// Without space for the footer it stays open in its slot.
+    async fn seal(
+        self: &Arc<Self>,
+        open: OpenPack,
+        slot: &mut Option<OpenPack>,
+    ) -> Result<JoinHandle<Result<()>>> {
         let footer = pack::encode_footer(open.id, open.end, &open.entries);
         let size_bytes = open.end + footer.len() as u64;
         match self.backend.append(open.id, open.end, vec![footer.into()]).await {
@@ -199,25 +220,48 @@ impl Packs {
             return Err(self.set_aside(&open.durability, error).await);
         }
         open.durability.note_written(size_bytes);
-        self.sync_to(&open.durability, size_bytes).await?;
-        // If this fails the row stays open, and the next start seals the pack again at its committed length.
-        self.index.seal_pack(open.id, size_bytes).await?;
-        self.durability.lock().remove(&open.id);
-        self.backend.retire(open.id).await;
+        let packs = Arc::clone(self);
+        Ok(tokio::spawn(async move { packs.finish(&open.durability, size_bytes).await }))
+    }
+
+    /// Until the row says so the pack counts as open: the next start seals it again at its committed length.
+    async fn finish(&self, durability: &Arc<Durability>, size_bytes: u64) -> Result<()> {
+        let pack = durability.pack();
+        self.sync_to(durability, size_bytes).await?;
+        if let Err(error) = self.index.seal_pack(pack, size_bytes).await {
+            tracing::warn!(pack.id = %pack, error = %error.chain(), "a complete pack still counts as open");
+            return Err(error);
+        }
+        self.durability.lock().remove(&pack);
+        self.backend.retire(pack).await;
         self.counters.packs_sealed.add(1);
         Ok(())
+    }
+
+    /// Begins a sync that nobody waits for. If it fails, whoever asks for one hears of it.
+    fn sync_ahead(self: &Arc<Self>, open: &OpenPack) {
+        if let Some(target) = open.durability.sync_ahead_of(SYNC_AHEAD_BYTES) {
+            let (packs, durability) = (Arc::clone(self), Arc::clone(&open.durability));
+            tokio::spawn(async move { packs.sync_to(&durability, target).await });
+        }
     }
 
     /// Ends a pack before it is full. `false` when nobody appends to it any more.
     ///
     /// Errors: as `append`. Cancel: not safe; run it in a task of its own.
-    pub(crate) async fn seal_early(&self, pack: PackId) -> Result<bool> {
+    pub(crate) async fn seal_early(self: &Arc<Self>, pack: PackId) -> Result<bool> {
         for slot in &self.slots {
             let mut slot = slot.lock().await;
             let wanted = |open: &mut OpenPack| open.id == pack && !open.durability.is_lost();
             if let Some(open) = slot.take_if(wanted) {
-                self.seal(open, &mut slot).await?;
-                return Ok(true);
+                let sealing = self.seal(open, &mut slot).await?;
+                drop(slot);
+                let sealed = sealing.await;
+                return sealed
+                    .unwrap_or_else(|source| {
+                        Err(Error::new(ErrorKind::Internal, "seal pack").about(pack).caused_by(source))
+                    })
+                    .map(|()| true);
             }
         }
         Ok(false)

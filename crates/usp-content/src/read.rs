@@ -10,20 +10,19 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
+use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::task::JoinHandle;
-use usp_model::{ByteRange, DomainKey, Error, ErrorKind, ManifestId, PlacedChunk, Result};
+use usp_model::{ByteRange, Error, ErrorKind, PlacedChunk, Result};
 use usp_rt::BytePermit;
-
-use crate::store::Shared;
 
 mod source;
 
-use source::{Source, take_group};
+pub(crate) use source::{Form, Source};
+use source::{Piece, take_group};
 
 /// Bytes of one read, and of the chunks it yields: grows from the first figure to the second.
 const GROUP_BYTES_FIRST: u64 = 128 << 10;
@@ -37,8 +36,9 @@ pub struct ReadStream {
 }
 
 impl ReadStream {
-    pub(crate) fn new(shared: Arc<Shared>, key: DomainKey, manifest: ManifestId, range: ByteRange) -> Self {
-        let reader = Reader::new(Source { shared, key, manifest }, range);
+    /// `known`: the first chunks of the range, if they were resolved already.
+    pub(crate) fn new(source: Source, range: ByteRange, known: Vec<PlacedChunk>) -> Self {
+        let reader = Reader::new(source, range, known);
         let pieces = futures::stream::try_unfold(reader, |mut reader| async move {
             Ok(reader.next().await?.map(|piece| (piece, reader)))
         });
@@ -70,8 +70,8 @@ struct Reader {
     /// Resolved, not yet asked for.
     queue: VecDeque<PlacedChunk>,
     ahead: VecDeque<Ahead>,
-    /// Verified chunks and where they begin.
-    ready: VecDeque<(u64, Bytes)>,
+    /// Verified, in order.
+    ready: VecDeque<Piece>,
     /// Stands for `ready`.
     ready_permit: Option<BytePermit>,
     group_bytes: u64,
@@ -79,21 +79,41 @@ struct Reader {
     refusal: Option<Error>,
 }
 
-/// A group that is being read. Dropped, it is abandoned.
+/// A group that is to be read. Dropped, it is abandoned.
 struct Ahead {
-    task: JoinHandle<Result<Vec<(u64, Bytes)>>>,
+    work: Work,
     permit: Option<BytePermit>,
+}
+
+enum Work {
+    /// Begins when it is waited for, which it is at once: nothing else is at hand.
+    Here(BoxFuture<'static, Result<Vec<Piece>>>),
+    /// Goes on while what is at hand is sent.
+    Aside(JoinHandle<Result<Vec<Piece>>>),
+}
+
+impl Ahead {
+    async fn pieces(&mut self) -> Result<Vec<Piece>> {
+        match &mut self.work {
+            Work::Here(reading) => reading.await,
+            Work::Aside(task) => task.await.unwrap_or_else(|source| {
+                Err(Error::new(ErrorKind::Internal, "read chunks").caused_by(source))
+            }),
+        }
+    }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Work::Aside(task) = &self.work {
+            task.abort();
+        }
     }
 }
 
 impl Reader {
-    fn new(source: Source, range: ByteRange) -> Self {
-        Self {
+    fn new(source: Source, range: ByteRange, known: Vec<PlacedChunk>) -> Self {
+        let mut reader = Self {
             source,
             position: range.start(),
             end: range.end(),
@@ -104,14 +124,19 @@ impl Reader {
             ready_permit: None,
             group_bytes: GROUP_BYTES_FIRST,
             refusal: None,
+        };
+        if !known.is_empty() {
+            let taken = reader.source.check(known, range.start()).and_then(|chunks| reader.take(chunks));
+            reader.refusal = taken.err();
         }
+        reader
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
         while self.position < self.end {
-            if let Some((offset, chunk)) = self.ready.pop_front() {
+            if let Some(piece) = self.ready.pop_front() {
                 self.read_ahead().await;
-                return Ok(Some(self.cut_to_range(offset, chunk)));
+                return Ok(Some(self.cut_to_range(piece)));
             }
             self.ready_permit = None;
             self.read_ahead().await;
@@ -121,18 +146,20 @@ impl Reader {
                     refusal.unwrap_or_else(|| self.source.corrupt("the content ends before its range"))
                 );
             };
-            let chunks = (&mut group.task).await.unwrap_or_else(|source| {
-                Err(Error::new(ErrorKind::Internal, "read chunks").caused_by(source))
-            })?;
-            self.ready.extend(chunks);
+            self.ready.extend(group.pieces().await?);
             self.ready_permit = group.permit.take();
             self.group_bytes = (self.group_bytes * 2).min(GROUP_BYTES_MAX);
         }
         Ok(None)
     }
 
-    /// The part of a chunk, which holds the byte at `position`, that lies in the range.
-    fn cut_to_range(&mut self, offset: u64, mut chunk: Bytes) -> Bytes {
+    /// The part of a chunk, which holds the byte at `position`, that lies in the range. What is coded goes whole.
+    fn cut_to_range(&mut self, piece: Piece) -> Bytes {
+        let Piece { offset, plain_bytes, bytes: mut chunk } = piece;
+        if self.source.form == Form::Zstd {
+            self.position += u64::from(plain_bytes);
+            return chunk;
+        }
         let skipped = usize::try_from(self.position.saturating_sub(offset)).unwrap_or(usize::MAX);
         chunk.advance(skipped.min(chunk.len()));
         let wanted = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
@@ -159,8 +186,9 @@ impl Reader {
             }
             let size_bytes_max = if permit.is_some() { self.group_bytes } else { 0 };
             let group = take_group(&mut self.queue, size_bytes_max);
-            let task = tokio::spawn(self.source.clone().fetch(group));
-            self.ahead.push_back(Ahead { task, permit });
+            let reading = self.source.clone().fetch(group);
+            let work = if owed { Work::Here(reading.boxed()) } else { Work::Aside(tokio::spawn(reading)) };
+            self.ahead.push_back(Ahead { work, permit });
         }
     }
 
@@ -170,6 +198,10 @@ impl Reader {
 
     async fn resolve(&mut self) -> Result<()> {
         let chunks = self.source.resolve(self.resolved_to, self.end).await?;
+        self.take(chunks)
+    }
+
+    fn take(&mut self, chunks: Vec<PlacedChunk>) -> Result<()> {
         let last =
             chunks.last().ok_or_else(|| self.source.corrupt("the manifest ends before its content"))?;
         self.resolved_to = last.offset + u64::from(last.chunk.size_bytes);

@@ -2,9 +2,11 @@
 //!
 //! For each open pack, whose row says how many of its bytes commits rely on:
 //! 1. No file: nothing committed → the row is set aside; else the pack is reported missing.
-//! 2. The header or a committed frame fails its check, or the file is too short: set aside where it is, untouched, so that
-//!    the sound frames stay readable.
-//! 3. Else: truncation to the committed length, footer, sync, row. A crash in between repeats this.
+//! 2. Frames that were committed without a sync are written again, and holes that the crash left between committed frames
+//!    are filled ([`holes`]).
+//! 3. The header or a committed frame fails its check, or the file is too short: set aside where it is, so that the sound
+//!    frames stay readable.
+//! 4. Else: truncation to the committed length, footer, sync, row. A crash in between repeats this.
 //!
 //! Then files without a row go to lost+found.
 
@@ -15,7 +17,8 @@ use usp_model::{ByteRange, Error, ErrorKind, PackId, PackRecord, PackState, Resu
 use crate::backend::PackBackend;
 use crate::index::ChunkIndex;
 use crate::pack::{self, FrameEntry, PACK_HEADER_BYTES};
-use crate::scan::walk;
+
+mod holes;
 
 /// What opening the store found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,8 +98,17 @@ async fn recover_open(
     report: &mut RecoveryReport,
 ) -> Result<()> {
     let committed = row.committed_bytes.max(PACK_HEADER_BYTES);
+    match holes::write_again(backend, index, row.pack, committed).await {
+        // A full disk must not keep the store from opening. What could not be written again stays in the index.
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            report.unsealed.push(row.pack);
+            return Ok(());
+        }
+        written => written?,
+    }
     let size_bytes = backend.len(row.pack).await?;
-    let found = walk(backend, row.pack, size_bytes, committed).await?;
+    let frames = index.committed_frames(row.pack).await?;
+    let found = holes::walk_and_fill(backend, row.pack, size_bytes, committed, &frames).await?;
     if let Some(offset) = found.damaged_at {
         index.set_pack_aside(row.pack).await?;
         if row.committed_bytes <= PACK_HEADER_BYTES {

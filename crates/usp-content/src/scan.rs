@@ -28,16 +28,23 @@ pub(crate) async fn header_is_sound(backend: &dyn PackBackend, pack: PackId) -> 
 
 /// Walks from the first frame to `end`, trusting nothing but what it reads.
 pub(crate) async fn walk(backend: &dyn PackBackend, pack: PackId, size_bytes: u64, end: u64) -> Result<Walk> {
-    let mut found = Walk::default();
     if size_bytes < end {
-        found.damaged_at = Some(size_bytes);
-        return Ok(found);
+        return Ok(Walk { damaged_at: Some(size_bytes), ..Walk::default() });
     }
     if !header_is_sound(backend, pack).await? {
-        found.damaged_at = Some(0);
-        return Ok(found);
+        return Ok(Walk { damaged_at: Some(0), ..Walk::default() });
     }
-    let mut offset = PACK_HEADER_BYTES;
+    walk_from(backend, pack, PACK_HEADER_BYTES, end).await
+}
+
+/// Walks from the frame at `offset` to `end`. Shape: the pack has at least `end` bytes.
+pub(crate) async fn walk_from(
+    backend: &dyn PackBackend,
+    pack: PackId,
+    mut offset: u64,
+    end: u64,
+) -> Result<Walk> {
+    let mut found = Walk::default();
     let mut window = Bytes::new();
     while offset < end {
         match walk_frame(offset, &window) {

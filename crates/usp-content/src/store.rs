@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use usp_model::{ByteRange, DomainKey, Error, ErrorKind, ManifestId, PackId, Result};
+use usp_model::{ByteRange, DomainKey, Error, ErrorKind, ManifestId, PackId, PlacedChunk, Result};
 use usp_rt::{ByteBudget, Pool};
 
 use crate::backend::PackBackend;
@@ -14,7 +14,7 @@ use crate::index::ChunkIndex;
 use crate::ingest::{Ingest, IngestSettings};
 use crate::packs::Packs;
 use crate::pending::Pending;
-use crate::read::ReadStream;
+use crate::read::{Form, ReadStream, Source};
 use crate::recovery::{self, RecoveryReport};
 use crate::stats::{ContentStats, Counters};
 
@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) config: ContentConfig,
     pub(crate) backend: Arc<dyn PackBackend>,
     pub(crate) index: Arc<dyn ChunkIndex>,
-    pub(crate) packs: Packs,
+    pub(crate) packs: Arc<Packs>,
     pub(crate) pending: Arc<Pending>,
     pub(crate) codecs: Arc<CodecPool>,
     pub(crate) cpu: Pool,
@@ -43,6 +43,10 @@ pub(crate) struct Shared {
 
 /// Bytes that all reads together may hold ahead of their clients. A read that gets none goes chunk by chunk.
 const READ_AHEAD_BYTES_MAX: u64 = 32 << 20;
+
+/// Bytes that are computed on where they are: the way to the CPU pool and back would cost more. At 180 MB/s, which is
+/// what compressing and verifying takes at worst, it stays below half a millisecond.
+pub(crate) const SHORT_BYTES_MAX: usize = 64 << 10;
 
 impl ContentStore {
     /// Opens the store and makes what a crash left behind harmless, before anything is appended.
@@ -74,7 +78,7 @@ impl ContentStore {
             config,
             backend,
             index,
-            packs,
+            packs: Arc::new(packs),
             pending,
             codecs: Arc::new(CodecPool::default()),
             cpu,
@@ -115,7 +119,29 @@ impl ContentStore {
     /// Errors: `Corrupt` when a frame fails a check or the manifest ends early, `Unavailable`, and what the index answers;
     /// the stream ends after the first. Cancel: safe, drop it.
     pub fn read(&self, key: DomainKey, manifest: ManifestId, range: ByteRange) -> ReadStream {
-        ReadStream::new(Arc::clone(&self.shared), key, manifest, range)
+        self.read_known(key, manifest, range, Vec::new())
+    }
+
+    /// As `read`, for who has resolved the first chunks of the range already.
+    pub fn read_known(
+        &self,
+        key: DomainKey,
+        manifest: ManifestId,
+        range: ByteRange,
+        known: Vec<PlacedChunk>,
+    ) -> ReadStream {
+        let shared = Arc::clone(&self.shared);
+        ReadStream::new(Source { shared, key, manifest, form: Form::Plain }, range, known)
+    }
+
+    /// A whole content of `size_bytes` in Zstandard frames, as it is stored where that can be: nothing is recompressed.
+    ///
+    /// Shape: pieces that together are a sequence of frames, whose contents one after the other are the content; a window of
+    /// at most the longest chunk. Errors, Cancel: as `read`. Source: RFC 8878, RFC 9659.
+    pub fn read_zstd(&self, key: DomainKey, manifest: ManifestId, size_bytes: u64) -> ReadStream {
+        let shared = Arc::clone(&self.shared);
+        let source = Source { shared, key, manifest, form: Form::Zstd };
+        ReadStream::new(source, ByteRange::whole(size_bytes), Vec::new())
     }
 
     /// Makes what was appended durable, for a graceful stop. Open packs stay open; the next `open` seals them.
@@ -129,6 +155,16 @@ impl ContentStore {
 }
 
 impl Shared {
+    /// Runs a computation over so many bytes: short ones here, longer ones on the CPU pool.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        size_bytes: usize,
+        job: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if size_bytes <= SHORT_BYTES_MAX { job() } else { self.on_cpu(action, job).await }
+    }
+
     /// Runs a computation on the CPU pool. Errors: its own; `Internal` when it panicked.
     pub(crate) async fn on_cpu<T: Send + 'static>(
         &self,

@@ -56,6 +56,15 @@ pub struct PlacedChunk {
     pub chunk: StoredChunk,
 }
 
+/// A frame that is committed together with the row that names it, byte for byte, so that the commit need not wait for a
+/// sync of its pack: after a crash it is written to its place again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedoFrame {
+    pub place: FramePlace,
+    /// Header and payload: `place.stored_bytes` of them.
+    pub bytes: Vec<u8>,
+}
+
 /// A pack as the catalogue knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackRecord {

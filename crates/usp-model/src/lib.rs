@@ -27,7 +27,9 @@ pub mod time;
 pub mod work;
 
 pub use bucket::{Bucket, BucketPolicy, Compression, Release};
-pub use chunk::{ChunkRef, FramePlace, PackRecord, PackState, PlacedChunk, ResumePoint, StoredChunk};
+pub use chunk::{
+    ChunkRef, FramePlace, PackRecord, PackState, PlacedChunk, RedoFrame, ResumePoint, StoredChunk,
+};
 pub use digest::{ContentDigest, ContentDigests, Digest, DigestAlgorithm, DomainKey};
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use event::{Event, EventKind, EventSeq};

@@ -1,5 +1,6 @@
 //! What every handler holds.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use usp_api::StorageApi;
@@ -11,9 +12,13 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::rest::tus::CHECKED_BYTES_BUDGET;
 
-/// The gateway: storage behind it, configuration, and who is known. Clones share everything.
+/// The gateway: storage behind it, configuration, and who is known. Clones share everything, and every layer of every
+/// request makes some.
 #[derive(Debug, Clone)]
-pub struct Gateway {
+pub struct Gateway(Arc<Shared>);
+
+#[derive(Debug)]
+pub struct Shared {
     pub(crate) storage: Arc<dyn StorageApi>,
     pub(crate) config: Arc<GatewayConfig>,
     pub(crate) authenticator: Arc<Authenticator>,
@@ -29,7 +34,7 @@ impl Gateway {
     pub fn new(config: GatewayConfig, storage: Arc<dyn StorageApi>) -> Self {
         let authenticator = Authenticator::new(Arc::clone(&storage), config.credential_cache);
         let limits = Limits::new(&config);
-        Self {
+        Self(Arc::new(Shared {
             storage,
             config: Arc::new(config),
             authenticator: Arc::new(authenticator),
@@ -37,11 +42,19 @@ impl Gateway {
             limits: Arc::new(limits),
             checked_bytes: ByteBudget::new(CHECKED_BYTES_BUDGET),
             stopping: Shutdown::new(),
-        }
+        }))
     }
 
     /// Ends what would go on for ever (open event streams), so that a drain need not wait for it. Requests go on.
     pub fn end_streams(&self) {
         self.stopping.cancel();
+    }
+}
+
+impl Deref for Gateway {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
     }
 }

@@ -86,8 +86,12 @@ impl Job {
         let too_long =
             || Ended::Failed(StepError::Temporary(format!("the step took longer than its {timeout_s} s")));
         let step_deadline = deadline.min(Instant::now() + Duration::from_secs(step.timeout_s));
-        let read =
-            ReadFile { file: FileRef::Id(leased.file.id), version: Some(leased.run.version), range: None };
+        let read = ReadFile {
+            file: FileRef::Id(leased.file.id),
+            version: Some(leased.run.version),
+            range: None,
+            coding: usp_api::Coding::Plain,
+        };
         let opened = tokio::select! {
             opened = self.storage.read(&self.caller, read) => opened,
             () = sleep_until(step_deadline) => return too_long(),

@@ -1,11 +1,11 @@
 //! Who may do what to which object: every path to an object leads through here.
 
-use usp_api::Caller;
+use usp_api::{Caller, ReadFile};
 use usp_auth::{BucketScope, Permission, allows, authorize, visible_buckets};
 use usp_catalog::records::{BucketRecord, FileRecord};
 use usp_model::{
-    BucketName, Error, ErrorKind, Event, File, FileId, FileRef, PrincipalKind, Result, Run, RunId, Upload,
-    UploadId,
+    BucketName, Error, ErrorKind, Event, File, FileId, FileRef, PlacedChunk, PrincipalKind, Result, Run,
+    RunId, Upload, UploadId,
 };
 
 use crate::storage::Storage;
@@ -20,7 +20,10 @@ impl Storage {
     ) -> Result<BucketRecord> {
         authorize(&caller.principal, permission, Some(name))?;
         // An absent bucket must answer word for word like a foreign one.
-        self.catalog.bucket(name).await.map_err(|error| absent(error, || usp_auth::absent_bucket(name)))
+        self.buckets
+            .get(&*self.catalog, name)
+            .await
+            .map_err(|error| absent(error, || usp_auth::absent_bucket(name)))
     }
 
     /// The file, if the caller holds `permission` in its bucket and may see it at all. Errors: `NotFound`, `Denied`.
@@ -36,12 +39,25 @@ impl Storage {
         }
         let record =
             self.catalog.file(file, version).await.map_err(|error| absent(error, || absent_file(file)))?;
-        let bucket = &record.file.bucket;
-        if !allows(&caller.principal, Permission::FileRead, Some(bucket)) || !may_see(caller, &record.file) {
-            return Err(absent_file(file));
-        }
-        authorize(&caller.principal, permission, Some(bucket))?;
+        check_file(caller, permission, file, &record)?;
         Ok(record)
+    }
+
+    /// As `file_for` with the permission to read, and the first chunks of `range` with it.
+    pub(crate) async fn file_to_read(
+        &self,
+        caller: &Caller,
+        read: &ReadFile,
+        chunk_count_max: usize,
+    ) -> Result<(FileRecord, Vec<PlacedChunk>)> {
+        let ReadFile { file, version, range, .. } = read;
+        if let FileRef::Key(bucket, _) = file {
+            authorize(&caller.principal, Permission::FileRead, Some(bucket))?;
+        }
+        let opened = self.catalog.open_file(file, *version, *range, chunk_count_max).await;
+        let (record, chunks) = opened.map_err(|error| absent(error, || absent_file(file)))?;
+        check_file(caller, Permission::FileRead, file, &record)?;
+        Ok((record, chunks))
     }
 
     /// The run, if the caller holds `permission` in its bucket. Errors: `NotFound`, `Denied`.
@@ -110,6 +126,14 @@ impl Storage {
             BucketScope::Only(buckets) => Some(buckets),
         }
     }
+}
+
+fn check_file(caller: &Caller, permission: Permission, file: &FileRef, record: &FileRecord) -> Result<()> {
+    let bucket = &record.file.bucket;
+    if !allows(&caller.principal, Permission::FileRead, Some(bucket)) || !may_see(caller, &record.file) {
+        return Err(absent_file(file));
+    }
+    authorize(&caller.principal, permission, Some(bucket))
 }
 
 /// Whether a file that waits for its release shows itself: to those who may write there, and to workers.

@@ -71,7 +71,9 @@ impl StorageCalls for Storage {
 
     async fn delete_bucket(&self, caller: &Caller, name: BucketName) -> Result<()> {
         self.bucket_for(caller, Permission::BucketDelete, &name).await?;
-        self.catalog.delete_bucket(&name).await
+        let deleted = self.catalog.delete_bucket(&name).await;
+        self.buckets.forget(&name);
+        deleted
     }
 
     async fn start_upload(&self, caller: &Caller, file: NewFile) -> Result<Upload> {

@@ -1,7 +1,7 @@
 //! Files that stand: read, list, change, delete; and the buckets they are in.
 
 use futures::{StreamExt, stream};
-use usp_api::{Caller, FileStatus, NewBucket, ReadFile, Reading, UploadStatus};
+use usp_api::{Caller, Coding, FileStatus, NewBucket, ReadFile, Reading, UploadStatus};
 use usp_auth::{Permission, allows, authorize};
 use usp_model::{
     Bucket, BucketName, BucketPolicy, ByteRange, Error, ErrorKind, File, FileId, FilePage, FilePatch,
@@ -11,12 +11,14 @@ use usp_model::{
 use crate::access::{absent_file, may_read_content, may_see, sees_unreleased};
 use crate::storage::Storage;
 
+/// Chunks that are found together with their file: all of a short one.
+const FIRST_CHUNK_COUNT: usize = 16;
 /// SHA-256 digests in one question.
 const KNOWN_COUNT_MAX: usize = 10_000;
 
 impl Storage {
     pub(crate) async fn open_content(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
-        let record = self.file_for(caller, Permission::FileRead, &read.file, read.version).await?;
+        let (record, chunks) = self.file_to_read(caller, &read, FIRST_CHUNK_COUNT).await?;
         if !may_read_content(caller, &record.file) {
             return Err(Error::new(ErrorKind::Locked, "read file").because(format!(
                 "the file is {} and is held back until its checks succeed",
@@ -27,7 +29,13 @@ impl Storage {
             Some(range) => range.within(record.file.size_bytes)?,
             None => ByteRange::whole(record.file.size_bytes),
         };
-        let mut content = self.content.read(record.domain_key, record.manifest, range);
+        let (key, manifest) = (record.domain_key, record.manifest);
+        let mut content = match read.coding {
+            Coding::Zstd if read.range.is_none() && record.file.size_bytes > 0 => {
+                self.content.read_zstd(key, manifest, record.file.size_bytes)
+            }
+            Coding::Zstd | Coding::Plain => self.content.read_known(key, manifest, range, chunks),
+        };
         // The first piece is opened before the answer begins: damage there is told as what it is.
         let first = content.next().await.transpose()?;
         let content = stream::iter(first.map(Ok)).chain(content);
@@ -138,7 +146,9 @@ impl Storage {
     ) -> Result<Bucket> {
         self.bucket_for(caller, Permission::BucketManage, &name).await?;
         self.check_policy(&policy)?;
-        self.catalog.update_bucket(&name, policy, self.now()).await
+        let changed = self.catalog.update_bucket(&name, policy, self.now()).await;
+        self.buckets.forget(&name);
+        changed
     }
 
     fn check_policy(&self, policy: &BucketPolicy) -> Result<()> {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use usp_catalog::Catalog;
 use usp_content::ChunkIndex;
-use usp_model::{ByteRange, Digest, ManifestId, PackId, PackRecord, PlacedChunk, Result, StoredChunk};
+use usp_model::{
+    ByteRange, Digest, FramePlace, ManifestId, PackId, PackRecord, PlacedChunk, RedoFrame, Result,
+    StoredChunk,
+};
 
 /// Lets the two crates that must not know each other meet.
 #[derive(Debug, Clone)]
@@ -40,6 +43,18 @@ impl ChunkIndex for CatalogIndex {
 
     async fn doubt(&self, pack: PackId, range: ByteRange) -> Result<()> {
         self.0.doubt_chunks(pack, range).await
+    }
+
+    async fn redo(&self, pack: PackId) -> Result<Vec<RedoFrame>> {
+        self.0.redo(pack).await
+    }
+
+    async fn forget_redo(&self, pack: PackId, synced_bytes: u64) -> Result<()> {
+        self.0.forget_redo(pack, synced_bytes).await
+    }
+
+    async fn committed_frames(&self, pack: PackId) -> Result<Vec<FramePlace>> {
+        Ok(self.0.chunks_in_pack(pack).await?.into_iter().map(|chunk| chunk.place).collect())
     }
 
     async fn packs(&self) -> Result<Vec<PackRecord>> {

@@ -16,14 +16,17 @@
 
 mod access;
 mod api;
+mod buckets;
 mod collect;
 mod files;
 mod identity;
 mod index;
 mod live;
 mod media;
+mod progress;
 mod put;
 mod relay;
+mod rescue;
 mod rules;
 mod storage;
 mod uploads;

@@ -6,14 +6,15 @@ use futures::StreamExt;
 use serde_json::json;
 use usp_api::{ByteStream, Caller, NewFile, PutOutcome};
 use usp_auth::Permission;
-use usp_catalog::records::{BucketRecord, NewUpload, NewVersion, UploadProgress, UploadTerms};
-use usp_content::{Batch, Ingest, IngestSettings, PackPins};
+use usp_catalog::records::{BucketRecord, NewUpload, NewVersion, UploadTerms};
+use usp_content::{Batch, IngestSettings, PackPins};
 use usp_model::{
     BucketPolicy, ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, FileId, FileRef,
-    KeyCondition, MediaType, PackId, Result, ResumePoint, Upload, UploadId, Violation,
+    KeyCondition, MediaType, PackId, Result, ResumePoint, UploadId, Violation,
 };
 
 use crate::media::media_type_of;
+use crate::progress::{Progress, Tell};
 use crate::rules::Facts;
 use crate::storage::Storage;
 
@@ -89,7 +90,7 @@ impl Storage {
         let size_bytes_max = size_limit(policy);
         let mut file_id = FileId::random()?;
         let mut session: Option<Session> = None;
-        let mut position = Position::default();
+        let mut progress = Progress::default();
         while let Some(piece) = content.next().await {
             ingest.push(piece?).await?;
             check_size(ingest.received_bytes(), size_bytes_max)?;
@@ -100,10 +101,11 @@ impl Storage {
                     session = Some(opened);
                 }
                 if let Some(session) = &session {
-                    self.checkpoint(session.id, &mut ingest, &mut position).await?;
+                    progress.checkpoint(self, session.id, &mut ingest, Tell::Nobody).await?;
                 }
             }
         }
+        progress.settle().await?;
         let size_bytes = ingest.received_bytes();
         check_announced_size(file.size_bytes, size_bytes)?;
         let head = ingest.head().to_vec();
@@ -140,35 +142,6 @@ impl Storage {
         Ok((session, opened.file_id))
     }
 
-    /// Makes everything received so far durable in the session.
-    pub(crate) async fn checkpoint(
-        &self,
-        id: UploadId,
-        ingest: &mut Ingest,
-        position: &mut Position,
-    ) -> Result<Upload> {
-        let batch = ingest.checkpoint().await?;
-        self.content.sync(&batch.dirty).await?;
-        let pins = batch.pins;
-        let now = self.now();
-        let boundary = position.boundary + batch.size_bytes;
-        let received_bytes = boundary + batch.resume.tail.len() as u64;
-        let progress = UploadProgress {
-            id,
-            offset: position.offset,
-            received_bytes,
-            chunks: batch.chunks,
-            resume: batch.resume,
-            stored: batch.stored,
-            at: now,
-            expires_at: now.plus_ms(self.idle_ms()),
-        };
-        let upload = self.catalog.append_upload(progress).await?;
-        drop(pins);
-        *position = Position { offset: received_bytes, boundary };
-        Ok(upload)
-    }
-
     /// How long an upload may be silent.
     pub(crate) fn idle_ms(&self) -> i64 {
         i64::try_from(self.config.upload_idle_max.as_millis()).unwrap_or(i64::MAX)
@@ -199,7 +172,7 @@ impl Storage {
             "metadata": file.metadata,
         }));
         let (runs, release) = self.rule_book().plan(policy, &facts, file.rule.as_ref())?;
-        let Batch { chunks, dirty, stored, pins, .. } = received.batch;
+        let Batch { chunks, dirty, redo, stored, pins, .. } = received.batch;
         let version = NewVersion {
             upload: received.upload,
             file_id: received.file_id,
@@ -207,6 +180,7 @@ impl Storage {
             key: file.key,
             condition: file.condition,
             chunks,
+            redo,
             size_bytes: received.size_bytes,
             digests: received.digests,
             media_type,
@@ -247,15 +221,6 @@ impl Storage {
             .map_err(|source| Error::new(ErrorKind::Internal, "commit file").caused_by(source))??;
         Ok(PutOutcome { file: committed.file, is_new_file: committed.is_new_file })
     }
-}
-
-/// How far an upload has come, in bytes of content.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Position {
-    /// Durable bytes.
-    pub(crate) offset: u64,
-    /// Where the last whole chunk ends; what follows is the tail.
-    pub(crate) boundary: u64,
 }
 
 /// The upload session behind a plain PUT: ended when its request ends without a commit.

@@ -82,6 +82,9 @@ impl Storage {
             if let Err(error) = self.offer_due().await {
                 tracing::warn!(error = %error.chain(), "the sweeper waits");
             }
+            if let Err(error) = self.rescue_stranded().await {
+                tracing::warn!(error = %error.chain(), "chunks of a failed pack wait for another place");
+            }
             if pause(self.config.sweep_interval, shutdown).await {
                 return;
             }

@@ -16,6 +16,7 @@ use usp_model::{
 use usp_queue::Queue;
 use usp_rt::{Clock, Pool};
 
+use crate::buckets::BucketCache;
 use crate::identity::SignInThrottle;
 use crate::live::Live;
 use crate::rules::RuleBook;
@@ -75,6 +76,7 @@ pub struct Storage {
     pub(crate) config: Arc<StorageConfig>,
     pub(crate) rules: Arc<RwLock<Arc<RuleBook>>>,
     pub(crate) live: Arc<Live>,
+    pub(crate) buckets: Arc<BucketCache>,
     /// Uploads to which someone appends right now.
     pub(crate) appending: Arc<Mutex<HashSet<UploadId>>>,
     /// Held by the collection that runs.
@@ -108,6 +110,7 @@ impl Storage {
             config: Arc::new(config),
             rules: Arc::new(RwLock::new(Arc::new(RuleBook::compile(kept)?))),
             live: Arc::new(live),
+            buckets: Arc::default(),
             appending: Arc::default(),
             collecting: Arc::default(),
             passwords: Pool::new("password", PASSWORD_JOBS_MAX),

@@ -11,7 +11,8 @@ use usp_model::{
     UploadState,
 };
 
-use crate::put::{Position, Received, check_digests, check_new_file, check_size, size_limit};
+use crate::progress::{Progress, Tell};
+use crate::put::{Received, check_digests, check_new_file, check_size, size_limit};
 use crate::storage::Storage;
 
 /// Enough to tell what a content is.
@@ -70,12 +71,9 @@ impl Storage {
                 record.upload.received_bytes, append.offset
             )));
         }
-        let bucket = self.catalog.bucket(&record.upload.bucket).await?;
+        let bucket = self.buckets.get(&*self.catalog, &record.upload.bucket).await?;
         let size_bytes_max = record.upload.size_bytes.unwrap_or_else(|| size_limit(&bucket.bucket.policy));
-        let mut position = Position {
-            offset: append.offset,
-            boundary: append.offset.saturating_sub(record.resume.tail.len() as u64),
-        };
+        let mut progress = Progress::at(append.offset, record.resume.tail.len() as u64);
         let mut ingest = self.content.ingest(IngestSettings {
             key: record.domain_key,
             compression: bucket.bucket.policy.compression,
@@ -86,9 +84,11 @@ impl Storage {
         let appending = tokio::spawn(async move {
             let _turn = turn;
             let limit = size_bytes_max.saturating_sub(append.offset);
-            let ended = storage.drain(&append.id, &mut ingest, &mut position, content, limit).await;
-            let upload = storage.checkpoint(append.id, &mut ingest, &mut position).await?;
-            ended.map(|()| upload)
+            let ended = storage.drain(&append.id, &mut ingest, &mut progress, content, limit).await;
+            progress.checkpoint(&storage, append.id, &mut ingest, Tell::Nobody).await?;
+            let upload = progress.settle().await?;
+            ended?;
+            upload.ok_or_else(|| Error::new(ErrorKind::Internal, "append to upload"))
         });
         appending
             .await
@@ -99,7 +99,7 @@ impl Storage {
         &self,
         id: &UploadId,
         ingest: &mut Ingest,
-        position: &mut Position,
+        progress: &mut Progress,
         mut content: ByteStream,
         size_bytes_max: u64,
     ) -> Result<()> {
@@ -108,8 +108,7 @@ impl Storage {
             check_size(ingest.received_bytes() + piece.len() as u64, size_bytes_max)?;
             ingest.push(piece).await?;
             if ingest.uncommitted_bytes() >= self.config.checkpoint_bytes {
-                let upload = self.checkpoint(*id, ingest, position).await?;
-                self.live.upload_progress(&upload, self.now());
+                progress.checkpoint(self, *id, ingest, Tell::Watchers).await?;
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ use usp_model::{
 use super::ask::{Ask, Column, int};
 use super::collect::take_from_pack;
 use super::fail::{Outcome, absent, corrupt};
+use super::redo;
 use super::tx::Tx;
 use crate::records::Swept;
 
@@ -217,9 +218,12 @@ impl NewChunks {
         if self.count == 0 {
             return Ok(());
         }
-        tx.add_to_meta("chunk_count", self.count)?;
-        tx.add_to_meta("plain_bytes", self.plain_bytes)?;
-        tx.add_to_meta("frame_bytes", self.frame_bytes)
+        tx.run(
+            "UPDATE meta SET value = value + CASE name WHEN 'chunk_count' THEN ?1 WHEN 'plain_bytes' THEN ?2 ELSE ?3 END
+             WHERE name IN ('chunk_count', 'plain_bytes', 'frame_bytes')",
+            (int(self.count), int(self.plain_bytes), int(self.frame_bytes)),
+        )?;
+        Ok(())
     }
 }
 
@@ -257,7 +261,8 @@ pub(super) fn seal_pack(tx: &Tx<'_>, pack: PackId, size_bytes: u64) -> Outcome<(
         (pack.0, int(size_bytes)),
     )?;
     if changed == 1 {
-        return Ok(());
+        // All of it was synced.
+        return redo::forget(tx, pack, size_bytes);
     }
     let reason = "the pack has no row, was set aside, or is longer than said";
     Err(Error::new(ErrorKind::Conflict, "seal pack").about(pack).because(reason).into())

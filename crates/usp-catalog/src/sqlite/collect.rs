@@ -130,7 +130,8 @@ pub(super) fn move_chunks(tx: &Tx<'_>, moves: &[ChunkMove]) -> Outcome<u64> {
             return Err(gone.because("the pack that frames were copied to is gone").into());
         }
         let changed = tx.run(
-            "UPDATE chunks SET pack = ?2, offset = ?3, stored_bytes = ?4
+            // A frame that is in doubt was checked when it was copied.
+            "UPDATE chunks SET pack = ?2, offset = ?3, stored_bytes = ?4, doubted = 0
              WHERE id = ?1 AND pack = ?5 AND offset = ?6",
             (chunk.0, to.pack.0, int(to.offset), to.stored_bytes, from.pack.0, int(from.offset)),
         )?;

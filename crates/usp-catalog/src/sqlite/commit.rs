@@ -9,6 +9,8 @@
 //!
 //! Any error takes all of it back.
 
+use std::collections::BTreeMap;
+
 use usp_model::{
     ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, EventKind, File, FileId, FileState,
     KeyCondition, ManifestId, MediaType, Release, RunId, StoredBytes,
@@ -16,12 +18,12 @@ use usp_model::{
 
 use super::ask::{Ask, Column, int, to_json};
 use super::buckets::{self, BucketRow, UsageChange};
-use super::fail::{Outcome, corrupt};
+use super::fail::Outcome;
 use super::tags::{TagKind, Tagged, Tags};
 use super::tx::Tx;
 use super::uploads::{self, OpenUpload};
-use super::version_row::{VersionRow, current, current_by_key, emit_file};
-use super::{idempotency, manifests, runs};
+use super::version_row::{VersionRow, current_by_key, derived, emit_file};
+use super::{idempotency, manifests, redo, runs};
 use crate::records::{CommittedVersion, NewVersion};
 
 const ACTION: &str = "commit version";
@@ -43,7 +45,7 @@ pub(super) fn commit_version(tx: &Tx<'_>, new: &NewVersion) -> Outcome<Committed
         uploads::complete(tx, upload, file_row, new.size_bytes)?;
     }
     idempotency::remember(tx, new, file_row, content.version)?;
-    let file = read_back(tx, file_row)?;
+    let file = committed(tx, new, standing.as_ref(), content)?;
     if let Some(upload) = upload.filter(|upload| upload.is_announced) {
         upload.emit_completed(tx, new.at, &file)?;
     }
@@ -102,11 +104,16 @@ fn write_content(
     version: u32,
     upload: Option<&OpenUpload>,
 ) -> Outcome<Content> {
-    let (manifest, before) = match upload {
-        Some(upload) => (upload.manifest, upload.stored),
-        None => (manifests::create(tx)?, StoredBytes::default()),
+    let (manifest, before, written) = match upload {
+        Some(upload) => {
+            (upload.manifest, upload.stored, manifests::append(tx, upload.manifest, &new.chunks)?)
+        }
+        None => {
+            let (manifest, written) = manifests::of_chunks(tx, &new.chunks)?;
+            (manifest, StoredBytes::default(), written)
+        }
     };
-    let written = manifests::append(tx, manifest, &new.chunks)?;
+    redo::add(tx, &new.redo)?;
     if written.size_bytes != new.size_bytes {
         let reason =
             format!("its chunks hold {} bytes, but {} were said", written.size_bytes, new.size_bytes);
@@ -171,7 +178,7 @@ fn write_version(
             ":sha256": sha256(&new.digests)?,
             ":state": first_state(new).as_str(),
             ":release": new.release.as_str(),
-            ":released": new.runs.is_empty() || new.release == Release::Immediate,
+            ":released": is_released(new),
             ":at": new.at.unix_ms(),
             ":owner": new.owner.as_str(),
             ":metadata": to_json(&new.metadata)?,
@@ -253,7 +260,43 @@ fn start_runs(tx: &Tx<'_>, new: &NewVersion, file_row: i64, file: &File) -> Outc
     Ok(new.runs.iter().map(|run| run.id).collect())
 }
 
-fn read_back(tx: &Tx<'_>, file_row: i64) -> Outcome<File> {
-    let row = current(tx, file_row)?.ok_or_else(|| corrupt(ACTION, "the new version has no row"))?;
-    Ok(row.into_record(tx)?.file)
+/// The file as its row says it now.
+fn committed(
+    tx: &Tx<'_>,
+    new: &NewVersion,
+    standing: Option<&VersionRow>,
+    content: Content,
+) -> Outcome<File> {
+    let id = standing.map_or(new.file_id, |row| row.file.id);
+    let derived = match standing {
+        Some(_) => derived(tx, &id)?,
+        None => Vec::new(),
+    };
+    Ok(File {
+        id,
+        bucket: new.bucket.clone(),
+        key: new.key.clone(),
+        version: content.version,
+        size_bytes: new.size_bytes,
+        media_type: new.media_type.clone(),
+        declared_media_type: new.declared_media_type.clone(),
+        etag: content.etag,
+        digests: new.digests.clone(),
+        state: first_state(new),
+        created_at: new.at,
+        updated_at: new.at,
+        owner: new.owner.as_str().to_owned(),
+        metadata: new.metadata.clone(),
+        labels: new.labels.clone(),
+        stored: content.stored,
+        reports: BTreeMap::new(),
+        derived,
+        derived_from: new.derived_from,
+        expires_at: None,
+        released: is_released(new),
+    })
+}
+
+fn is_released(new: &NewVersion) -> bool {
+    new.runs.is_empty() || new.release == Release::Immediate
 }

@@ -27,6 +27,23 @@ pub(super) fn delete(tx: &Tx<'_>, manifest: ManifestId) -> Outcome<()> {
     Ok(())
 }
 
+/// A manifest of exactly these chunks, whose rows are made first.
+pub(super) fn of_chunks(tx: &Tx<'_>, chunks: &[ChunkRef]) -> Outcome<(ManifestId, ManifestSize)> {
+    let entries = chunks::ensure(tx, chunks)?;
+    let size = ManifestSize {
+        size_bytes: entries.iter().map(|entry| u64::from(entry.size_bytes)).sum(),
+        chunk_count: entries.len() as u64,
+    };
+    let sql = "INSERT INTO manifests (size_bytes, chunk_count) VALUES (?1, ?2)";
+    tx.run(sql, (int(size.size_bytes), int(size.chunk_count)))?;
+    let manifest = ManifestId(tx.last_insert_rowid());
+    let mut start = 0;
+    for part in entries.chunks(SEGMENT_ENTRY_COUNT_MAX) {
+        start = put_segment(tx, manifest, start, part)?;
+    }
+    Ok((manifest, size))
+}
+
 /// Adds chunks at the end, making their rows first. Fills up the last segment before it begins another.
 pub(super) fn append(tx: &Tx<'_>, manifest: ManifestId, chunks: &[ChunkRef]) -> Outcome<ManifestSize> {
     let before = size(tx, manifest)?;

@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tracing::info;
 use usp_model::{Error, ErrorKind, Result};
@@ -16,7 +17,11 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_COUNT_MAX: usize = 256;
 /// Migration n takes the schema from version n - 1 to n. A released one is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 
 const ACTION: &str = "open catalogue";
 
@@ -83,6 +88,9 @@ fn dir_of(path: &Path) -> PathBuf {
 fn connect(path: &Path, cache_kib: u32) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|source| open_error(path, source))?;
+    // Plans never depend on bound values: otherwise binding a value makes SQLite plan many statements anew.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(|source| open_error(path, source))?;
     conn.busy_timeout(BUSY_TIMEOUT).map_err(|source| open_error(path, source))?;
     conn.set_prepared_statement_cache_capacity(STATEMENT_COUNT_MAX);
     conn.execute_batch(&format!(

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
     EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, ManifestId, PackId, PackRecord,
-    PlacedChunk, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport,
+    PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport,
     StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
 };
 
@@ -12,7 +12,7 @@ use super::ask::Ask;
 use super::users::UserPatch;
 use super::{
     SqliteCatalog, buckets, chunks, collect, commit, events, file_list, files, idempotency, keys, manifests,
-    report, rules, run_list, run_row, runs, totals, uploads, users,
+    redo, report, rules, run_list, run_row, runs, totals, uploads, users,
 };
 use crate::Catalog;
 use crate::records::{
@@ -75,6 +75,22 @@ impl Catalog for SqliteCatalog {
 
     async fn set_pack_aside(&self, pack: PackId) -> Result<()> {
         self.writer.write("set pack aside", move |tx| chunks::set_pack_aside(tx, pack)).await
+    }
+
+    async fn redo(&self, pack: PackId) -> Result<Vec<RedoFrame>> {
+        self.readers.read("list unsynced frames", move |conn| redo::of_pack(conn, pack)).await
+    }
+
+    async fn stranded_redo(&self, count_max: u32) -> Result<Vec<(ChunkId, RedoFrame)>> {
+        self.readers.read("list stranded frames", move |conn| redo::stranded(conn, count_max)).await
+    }
+
+    async fn rescue_chunks(&self, moves: Vec<ChunkMove>) -> Result<u64> {
+        self.writer.write("move stranded chunks", move |tx| redo::rescue(tx, &moves)).await
+    }
+
+    async fn forget_redo(&self, pack: PackId, synced_bytes: u64) -> Result<()> {
+        self.writer.write("forget synced frames", move |tx| redo::forget(tx, pack, synced_bytes)).await
     }
 
     async fn packs(&self) -> Result<Vec<PackRecord>> {
@@ -163,6 +179,24 @@ impl Catalog for SqliteCatalog {
     async fn file(&self, file: &FileRef, version: Option<u32>) -> Result<FileRecord> {
         let file = file.clone();
         self.readers.read("find file", move |conn| files::record(conn, &file, version)).await
+    }
+
+    async fn open_file(
+        &self,
+        file: &FileRef,
+        version: Option<u32>,
+        range: Option<ByteRange>,
+        count_max: usize,
+    ) -> Result<(FileRecord, Vec<PlacedChunk>)> {
+        let file = file.clone();
+        let open = move |conn: &_| {
+            let record = files::record(conn, &file, version)?;
+            let range = range.unwrap_or(ByteRange::whole(record.file.size_bytes));
+            // Whether the caller may hear of damage is not known yet.
+            let chunks = manifests::resolve(conn, record.manifest, range, count_max).unwrap_or_default();
+            Ok((record, chunks))
+        };
+        self.readers.read("open file", open).await
     }
 
     async fn versions(&self, id: &FileId) -> Result<Vec<File>> {

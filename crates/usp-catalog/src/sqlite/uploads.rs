@@ -10,9 +10,9 @@ use usp_model::{
 use super::ask::{Ask, Column, int, to_json};
 use super::buckets::{self, BucketRow};
 use super::fail::{Outcome, absent};
-use super::manifests;
 use super::tx::Tx;
 use super::version_row::current_by_key;
+use super::{manifests, redo};
 use crate::records::{NewUpload, UploadProgress, UploadRecord};
 
 /// Sessions that ended stay known for a week after their time, so that late clients hear why.
@@ -167,6 +167,7 @@ pub(super) fn append(tx: &Tx<'_>, progress: &UploadProgress) -> Outcome<Upload> 
         return Err(elsewhere.because(reason).into());
     }
     let written = manifests::append(tx, row.manifest, &progress.chunks)?;
+    redo::add(tx, &progress.redo)?;
     let durable_bytes = written.size_bytes.saturating_add(progress.resume.tail.len() as u64);
     if durable_bytes != progress.received_bytes || progress.received_bytes < received_bytes {
         let reason = format!("chunks and tail end at {durable_bytes}, not at {}", progress.received_bytes);

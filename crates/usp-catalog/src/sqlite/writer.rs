@@ -13,11 +13,13 @@ mod job;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::hooks::Wal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, warn};
 use usp_model::{Error, ErrorKind, EventSeq, Result};
@@ -47,7 +49,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(conn: Connection, last_event: EventSeq, fault: FaultHook) -> Result<Self> {
+    pub(super) fn start(mut conn: Connection, last_event: EventSeq, fault: FaultHook) -> Result<Self> {
+        let logged = note_log_of(&mut conn)?;
         let (jobs, waiting) = mpsc::channel(JOB_COUNT_MAX);
         let (signal, events) = watch::channel(last_event);
         let thread = Thread {
@@ -56,6 +59,8 @@ impl Writer {
             fault,
             is_faulted: AtomicBool::new(false),
             truncate_at: TRUNCATE_PAGE_COUNT,
+            logged,
+            looked_at: 0,
         };
         let thread = std::thread::Builder::new()
             .name("catalog-writer".to_owned())
@@ -105,6 +110,18 @@ impl fmt::Debug for Writer {
     }
 }
 
+/// Has SQLite say after each commit how many pages the log holds, so that nobody has to ask after each commit.
+fn note_log_of(conn: &mut Connection) -> Result<Arc<AtomicI64>> {
+    let logged = Arc::new(AtomicI64::new(0));
+    let noted = Arc::clone(&logged);
+    conn.wal_hook(Some(move |_log: &mut Wal, pages| {
+        noted.store(i64::from(pages), Ordering::Relaxed);
+        Ok(())
+    }))
+    .map_err(|source| Error::new(ErrorKind::Internal, "watch the catalogue's log").caused_by(source))?;
+    Ok(logged)
+}
+
 struct Thread {
     conn: Connection,
     signal: watch::Sender<EventSeq>,
@@ -112,6 +129,10 @@ struct Thread {
     is_faulted: AtomicBool,
     /// Pages of log at which the next truncation is tried.
     truncate_at: i64,
+    /// Pages in the log after the last commit, as SQLite tells.
+    logged: Arc<AtomicI64>,
+    /// As many pages were in the log when it was last looked at.
+    looked_at: i64,
 }
 
 impl Thread {
@@ -236,9 +257,13 @@ impl Thread {
     }
 
     fn checkpoint(&mut self) {
-        if self.has_faulted() {
+        let logged = self.logged.load(Ordering::Relaxed);
+        // Shorter than before: the log began anew.
+        self.looked_at = if logged < self.looked_at { 0 } else { self.looked_at };
+        if self.has_faulted() || logged - self.looked_at < CHECKPOINT_PAGE_COUNT {
             return;
         }
+        self.looked_at = logged;
         if let Err(fail) = self.checkpoint_if_grown() {
             let is_fault = fail.is_fault();
             let error = fail.into_error("checkpoint catalogue");

@@ -11,5 +11,6 @@ mod event_contract;
 mod file_contract;
 mod list_contract;
 mod open_contract;
+mod redo_contract;
 mod run_contract;
 mod upload_contract;

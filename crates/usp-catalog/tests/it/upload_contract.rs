@@ -16,6 +16,7 @@ pub(crate) fn progress(upload: &Upload, chunks: Vec<ChunkRef>, tail: &[u8]) -> U
         received_bytes: upload.received_bytes + chunk_bytes + tail.len() as u64,
         stored: StoredBytes { bytes: 10, chunks: chunks.len() as u64, deduplicated_bytes: 1 },
         chunks,
+        redo: Vec::new(),
         resume: ResumePoint { tail: tail.to_vec(), sha256_state: vec![7; 40] },
         at: at(10),
         expires_at: at(5_000),

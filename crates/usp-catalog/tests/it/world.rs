@@ -159,6 +159,7 @@ impl World {
             key: key(text),
             condition: KeyCondition::Any,
             chunks: vec![self.new_chunk(number, size_bytes)],
+            redo: Vec::new(),
             size_bytes: u64::from(size_bytes),
             digests: [(DigestAlgorithm::Sha256, digest(number).to_string())].into(),
             media_type: MediaType::parse("text/csv").unwrap(),

@@ -1,98 +1,140 @@
-//! Cutting a slab and digesting its chunks: computing only, in stream order.
+//! Cutting slabs into chunks: computing only, in stream order.
 
-use bytes::Bytes;
-use usp_model::{ContentDigests, Digest, DigestAlgorithm, DomainKey, Error, ErrorKind, Result, ResumePoint};
-use usp_rt::BytePermit;
+use bytes::{Buf, Bytes};
+use usp_model::{ContentDigests, DigestAlgorithm, Error, ErrorKind, Result, ResumePoint};
 
-use super::slab::Slab;
 use crate::chunker::Chunker;
 use crate::config::ChunkBounds;
-use crate::frame::digest_of;
 use crate::hashing::ContentHasher;
 
-/// A chunk that was cut and named.
-#[derive(Debug, Clone)]
-pub(super) struct Chunk {
-    pub(super) plain: Bytes,
-    pub(super) digest: Digest,
-}
-
-impl Chunk {
-    /// The chunker's bounds keep it far below 4 GiB.
-    pub(super) fn size_bytes(&self) -> u32 {
-        u32::try_from(self.plain.len()).unwrap_or(u32::MAX)
-    }
-}
-
-/// What became of a slab.
-#[derive(Debug)]
-pub(super) struct Cut {
-    pub(super) chunks: Vec<Chunk>,
-    /// Bytes after the last boundary.
-    pub(super) tail: Vec<u8>,
-    /// Stand for the bytes of `chunks`.
-    pub(super) permits: Vec<BytePermit>,
-}
-
-/// The state that slabs of one content share.
+/// What slabs of one content share: the digests of the whole, and the bytes after the last boundary.
 #[derive(Debug)]
 pub(super) struct Cutter {
     chunker: Chunker,
-    key: DomainKey,
+    chunk_bytes_max: usize,
     hasher: ContentHasher,
+    /// Hashed, not in a chunk yet; shorter than the longest chunk.
+    tail: Vec<u8>,
 }
 
 impl Cutter {
     /// Errors: `Corrupt` when the resume point is damaged.
-    pub(super) fn new(
-        bounds: ChunkBounds,
-        key: DomainKey,
-        digests: &[DigestAlgorithm],
-        resume: &ResumePoint,
-    ) -> Result<Self> {
+    pub(super) fn new(bounds: ChunkBounds, digests: &[DigestAlgorithm], resume: ResumePoint) -> Result<Self> {
         // Chunk bounds may have shrunk since; then the tail is cut like any other bytes.
         if resume.tail.len() > crate::frame::PLAIN_BYTES_MAX as usize {
             return Err(
                 Error::new(ErrorKind::Corrupt, "resume upload").because("the tail is longer than any chunk")
             );
         }
-        Ok(Self { chunker: Chunker::new(bounds), key, hasher: ContentHasher::new(digests, resume)? })
+        Ok(Self {
+            chunker: Chunker::new(bounds),
+            chunk_bytes_max: bounds.size_bytes_max() as usize,
+            hasher: ContentHasher::new(digests, &resume)?,
+            tail: resume.tail,
+        })
     }
 
-    /// Cuts at every boundary in the slab; what follows the last one is the tail.
-    pub(super) fn cut(&mut self, slab: Slab) -> Cut {
-        let (bytes, seen, permits) = slab.into_parts();
-        self.hasher.update(bytes.get(seen..).unwrap_or_default());
-        let mut rest = Bytes::from(bytes);
-        let mut chunks = Vec::new();
+    /// Cuts at every boundary up to the end of `slab`; what follows the last one is kept for the next slab.
+    pub(super) fn cut(&mut self, slab: Bytes) -> Vec<Bytes> {
+        self.hasher.update(&slab);
+        let (mut rest, mut chunks) = (slab, Vec::new());
+        while !self.tail.is_empty() && !rest.is_empty() {
+            match self.cut_across(&mut rest) {
+                Some(chunk) => chunks.push(chunk),
+                None => return chunks,
+            }
+        }
         while let Some(len) = self.chunker.boundary(&rest) {
-            let plain = rest.split_to(len);
-            chunks.push(self.name(plain));
+            chunks.push(rest.split_to(len));
         }
         // A copy, so that the tail does not keep the whole slab in memory.
-        Cut { chunks, tail: rest.to_vec(), permits }
+        self.tail.extend_from_slice(&rest);
+        chunks
     }
 
-    /// As `cut`; then the tail is the last chunk.
-    pub(super) fn cut_to_the_end(&mut self, slab: Slab) -> Cut {
-        let mut cut = self.cut(slab);
-        if !cut.tail.is_empty() {
-            let plain = Bytes::from(std::mem::take(&mut cut.tail));
-            cut.chunks.push(self.name(plain));
+    /// The chunk that begins in the tail, of which `rest` holds the end. `None`: all of `rest` belongs to the tail.
+    fn cut_across(&mut self, rest: &mut Bytes) -> Option<Bytes> {
+        let tail_bytes = self.tail.len();
+        let wanted = self.chunk_bytes_max.saturating_sub(tail_bytes).min(rest.len());
+        self.tail.extend_from_slice(rest.get(..wanted).unwrap_or_default());
+        let Some(len) = self.chunker.boundary(&self.tail) else {
+            rest.advance(wanted);
+            return None;
+        };
+        let mut joined = std::mem::take(&mut self.tail);
+        if len < tail_bytes {
+            // Only after chunk bounds have shrunk: the tail alone holds boundaries.
+            self.tail = joined.get(len..tail_bytes).unwrap_or_default().to_vec();
+        } else {
+            rest.advance(len - tail_bytes);
         }
-        cut
+        joined.truncate(len);
+        Some(joined.into())
     }
 
-    pub(super) fn resume_point(&self, tail: &[u8]) -> ResumePoint {
-        self.hasher.resume_point(tail)
+    /// As `cut`; then what follows the last boundary is the last chunk.
+    pub(super) fn cut_to_the_end(&mut self, slab: Bytes) -> Vec<Bytes> {
+        let mut chunks = self.cut(slab);
+        // A tail that was kept under larger bounds may hold several.
+        while let Some(len) = self.chunker.boundary(&self.tail) {
+            let later = self.tail.split_off(len);
+            chunks.push(std::mem::replace(&mut self.tail, later).into());
+        }
+        if !self.tail.is_empty() {
+            chunks.push(std::mem::take(&mut self.tail).into());
+        }
+        chunks
+    }
+
+    pub(super) fn resume_point(&self) -> ResumePoint {
+        self.hasher.resume_point(&self.tail)
     }
 
     pub(super) fn finish(self) -> ContentDigests {
         self.hasher.finish()
     }
+}
 
-    fn name(&self, plain: Bytes) -> Chunk {
-        let digest = digest_of(&plain, &self.key);
-        Chunk { plain, digest }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cut_in_pieces(bounds: ChunkBounds, resume: ResumePoint, pieces: &[&[u8]]) -> Vec<Bytes> {
+        let mut cutter = Cutter::new(bounds, &[], resume).unwrap();
+        let mut chunks: Vec<Bytes> =
+            pieces.iter().flat_map(|piece| cutter.cut(Bytes::copy_from_slice(piece))).collect();
+        chunks.extend(cutter.cut_to_the_end(Bytes::new()));
+        chunks
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_do_not_depend_on_the_slabs(
+            seed in any::<u64>(), splits in prop::collection::vec(0_usize..60_000, 0..12)
+        ) {
+            let bounds = ChunkBounds::around(1024).unwrap();
+            let mut bytes = vec![0; 60_000];
+            blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+            let mut splits = splits;
+            splits.extend([0, bytes.len()]);
+            splits.sort_unstable();
+            let pieces: Vec<&[u8]> = splits.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+            let at_once = cut_in_pieces(bounds, ResumePoint::default(), &[&bytes]);
+            prop_assert!(at_once.concat() == bytes);
+            prop_assert_eq!(cut_in_pieces(bounds, ResumePoint::default(), &pieces), at_once);
+        }
+    }
+
+    #[test]
+    fn a_tail_of_larger_bounds_is_cut_like_any_other_bytes() {
+        let mut bytes = vec![0; 40_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        let large = ChunkBounds::around(64 << 10).unwrap();
+        let mut cutter = Cutter::new(large, &[], ResumePoint::default()).unwrap();
+        assert!(cutter.cut(Bytes::copy_from_slice(&bytes[..14_000])).is_empty());
+        let small = ChunkBounds::around(1024).unwrap();
+        let chunks = cut_in_pieces(small, cutter.resume_point(), &[&bytes[14_000..]]);
+        assert_eq!(chunks, cut_in_pieces(small, ResumePoint::default(), &[&bytes]));
     }
 }

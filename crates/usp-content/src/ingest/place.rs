@@ -1,6 +1,6 @@
 //! Finding or making a place for every chunk of a slab.
 //!
-//! 1. Each digest once; those that the index knows are done.
+//! 1. Every chunk is named by its digest. Each digest once; those that the index knows are done.
 //! 2. The rest are claimed among the frames that streams have appended but not committed ([`crate::pending`]).
 //! 3. What is ours is compressed, verified and appended; then others may use it.
 //! 4. What others claimed is waited for. If one of them gave up, its chunks go through 2 again.
@@ -13,14 +13,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use usp_model::{
-    ChunkRef, Compression, Digest, Error, ErrorKind, PackId, Result, ResumePoint, StoredBytes, StoredChunk,
+    ChunkRef, Compression, Digest, DomainKey, Error, ErrorKind, PackId, Result, ResumePoint, StoredBytes,
+    StoredChunk,
 };
 use usp_rt::BytePermit;
 
 use super::Batch;
-use super::cut::Chunk;
+use super::redo::Redo;
 use crate::codec::CodecChoice;
-use crate::frame::Frame;
+use crate::frame::{Frame, digest_of};
+use crate::packs::Packs;
 use crate::pending::{Claim, Claimed, PackPins, Wait};
 use crate::store::Shared;
 
@@ -28,7 +30,22 @@ use crate::store::Shared;
 #[derive(Debug)]
 pub(super) struct Placer {
     shared: Arc<Shared>,
+    key: DomainKey,
     choice: Arc<Mutex<CodecChoice>>,
+}
+
+/// A chunk that was cut and named.
+#[derive(Debug, Clone)]
+struct Chunk {
+    plain: Bytes,
+    digest: Digest,
+}
+
+impl Chunk {
+    /// The chunker's bounds keep it far below 4 GiB.
+    fn size_bytes(&self) -> u32 {
+        u32::try_from(self.plain.len()).unwrap_or(u32::MAX)
+    }
 }
 
 /// Chunks with their places, in the order of the content.
@@ -38,6 +55,7 @@ pub(super) struct Placed {
     dirty: BTreeSet<PackId>,
     size_bytes: u64,
     stored: StoredBytes,
+    redo: Redo,
     pins: PackPins,
 }
 
@@ -45,12 +63,13 @@ pub(super) struct Placed {
 type Owned = (Bytes, Claim);
 
 impl Placer {
-    pub(super) fn new(shared: Arc<Shared>, compression: Compression) -> Self {
-        Self { shared, choice: Arc::new(Mutex::new(CodecChoice::new(compression))) }
+    pub(super) fn new(shared: Arc<Shared>, key: DomainKey, compression: Compression) -> Self {
+        Self { shared, key, choice: Arc::new(Mutex::new(CodecChoice::new(compression))) }
     }
 
     /// `permits` stand for the bytes of `chunks` and are given back when all have their place.
-    pub(super) async fn place(&self, chunks: Vec<Chunk>, permits: Vec<BytePermit>) -> Result<Placed> {
+    pub(super) async fn place(&self, plains: Vec<Bytes>, permits: Vec<BytePermit>) -> Result<Placed> {
+        let chunks = self.name(plains).await?;
         let names: Vec<(Digest, u32)> =
             chunks.iter().map(|chunk| (chunk.digest, chunk.size_bytes())).collect();
         let mut seen = HashSet::new();
@@ -67,11 +86,21 @@ impl Placer {
             }
         }
         drop(permits);
-        let placed = Placed { pins, ..Placed::assemble(&names, &known, &new)? };
+        let placed = Placed { pins, ..Placed::assemble(&names, &known, new)? };
         let counters = &self.shared.counters;
         counters.bytes_deduplicated.add(placed.stored.deduplicated_bytes);
         counters.bytes_new.add(placed.size_bytes - placed.stored.deduplicated_bytes);
         Ok(placed)
+    }
+
+    async fn name(&self, plains: Vec<Bytes>) -> Result<Vec<Chunk>> {
+        let key = self.key.clone();
+        let size_bytes = plains.iter().map(Bytes::len).sum();
+        let job = move || {
+            let named = plains.into_iter().map(|plain| Chunk { digest: digest_of(&plain, &key), plain });
+            Ok(named.collect())
+        };
+        self.shared.compute("digest chunks", size_bytes, job).await
     }
 
     /// Takes out of `missing` what the index knows.
@@ -139,20 +168,26 @@ impl Placer {
         let (plains, claims): (Vec<Bytes>, Vec<Claim>) = owned.into_iter().unzip();
         let digests: Vec<Digest> = claims.iter().map(Claim::digest).collect();
         let frames = self.encode(plains, digests).await?;
-        let headers: Vec<_> = frames.iter().map(|frame| frame.header).collect();
-        let (places, pins) = self.shared.packs.append(frames).await?;
-        for ((claim, header), place) in claims.into_iter().zip(headers).zip(places) {
+        let stored_bytes = frames.iter().map(|frame| frame.header.stored_bytes() as usize).sum();
+        if !new.redo.takes(stored_bytes) {
+            new.redo = Redo::Sync;
+        }
+        // Their payloads are shared, not copied.
+        let (places, pins) = self.shared.packs.append(frames.clone()).await?;
+        for ((claim, frame), place) in claims.into_iter().zip(frames).zip(places) {
             let digest = claim.digest();
             claim.settle(place);
+            new.redo.add(&frame, place);
             new.digests.insert(digest);
             new.stored_bytes += u64::from(place.stored_bytes);
-            known.insert(digest, ChunkRef::New { digest, size_bytes: header.plain_bytes, place });
+            known.insert(digest, ChunkRef::New { digest, size_bytes: frame.header.plain_bytes, place });
         }
         Ok(pins)
     }
 
     async fn encode(&self, plains: Vec<Bytes>, digests: Vec<Digest>) -> Result<Vec<Frame>> {
         let (codecs, choice) = (Arc::clone(&self.shared.codecs), Arc::clone(&self.choice));
+        let size_bytes = plains.iter().map(Bytes::len).sum();
         let job = move || {
             codecs.with(|codecs| {
                 let chunks = plains.into_iter().zip(digests);
@@ -161,7 +196,7 @@ impl Placer {
                     .collect()
             })
         };
-        self.shared.on_cpu("compress chunks", job).await
+        self.shared.compute("compress chunks", size_bytes, job).await
     }
 }
 
@@ -170,17 +205,22 @@ impl Placer {
 struct NewFrames {
     digests: HashSet<Digest>,
     stored_bytes: u64,
+    redo: Redo,
 }
 
 impl Placed {
-    fn assemble(names: &[(Digest, u32)], known: &HashMap<Digest, ChunkRef>, new: &NewFrames) -> Result<Self> {
-        let mut placed = Self::default();
+    fn assemble(names: &[(Digest, u32)], known: &HashMap<Digest, ChunkRef>, new: NewFrames) -> Result<Self> {
+        let mut placed = Self { redo: new.redo, ..Self::default() };
         let mut first_uses = new.digests.clone();
         for (digest, size_bytes) in names {
             let chunk = known.get(digest).copied();
             let chunk = chunk.ok_or_else(|| Error::new(ErrorKind::Internal, "place chunk").about(digest))?;
             if let ChunkRef::New { place, .. } = &chunk {
                 placed.dirty.insert(place.pack);
+                if !new.digests.contains(digest) {
+                    // Whoever appended it may not have committed it yet.
+                    placed.redo = Redo::Sync;
+                }
             }
             if !first_uses.remove(digest) {
                 placed.stored.deduplicated_bytes += u64::from(*size_bytes);
@@ -201,11 +241,21 @@ impl Placed {
         self.stored.bytes += later.stored.bytes;
         self.stored.chunks += later.stored.chunks;
         self.stored.deduplicated_bytes += later.stored.deduplicated_bytes;
+        self.redo.append(later.redo);
         self.pins.append(later.pins);
     }
 
-    pub(super) fn into_batch(self, resume: ResumePoint) -> Batch {
-        let Self { chunks, dirty, size_bytes, stored, pins } = self;
-        Batch { chunks, dirty, resume, size_bytes, stored, pins }
+    /// Frames that are committed with their rows need no sync, while `packs` has room for them.
+    pub(super) fn into_batch(self, resume: ResumePoint, packs: &Arc<Packs>) -> Batch {
+        let Self { chunks, mut dirty, size_bytes, stored, redo, pins } = self;
+        let redo_bytes = redo.size_bytes() as u64;
+        let redo = match redo {
+            Redo::Frames(frames) if packs.take_redo(redo_bytes) => {
+                dirty.clear();
+                frames
+            }
+            Redo::Frames(_) | Redo::Sync => Vec::new(),
+        };
+        Batch { chunks, dirty, redo, resume, size_bytes, stored, pins }
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Durability {
     written: AtomicU64,
     /// Bytes that a sync covered. Held while a sync runs: whoever waits for it looks again before asking for another.
     synced: Mutex<u64>,
+    /// Bytes that the syncs which were begun ahead of need cover.
+    ahead: AtomicU64,
     /// A write or sync failed: nothing is written any more, and no sync is asked for.
     lost: AtomicBool,
     reported: AtomicBool,
@@ -25,6 +27,7 @@ impl Durability {
             pack,
             written: AtomicU64::new(durable_bytes),
             synced: Mutex::new(durable_bytes),
+            ahead: AtomicU64::new(durable_bytes),
             lost: AtomicBool::new(false),
             reported: AtomicBool::new(false),
         }
@@ -40,6 +43,18 @@ impl Durability {
 
     pub(super) fn note_written(&self, end: u64) {
         self.written.store(end, Ordering::Release);
+    }
+
+    /// Up to where to sync now, if `step_bytes` or more were written since this was last answered.
+    ///
+    /// Shape: only the appender asks.
+    pub(super) fn sync_ahead_of(&self, step_bytes: u64) -> Option<u64> {
+        let written = self.written();
+        if written.saturating_sub(self.ahead.load(Ordering::Relaxed)) < step_bytes {
+            return None;
+        }
+        self.ahead.store(written, Ordering::Relaxed);
+        Some(written)
     }
 
     pub(super) fn is_lost(&self) -> bool {

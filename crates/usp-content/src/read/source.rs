@@ -9,7 +9,7 @@ use usp_model::{
     ByteRange, DomainKey, Error, ErrorKind, FramePlace, ManifestId, PlacedChunk, Result, StoredChunk,
 };
 
-use crate::frame::{Expected, PLAIN_BYTES_MAX, open_frame, stored_bytes};
+use crate::frame::{Expected, PLAIN_BYTES_MAX, open_frame, open_frame_as_zstd, stored_bytes};
 use crate::store::Shared;
 
 /// Chunks that are resolved in one go.
@@ -18,10 +18,29 @@ const RESOLVE_COUNT_MAX: usize = 64;
 const GAP_BYTES_MAX: u64 = 16 << 10;
 
 #[derive(Debug, Clone)]
-pub(super) struct Source {
-    pub(super) shared: Arc<Shared>,
-    pub(super) key: DomainKey,
-    pub(super) manifest: ManifestId,
+pub(crate) struct Source {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: DomainKey,
+    pub(crate) manifest: ManifestId,
+    pub(crate) form: Form,
+}
+
+/// What leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Plain,
+    /// One Zstandard frame for each chunk.
+    Zstd,
+}
+
+/// A chunk that was checked.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    /// Of its first plain byte in the content.
+    pub(super) offset: u64,
+    pub(super) plain_bytes: u32,
+    /// In the form that was asked for.
+    pub(super) bytes: Bytes,
 }
 
 /// Takes chunks off the queue whose frames one read can bring: at least one, more while their bytes stay within
@@ -59,6 +78,11 @@ impl Source {
     pub(super) async fn resolve(&self, start: u64, end: u64) -> Result<Vec<PlacedChunk>> {
         let range = ByteRange::new(start, end)?;
         let chunks = self.shared.index.resolve(self.manifest, range, RESOLVE_COUNT_MAX).await?;
+        self.check(chunks, start)
+    }
+
+    /// `chunks` if they follow each other, beginning with the one that holds the byte at `start`.
+    pub(super) fn check(&self, chunks: Vec<PlacedChunk>, start: u64) -> Result<Vec<PlacedChunk>> {
         let mut expected = chunks.first().map_or(start, |first| first.offset);
         let mut sound = expected <= start;
         for placed in &chunks {
@@ -75,7 +99,7 @@ impl Source {
     }
 
     /// The plain bytes of the chunks of a group, verified, and where each begins in the content.
-    pub(super) async fn fetch(self, group: Vec<PlacedChunk>) -> Result<Vec<(u64, Bytes)>> {
+    pub(super) async fn fetch(self, group: Vec<PlacedChunk>) -> Result<Vec<Piece>> {
         match self.fetch_group(&group).await {
             // The pack went away between resolving and reading, as it may after its frames were moved: ask again.
             Err(error) if error.kind() == ErrorKind::NotFound => self.fetch_moved(&group).await,
@@ -88,7 +112,7 @@ impl Source {
         })
     }
 
-    async fn fetch_moved(&self, group: &[PlacedChunk]) -> Result<Vec<(u64, Bytes)>> {
+    async fn fetch_moved(&self, group: &[PlacedChunk]) -> Result<Vec<Piece>> {
         let (Some(first), Some(last)) = (group.first(), group.last()) else {
             return Ok(Vec::new());
         };
@@ -101,43 +125,46 @@ impl Source {
             }
             while !queue.is_empty() {
                 let part = self.fetch_group(&take_group(&mut queue, 0)).await?;
-                position += part.iter().map(|(_, chunk)| chunk.len() as u64).sum::<u64>();
+                position += part.iter().map(|piece| u64::from(piece.plain_bytes)).sum::<u64>();
                 fetched.extend(part);
             }
         }
         Ok(fetched)
     }
 
-    async fn fetch_group(&self, group: &[PlacedChunk]) -> Result<Vec<(u64, Bytes)>> {
+    async fn fetch_group(&self, group: &[PlacedChunk]) -> Result<Vec<Piece>> {
         let (Some(first), Some(last)) = (group.first(), group.last()) else {
             return Ok(Vec::new());
         };
         let start = first.chunk.place.offset;
         let range = ByteRange::new(start, end_of(last.chunk.place))?;
         let bytes = self.shared.backend.read(first.chunk.place.pack, range).await?;
-        let (group, key, codecs) = (group.to_vec(), self.key.clone(), Arc::clone(&self.shared.codecs));
+        let size_bytes = usize::try_from(group.iter().map(cost).sum::<u64>()).unwrap_or(usize::MAX);
+        let (group, key, form) = (group.to_vec(), self.key.clone(), self.form);
+        let codecs = Arc::clone(&self.shared.codecs);
         let job = move || {
             codecs.with(|codecs| {
-                let mut opened: Vec<(u64, Bytes)> = Vec::with_capacity(group.len());
+                let mut opened: Vec<Piece> = Vec::with_capacity(group.len());
                 let mut previous: Option<(FramePlace, Bytes)> = None;
                 for placed in group {
                     let place = placed.chunk.place;
-                    let plain = match previous.filter(|(same, _)| *same == place) {
-                        Some((_, plain)) => plain,
-                        None => match open(&bytes, start, &placed, &key, codecs) {
-                            Some(plain) => plain,
+                    let content = match previous.filter(|(same, _)| *same == place) {
+                        Some((_, content)) => content,
+                        None => match open(&bytes, start, &placed, &key, form, codecs) {
+                            Some(content) => content,
                             None => return Ok(Err(placed.chunk)),
                         },
                     };
-                    opened.push((placed.offset, plain.clone()));
-                    previous = Some((place, plain));
+                    let (offset, plain_bytes) = (placed.offset, placed.chunk.size_bytes);
+                    opened.push(Piece { offset, plain_bytes, bytes: content.clone() });
+                    previous = Some((place, content));
                 }
                 Ok(Ok(opened))
             })
         };
-        match self.shared.on_cpu("verify chunks", job).await? {
+        match self.shared.compute("verify chunks", size_bytes, job).await? {
             Ok(opened) => {
-                let bytes_out = opened.iter().map(|(_, chunk)| chunk.len() as u64).sum();
+                let bytes_out = opened.iter().map(|piece| piece.bytes.len() as u64).sum();
                 self.shared.counters.bytes_out.add(bytes_out);
                 Ok(opened)
             }
@@ -170,6 +197,7 @@ fn open(
     start: u64,
     placed: &PlacedChunk,
     key: &DomainKey,
+    form: Form,
     codecs: &mut crate::codec::Codecs,
 ) -> Option<Bytes> {
     let chunk = &placed.chunk;
@@ -181,5 +209,8 @@ fn open(
     let from = usize::try_from(chunk.place.offset.saturating_sub(start)).unwrap_or(usize::MAX);
     let to = from.saturating_add(chunk.place.stored_bytes as usize);
     let frame = bytes.get(from..to).map(|_| bytes.slice(from..to));
-    frame.and_then(|frame| open_frame(&frame, expected, key, codecs))
+    frame.and_then(|frame| match form {
+        Form::Plain => open_frame(&frame, expected, key, codecs),
+        Form::Zstd => open_frame_as_zstd(&frame, expected, key, codecs),
+    })
 }

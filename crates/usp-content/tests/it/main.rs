@@ -10,4 +10,5 @@ mod ingest;
 mod maintain;
 mod read;
 mod recovery;
+mod redo;
 mod support;

@@ -19,7 +19,8 @@ use usp_content::{
 };
 use usp_model::{
     ByteRange, ChunkId, ChunkRef, Compression, ContentDigests, Digest, DomainKey, Error, ErrorKind,
-    ManifestId, PackId, PackRecord, PackState, PlacedChunk, Result, ResumePoint, StoredChunk,
+    FramePlace, ManifestId, PackId, PackRecord, PackState, PlacedChunk, RedoFrame, Result, ResumePoint,
+    StoredChunk,
 };
 use usp_rt::{ByteBudget, Pool};
 
@@ -33,11 +34,13 @@ struct Rows {
     by_digest: HashMap<Digest, ChunkId>,
     manifests: Vec<Vec<ChunkId>>,
     packs: BTreeMap<PackId, PackRecord>,
+    redo: Vec<RedoFrame>,
 }
 
 impl FakeIndex {
     /// Commits the batches of one content, in order.
     pub(crate) fn commit(&self, batches: &[Batch]) -> ManifestId {
+        self.0.lock().redo.extend(batches.iter().flat_map(|batch| batch.redo.iter().cloned()));
         self.commit_chunks(batches.iter().flat_map(|batch| batch.chunks.iter().copied()).collect())
     }
 
@@ -146,6 +149,7 @@ impl ChunkIndex for FakeIndex {
         let row = rows.packs.get_mut(&pack).expect("a sealed pack has a row");
         assert_eq!(row.state, PackState::Open, "only an open pack is sealed");
         *row = PackRecord { pack, state: PackState::Sealed, committed_bytes: size_bytes };
+        rows.redo.retain(|frame| frame.place.pack != pack);
         Ok(())
     }
 
@@ -162,6 +166,27 @@ impl ChunkIndex for FakeIndex {
             place.pack != pack || !(range.start()..range.end()).contains(&place.offset)
         });
         Ok(())
+    }
+
+    async fn redo(&self, pack: PackId) -> Result<Vec<RedoFrame>> {
+        let rows = self.0.lock();
+        let mut redo: Vec<RedoFrame> =
+            rows.redo.iter().filter(|frame| frame.place.pack == pack).cloned().collect();
+        redo.sort_by_key(|frame| frame.place.offset);
+        Ok(redo)
+    }
+
+    async fn forget_redo(&self, pack: PackId, synced_bytes: u64) -> Result<()> {
+        self.0.lock().redo.retain(|frame| frame.place.pack != pack || frame.place.offset >= synced_bytes);
+        Ok(())
+    }
+
+    async fn committed_frames(&self, pack: PackId) -> Result<Vec<FramePlace>> {
+        let rows = self.0.lock();
+        let mut places: Vec<FramePlace> =
+            rows.chunks.iter().map(|chunk| chunk.place).filter(|place| place.pack == pack).collect();
+        places.sort_by_key(|place| place.offset);
+        Ok(places)
     }
 
     async fn packs(&self) -> Result<Vec<PackRecord>> {
@@ -296,4 +321,16 @@ pub(crate) fn lines(len: usize, seed: u64) -> Vec<u8> {
     }
     text.truncate(len);
     text.into_bytes()
+}
+
+/// Waits for what a task that nobody waits for brings about.
+pub(crate) async fn until(holds: impl Fn() -> bool) {
+    const TRY_COUNT_MAX: usize = 1_000_000;
+    for _ in 0..TRY_COUNT_MAX {
+        if holds() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(holds(), "it did not come about");
 }

@@ -43,7 +43,7 @@ async fn question(storage: &dyn StorageApi, session: &Session, ask: ReadFileRequ
     let file = ask::file_ref(&ask.file_id, &ask.bucket, &ask.key)?;
     let version = calls::version(ask.version);
     if ask.offset_bytes == 0 && ask.length_bytes.is_none() && etags.is_none() {
-        return Ok(ReadFile { file, version, range: None });
+        return Ok(ReadFile { file, version, range: None, coding: usp_api::Coding::Plain });
     }
     let found = storage.get_file(&session.caller, file, version).await?;
     if etags.is_some_and(|etags| !etags.is_empty() && !etags.contains(&found.etag)) {
@@ -59,7 +59,12 @@ async fn question(storage: &dyn StorageApi, session: &Session, ask: ReadFileRequ
     let wanted = ask.length_bytes.unwrap_or(u64::MAX);
     let end = ask.offset_bytes.saturating_add(wanted).min(found.size_bytes);
     let range = ByteRange::new(ask.offset_bytes, end)?;
-    Ok(ReadFile { file: FileRef::Id(found.id), version: Some(found.version), range: Some(range) })
+    Ok(ReadFile {
+        file: FileRef::Id(found.id),
+        version: Some(found.version),
+        range: Some(range),
+        coding: usp_api::Coding::Plain,
+    })
 }
 
 fn cut(mut piece: Bytes) -> Vec<ReadFileResponse> {

@@ -5,18 +5,18 @@ use axum::extract::State;
 use axum::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use tracing::error;
-use usp_api::{Caller, ReadFile, Reading};
+use usp_api::{Caller, Coding, ReadFile, Reading};
 use usp_model::{BucketName, ByteRange, Error, ErrorKind, File, FileId, FileKey, FileRef};
 
 use super::headers::conditions::{ReadConditions, Verdict, range_holds};
 use super::headers::range::{Asked, asked};
-use super::headers::{date, digest, disposition, etag};
+use super::headers::{coding, date, digest, disposition, etag};
 use super::input::caller::By;
 use super::input::path::At;
 use super::input::query::Parameters;
@@ -41,6 +41,8 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
         ("key" = String, Path, example = "2026/orders.csv"),
         VersionParameters,
         ("Range" = Option<String>, Header, example = "bytes=0-1023"),
+        ("Accept-Encoding" = Option<String>, Header, description = "With `zstd`, all of a content is sent as it is \
+            stored, under `Content-Encoding: zstd`, a weak ETag and without a length.", example = "zstd"),
         ("If-Range" = Option<String>, Header),
         ("If-None-Match" = Option<String>, Header),
         ("If-Match" = Option<String>, Header),
@@ -85,6 +87,8 @@ pub(crate) async fn read_by_key(
         ("file_id" = String, Path),
         VersionParameters,
         ("Range" = Option<String>, Header, example = "bytes=0-1023"),
+        ("Accept-Encoding" = Option<String>, Header, description = "With `zstd`, all of a content is sent as it is \
+            stored, under `Content-Encoding: zstd`, a weak ETag and without a length.", example = "zstd"),
         ("If-Range" = Option<String>, Header),
         ("If-None-Match" = Option<String>, Header),
         ("If-Match" = Option<String>, Header),
@@ -123,8 +127,9 @@ async fn read(
 ) -> Result<Response, Failure> {
     let is_head = method == Method::HEAD;
     if !is_head && !asks_for_less(headers) {
-        let reading = gateway.storage.read(caller, ReadFile { file, version, range: None }).await?;
-        return Ok(whole(reading, caller));
+        let coding = coding::wanted(headers);
+        let reading = gateway.storage.read(caller, ReadFile { file, version, range: None, coding }).await?;
+        return Ok(whole(reading, coding, caller));
     }
     let file = gateway.storage.get_file(caller, file, version).await?;
     match ReadConditions::from_headers(headers)?.verdict(&file) {
@@ -133,15 +138,21 @@ async fn read(
         Verdict::Serve => {}
     }
     // From here on the version is fixed: a new one between the two calls must not mix with this one's headers.
-    let pinned = |range| ReadFile { file: FileRef::Id(file.id), version: Some(file.version), range };
+    let pinned =
+        |range, coding| ReadFile { file: FileRef::Id(file.id), version: Some(file.version), range, coding };
     if is_head {
-        let reading = gateway.storage.read(caller, pinned(Some(ByteRange::at(0, 0)))).await?;
+        let reading = gateway.storage.read(caller, pinned(Some(ByteRange::at(0, 0)), Coding::Plain)).await?;
         return Ok(head(&reading.file));
     }
     let wanted = if range_holds(headers, &file)? { asked(headers, file.size_bytes) } else { Asked::Whole };
     match wanted {
-        Asked::Whole => Ok(whole(gateway.storage.read(caller, pinned(None)).await?, caller)),
-        Asked::Part(range) => Ok(part(gateway.storage.read(caller, pinned(Some(range))).await?, caller)),
+        Asked::Whole => {
+            let coding = coding::wanted(headers);
+            Ok(whole(gateway.storage.read(caller, pinned(None, coding)).await?, coding, caller))
+        }
+        Asked::Part(range) => {
+            Ok(part(gateway.storage.read(caller, pinned(Some(range), Coding::Plain)).await?, caller))
+        }
         Asked::Unsatisfiable => Err(outside(&file)),
     }
 }
@@ -153,9 +164,13 @@ fn asks_for_less(headers: &HeaderMap) -> bool {
         .any(|name| headers.contains_key(name))
 }
 
-fn whole(reading: Reading, caller: &Caller) -> Response {
+fn whole(reading: Reading, coding: Coding, caller: &Caller) -> Response {
     let mut headers = served(&reading.file);
-    headers.insert(CONTENT_LENGTH, reading.range.len().into());
+    if coding == Coding::Zstd && reading.file.size_bytes > 0 {
+        coding::mark(&mut headers);
+    } else {
+        headers.insert(CONTENT_LENGTH, reading.range.len().into());
+    }
     (StatusCode::OK, headers, body(reading, caller)).into_response()
 }
 
@@ -210,6 +225,7 @@ fn served(file: &File) -> HeaderMap {
     validators(&mut headers, file);
     insert(&mut headers, CONTENT_TYPE, file.media_type.as_str());
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(
         CONTENT_DISPOSITION,
         disposition::content_disposition(&file.media_type, file.key.file_name()),

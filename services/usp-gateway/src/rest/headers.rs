@@ -1,5 +1,6 @@
 //! What REST says in headers: conditions, ranges, digests, file names, dates.
 
+pub(crate) mod coding;
 pub(crate) mod conditions;
 pub(crate) mod date;
 pub(crate) mod digest;

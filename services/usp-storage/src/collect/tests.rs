@@ -155,7 +155,12 @@ fn content(blocks: &[u64]) -> Vec<u8> {
 }
 
 async fn read(storage: &Storage, at: &str, range: Option<ByteRange>) -> Result<Vec<u8>> {
-    let read = ReadFile { file: FileRef::Key(bucket(), key(at)), version: None, range };
+    let read = ReadFile {
+        file: FileRef::Key(bucket(), key(at)),
+        version: None,
+        range,
+        coding: usp_api::Coding::Plain,
+    };
     let parts: Vec<Bytes> = storage.read(&admin(), read).await?.content.try_collect().await?;
     Ok(parts.concat())
 }

@@ -15,7 +15,12 @@ async fn a_wrong_node_secret_opens_nothing() {
     let url = house.serve_node().await;
     for secret in ["", "uspn_another", &NODE_SECRET[..NODE_SECRET.len() - 1], &format!("{NODE_SECRET}x")] {
         let thief = node_client(&url, secret);
-        let read = usp_api::ReadFile { file: FileRef::Id(file.id), version: None, range: None };
+        let read = usp_api::ReadFile {
+            file: FileRef::Id(file.id),
+            version: None,
+            range: None,
+            coding: usp_api::Coding::Plain,
+        };
         let stolen = NewFile::at(bucket("default"), key("b"));
         let bearer = Credential::Bearer(SecretText::new("x"));
         let refusals = [
@@ -79,7 +84,12 @@ async fn a_reader_that_leaves_in_the_middle_harms_nobody() {
     let bytes = random_bytes(1, 4 << 20);
     let file = house.file("a", &bytes).await;
     for _ in 0..20 {
-        let read = usp_api::ReadFile { file: FileRef::Id(file.id), version: None, range: None };
+        let read = usp_api::ReadFile {
+            file: FileRef::Id(file.id),
+            version: None,
+            range: None,
+            coding: usp_api::Coding::Plain,
+        };
         let mut reading = house.door.read(&admin(), read).await.unwrap();
         reading.content.next().await.unwrap().unwrap();
     }

@@ -69,7 +69,7 @@ fn reading_calls() -> Vec<(&'static str, Role, Call)> {
             |h, c, s| h.door.list_files(c, bucket("default"), FileQuery { limit: 1, ..FileQuery::default() });
         file_status takes Reader: |h, c, s| h.door.file_status(c, s.file);
         read takes Reader:
-            |h, c, s| h.door.read(c, ReadFile { file: FileRef::Id(s.file), version: None, range: None });
+            |h, c, s| h.door.read(c, ReadFile { file: FileRef::Id(s.file), version: None, range: None, coding: usp_api::Coding::Plain });
         get_run takes Reader: |h, c, s| h.door.get_run(c, s.run);
         list_runs_of_bucket takes Reader:
             |h, c, s| h.door.list_runs(c, RunQuery { bucket: Some(bucket("default")), ..RunQuery::default() });
@@ -248,7 +248,8 @@ async fn foreign_ids_and_absent_ones_answer_alike(house: House) {
     let door = &house.door;
     let alice = in_bucket("alice", "elsewhere", Role::Admin);
     let ask = async |file: FileId, run: RunId, upload: UploadId, key: ApiKeyId| {
-        let read = ReadFile { file: FileRef::Id(file), version: None, range: None };
+        let read =
+            ReadFile { file: FileRef::Id(file), version: None, range: None, coding: usp_api::Coding::Plain };
         let watch = EventQuery { file: Some(file), ..EventQuery::default() };
         vec![
             door.get_file(&alice, FileRef::Id(file), None).await.unwrap_err(),

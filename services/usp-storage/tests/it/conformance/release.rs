@@ -88,7 +88,8 @@ async fn a_new_version_that_waits_does_not_show_through_the_old_one(house: House
     let second = house.file("gated/a", b"second").await;
     let reader = in_bucket("bob", "default", Role::Reader);
     for version in [None, Some(2)] {
-        let read = ReadFile { file: FileRef::Id(second.id), version, range: None };
+        let read =
+            ReadFile { file: FileRef::Id(second.id), version, range: None, coding: usp_api::Coding::Plain };
         assert_eq!(house.door.read(&reader, read).await.unwrap_err().kind(), ErrorKind::NotFound);
     }
     let first = house.door.get_file(&reader, FileRef::Id(second.id), Some(1)).await.unwrap();

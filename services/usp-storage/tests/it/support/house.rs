@@ -199,18 +199,24 @@ impl House {
     }
 
     pub(crate) async fn read(&self, caller: &Caller, file: FileRef) -> Result<Vec<u8>> {
-        let read = ReadFile { file, version: None, range: None };
+        let read = ReadFile { file, version: None, range: None, coding: usp_api::Coding::Plain };
         drain(self.door.read(caller, read).await?).await
     }
 
     pub(crate) async fn read_version(&self, file: &File, version: u32) -> Result<Vec<u8>> {
-        let read = ReadFile { file: FileRef::Id(file.id), version: Some(version), range: None };
+        let read = ReadFile {
+            file: FileRef::Id(file.id),
+            version: Some(version),
+            range: None,
+            coding: usp_api::Coding::Plain,
+        };
         drain(self.door.read(&admin(), read).await?).await
     }
 
     pub(crate) async fn read_range(&self, file: &File, start: u64, end: u64) -> Result<Vec<u8>> {
         let range = Some(ByteRange::new(start, end)?);
-        let read = ReadFile { file: FileRef::Id(file.id), version: None, range };
+        let read =
+            ReadFile { file: FileRef::Id(file.id), version: None, range, coding: usp_api::Coding::Plain };
         drain(self.door.read(&admin(), read).await?).await
     }
 

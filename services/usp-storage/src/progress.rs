@@ -1,0 +1,111 @@
+//! How an upload becomes durable while it arrives.
+//!
+//! 1. What was cut so far is taken off the ingest.
+//! 2. Its packs are synced and it is committed to its session, in a task of its own, while the next bytes arrive.
+//! 3. Before the next checkpoint, and before anything is answered, that task has ended well: a session never has more
+//!    than two checkpoints at risk, and its offsets are committed in order.
+
+use tokio::task::JoinHandle;
+use usp_catalog::records::UploadProgress;
+use usp_content::{Batch, Ingest};
+use usp_model::{Error, ErrorKind, Result, Upload, UploadId};
+
+use crate::storage::Storage;
+
+/// How far an upload has come. Dropped, the commit that is under way goes on to its end.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    position: Position,
+    committing: Option<JoinHandle<Result<Upload>>>,
+}
+
+/// Who hears of a checkpoint besides the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tell {
+    Nobody,
+    Watchers,
+}
+
+/// In bytes of content.
+#[derive(Debug, Clone, Copy, Default)]
+struct Position {
+    /// What the session has, or is about to have.
+    offset: u64,
+    /// Where the last whole chunk ends; what follows is the tail.
+    boundary: u64,
+}
+
+impl Progress {
+    /// Of a session that has `offset` bytes, the last `tail_bytes` of which are in no chunk yet.
+    pub(crate) fn at(offset: u64, tail_bytes: u64) -> Self {
+        Self { position: Position { offset, boundary: offset.saturating_sub(tail_bytes) }, committing: None }
+    }
+
+    /// Begins to commit everything received so far; with `Tell::Watchers` they hear of it once it is durable.
+    ///
+    /// Errors: of the one before too; then the upload has to stop.
+    pub(crate) async fn checkpoint(
+        &mut self,
+        storage: &Storage,
+        id: UploadId,
+        ingest: &mut Ingest,
+        tell: Tell,
+    ) -> Result<()> {
+        let batch = ingest.checkpoint().await;
+        // Even if nothing follows: whoever goes on with the session must find it at rest.
+        self.settle().await?;
+        let batch = batch?;
+        let Position { offset, boundary } = self.position;
+        let boundary = boundary + batch.size_bytes;
+        let received_bytes = boundary + batch.resume.tail.len() as u64;
+        self.position = Position { offset: received_bytes, boundary };
+        let storage = storage.clone();
+        self.committing = Some(tokio::spawn(async move {
+            let upload = storage.commit_progress(id, offset, received_bytes, batch).await?;
+            if tell == Tell::Watchers {
+                storage.live.upload_progress(&upload, storage.now());
+            }
+            Ok(upload)
+        }));
+        Ok(())
+    }
+
+    /// Waits for the checkpoint that is under way; `None` without one.
+    pub(crate) async fn settle(&mut self) -> Result<Option<Upload>> {
+        let Some(committing) = self.committing.take() else { return Ok(None) };
+        let committed = committing.await;
+        committed
+            .unwrap_or_else(|source| {
+                Err(Error::new(ErrorKind::Internal, "commit to upload").caused_by(source))
+            })
+            .map(Some)
+    }
+}
+
+impl Storage {
+    async fn commit_progress(
+        &self,
+        id: UploadId,
+        offset: u64,
+        received_bytes: u64,
+        batch: Batch,
+    ) -> Result<Upload> {
+        self.content.sync(&batch.dirty).await?;
+        let now = self.now();
+        let progress = UploadProgress {
+            id,
+            offset,
+            received_bytes,
+            chunks: batch.chunks,
+            redo: batch.redo,
+            resume: batch.resume,
+            stored: batch.stored,
+            at: now,
+            expires_at: now.plus_ms(self.idle_ms()),
+        };
+        let upload = self.catalog.append_upload(progress).await?;
+        // The packs were pinned until the rows that name them stand.
+        drop(batch.pins);
+        Ok(upload)
+    }
+}
