@@ -9,7 +9,7 @@ use crate::world::{World, kind_of};
 /// A version of one chunk whose frame is not synced.
 fn unsynced(world: &World, key: &str, number: u64) -> (NewVersion, RedoFrame) {
     let new = world.new_version(key, number);
-    let Some(ChunkRef::New { place, .. }) = new.chunks.first().copied() else { panic!("no new chunk") };
+    let Some(ChunkRef::New { place, .. }) = new.chunks.first().copied() else { unreachable!("no new chunk") };
     let frame = RedoFrame { place, bytes: vec![u8::try_from(number).unwrap(); place.stored_bytes as usize] };
     (NewVersion { redo: vec![frame.clone()], ..new }, frame)
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use proptest::prelude::*;
 use usp_content::PackBackend;
 use usp_model::{ByteRange, Compression, DomainKey, ErrorKind, ManifestId};
@@ -18,6 +18,24 @@ fn runtime() -> tokio::runtime::Runtime {
 /// Text, noise, zeros and a repetition.
 fn mixture() -> Vec<u8> {
     [lines(90_000, 1), noise(70_000, 2), vec![0; 60_000], lines(90_000, 1), noise(1, 3)].concat()
+}
+
+#[tokio::test]
+async fn zstd_frames_hold_the_content_whatever_its_chunks_were_stored_with() {
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd, Compression::Auto] {
+        let bytes = mixture();
+        let world = World::new(small()).await;
+        let stored = world.put(&bytes, compression).await;
+        let frames: Vec<_> =
+            world.store.read_zstd(key(), stored.manifest, bytes.len() as u64).try_collect().await.unwrap();
+        let coded: Vec<u8> = frames.concat();
+        if compression == Compression::Auto {
+            assert!(coded.len() < bytes.len() / 2 + 70_000, "nothing was recompressed: {}", coded.len());
+        }
+        let mut plain = vec![0; bytes.len()];
+        assert_eq!(zstd_safe::decompress(&mut plain[..], &coded), Ok(bytes.len()));
+        assert!(plain == bytes, "{compression:?}");
+    }
 }
 
 proptest! {

@@ -45,6 +45,22 @@ async fn ranges_are_served_as_rfc_9110_says() {
 }
 
 #[tokio::test]
+async fn a_client_that_names_zstd_gets_a_whole_content_coded_and_a_range_plain() {
+    let rest = letters().await;
+    let coded = read(&rest, "GET", &["accept-encoding: gzip, zstd"]).await;
+    assert_eq!((coded.status.as_u16(), coded.header("content-encoding")), (200, Some("zstd")));
+    assert_eq!(coded.header("vary"), Some("accept-encoding"));
+    assert_eq!(coded.header("etag"), Some("W/\"v1\""));
+    assert_eq!((coded.header("content-length"), coded.header("repr-digest")), (None, None));
+    let part = read(&rest, "GET", &["accept-encoding: zstd", "range: bytes=0-3"]).await;
+    assert_eq!((part.status.as_u16(), part.header("content-encoding")), (206, None));
+    let plain = read(&rest, "GET", &["accept-encoding: zstd;q=0"]).await;
+    assert_eq!((plain.header("content-encoding"), plain.header("etag")), (None, Some("\"v1\"")));
+    let held = read(&rest, "GET", &["accept-encoding: zstd", "if-none-match: W/\"v1\""]).await;
+    assert_eq!(held.status.as_u16(), 304);
+}
+
+#[tokio::test]
 async fn a_423_has_one_title_for_a_turn_that_is_taken_and_for_content_held_back() {
     let rest = letters().await;
     let answer = rest.ask("PUT /api/v1/buckets/default/files/fail/locked", &[ADMIN], "x").await;
