@@ -3,7 +3,7 @@
 #
 #   tools/run-tests.sh [PROFILE]   a profile of .config/nextest.toml; default: ci where $CI is set, else default
 #
-# Tests find the Python of the generic gRPC client in $USP_TEST_PYTHON.
+# Tests find the Python of the generic gRPC client in $USP_TEST_PYTHON, and the broker in $USP_TEST_NATS_SERVER.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")
@@ -15,6 +15,7 @@ trap 'rm -f "$log"' EXIT
 
 if [ -x "$target_dir/venv/bin/python" ]; then
     export USP_TEST_PYTHON="$target_dir/venv/bin/python"
+    export USP_TEST_NATS_SERVER="$target_dir/venv/bin/nats-server"
 fi
 
 # Sums the numbers before a word over the lines that match a pattern: sum PATTERN WORD

@@ -59,7 +59,8 @@ check_nextest() {
     fi
 }
 
-# A generic gRPC client that knows usp only by server reflection, as clients in other languages do.
+# A generic gRPC client that knows usp only by server reflection, as clients in other languages do; and nats-server, whose
+# package in Debian 12 is too old: this one carries the program itself.
 check_python() {
     local requirements=tools/test-requirements.txt
     local venv="$target_dir/venv"

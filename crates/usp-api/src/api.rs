@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use usp_auth::Credential;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, Event, EventQuery, EventSeq, File,
-    FileId, FilePage, FilePatch, FileQuery, FileRef, LeasedRun, Principal, ReportOutcome, Result, Rule,
-    RuleName, Run, RunId, RunPage, RunQuery, RunReport, Upload, UploadId, User, UserName,
+    FileId, FilePage, FilePatch, FileQuery, FileRef, LeasedRun, Principal, QueueStatus, ReportOutcome,
+    Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport, Upload, UploadId, User, UserName,
 };
 
 use crate::GrpcStorage;
@@ -153,6 +153,8 @@ storage_calls! {
 
     /// Hands out due runs, best first; waits up to `wait_ms` for the first one. For services only.
     LeaseRuns = lease_runs(worker: String, count_max: u32, wait_ms: u64) -> Vec<LeasedRun>;
+    /// Trades offers of the queue for as many due runs, whosever turn it is; fewer when there are fewer. For services only.
+    LeaseOffered = lease_offered(worker: String, offers: Vec<RunId>) -> Vec<LeasedRun>;
     /// Writes what a worker says, if its lease holds; storage sets the times. For services only.
     ReportRun = report_run(report: RunReport) -> ReportOutcome;
 
@@ -168,6 +170,8 @@ storage_calls! {
     ListApiKeys = list_api_keys() -> Vec<ApiKey>;
     RevokeApiKey = revoke_api_key(id: ApiKeyId) -> ();
     Stats = stats() -> Stats;
+    /// How the queue of runs is doing; answers also when the broker cannot be reached.
+    QueueStatus = queue_status() -> QueueStatus;
     /// Runs one cycle of collection to its end, also when nobody waits for it any more. Errors: `Locked` while one runs.
     Collect = collect(dry_run: bool) -> CollectReport;
 }

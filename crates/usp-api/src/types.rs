@@ -274,10 +274,10 @@ pub struct CollectReport {
     pub dead_bytes: u64,
 }
 
-/// Whether a role can do its work, and what it waits for if not.
+/// Whether a role can do its work, and what it waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     pub ready: bool,
-    /// One sentence each.
+    /// One sentence each. A role that is ready may still wait for what it can do without.
     pub waiting_for: Vec<String>,
 }

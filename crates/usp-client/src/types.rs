@@ -11,8 +11,8 @@ mod token;
 use serde::{Deserialize, Serialize};
 
 pub use admin::{
-    ApiKey, CollectReport, CreatedApiKey, CreatedUser, NewApiKey, NewUser, Stats, Totals, Usage, User,
-    UserPatch,
+    ApiKey, CollectReport, CreatedApiKey, CreatedUser, NewApiKey, NewUser, QueueConsumer, QueueStatus,
+    QueueStream, Stats, Totals, Usage, User, UserPatch,
 };
 pub use bucket::{Bucket, BucketPatch, NewBucket};
 pub use event::Event;

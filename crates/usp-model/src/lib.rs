@@ -20,6 +20,7 @@ pub mod media;
 pub mod name;
 pub mod principal;
 pub mod query;
+pub mod queue;
 pub mod range;
 pub mod rule;
 pub mod run;
@@ -43,6 +44,7 @@ pub use query::{
     Change, EventQuery, FilePage, FilePatch, FileQuery, FileRef, FileSort, KeyCondition, RunPage, RunQuery,
     StoreTotals, Usage,
 };
+pub use queue::{ConsumerStatus, QueueKind, QueueStatus, StreamStatus};
 pub use range::ByteRange;
 pub use rule::{RetryPolicy, Rule, RuleStep};
 pub use run::{Run, RunState, Step, StepState};

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use usp_model::{Result, RunId};
+use usp_model::{QueueKind, QueueStatus, Result, RunId};
 
 use crate::queue::{Delivery, DeliveryTag, Offer, Offered, Queue};
 
@@ -194,12 +194,30 @@ impl Queue for EmbeddedQueue {
 
     async fn release(&self, tag: DeliveryTag, delay: Duration) -> Result<bool> {
         let Some(waiting) = self.end(tag) else { return Ok(false) };
-        self.offer(Offer { run: waiting.run, priority: waiting.priority, delay }).await?;
+        self.offer(Offer { run: waiting.run, priority: waiting.priority, delay, event: None }).await?;
         Ok(true)
     }
 
     async fn waiting_count(&self) -> Result<u64> {
         Ok(self.state.lock().places.len() as u64)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    async fn status(&self) -> QueueStatus {
+        let state = self.state.lock();
+        QueueStatus {
+            kind: QueueKind::Embedded,
+            url: None,
+            connected: true,
+            trouble: None,
+            server_version: None,
+            waiting: state.places.len() as u64,
+            in_hand: state.leased.len() as u64,
+            streams: Vec::new(),
+        }
     }
 }
 

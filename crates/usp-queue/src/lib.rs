@@ -4,7 +4,11 @@
 //! a sweeper offers again what the catalogue says is due, and the claim in the catalogue decides who runs it.
 
 mod embedded;
+mod events;
+mod nats;
 mod queue;
 
 pub use embedded::EmbeddedQueue;
+pub use events::{EventLog, EventMessage};
+pub use nats::{NatsConfig, NatsCredential, NatsEvents, NatsQueue, NatsTls};
 pub use queue::{Delivery, DeliveryTag, Offer, Offered, Queue};

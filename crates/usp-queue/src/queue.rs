@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use usp_model::{Result, RunId};
+use usp_model::{EventSeq, QueueStatus, Result, RunId};
 
 /// A run that someone should take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Offer {
     pub priority: i32,
     /// Not before this much time has passed.
     pub delay: Duration,
+    /// The event that asks for it, by which a broker knows the same offer made twice. `None`: made by the sweeper.
+    pub event: Option<EventSeq>,
 }
 
 /// What became of an offer.
@@ -62,4 +64,10 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
 
     /// Offers that wait, due or not.
     async fn waiting_count(&self) -> Result<u64>;
+
+    /// Why offers cannot go through right now, in a sentence, as far as is known here.
+    fn trouble(&self) -> Option<String>;
+
+    /// Answers also when the broker cannot be reached.
+    async fn status(&self) -> QueueStatus;
 }

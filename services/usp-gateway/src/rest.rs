@@ -13,6 +13,7 @@ pub(crate) mod input;
 pub(crate) mod json;
 pub(crate) mod multipart;
 mod parameters;
+pub(crate) mod queue;
 pub(crate) mod request_id;
 pub(crate) mod rules;
 pub(crate) mod runs;

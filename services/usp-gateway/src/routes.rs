@@ -12,7 +12,8 @@ use utoipa_axum::routes;
 use crate::rest::input::caller::require;
 use crate::rest::input::query::take_none;
 use crate::rest::{
-    admin, auth, buckets, content, docs, events, files, health, multipart, rules, runs, store, tus, upload,
+    admin, auth, buckets, content, docs, events, files, health, multipart, queue, rules, runs, store, tus,
+    upload,
 };
 use crate::{Gateway, openapi};
 
@@ -83,6 +84,7 @@ fn api() -> Vec<Route> {
         takes(Permission::SelfRead, routes!(admin::list_api_keys)),
         takes(Permission::SelfRead, routes!(admin::revoke_api_key)),
         takes(Permission::StatsRead, routes!(admin::show_stats)),
+        takes(Permission::StatsRead, routes!(queue::show_queue)),
         takes(Permission::StoreManage, routes!(store::collect)),
     ]
 }

@@ -2,7 +2,7 @@
 //!
 //! A run goes through here like this (job.rs; the outcome of a failure at each point in brackets):
 //!
-//! 1. Lease: storage hands out a run under a lease number. [answer lost: due again after the lease time]
+//! 1. Lease: storage hands out a run under a lease number (source.rs). [answer lost: due again after the lease time]
 //! 2. For each step that has not succeeded yet: open the content, feed the step on a blocking thread, keep the lease
 //!    alive, tell the progress. [step fails: step 3 says so; worker dies: due again after the lease time, the attempt
 //!    counts; lease lost: everything is dropped and nothing is written]
@@ -14,5 +14,6 @@
 mod feed;
 mod job;
 mod processor;
+mod source;
 
 pub use processor::{Processor, ProcessorConfig};

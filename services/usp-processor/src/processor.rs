@@ -8,9 +8,11 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use usp_api::{Caller, StorageApi};
 use usp_model::{Grant, LeasedRun, Principal, PrincipalKind, Result, Role, UserName};
+use usp_queue::Queue;
 use usp_rt::{Pool, Shutdown, jittered};
 
 use crate::job::Job;
+use crate::source::Source;
 
 /// What an operator can set about a processor.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub struct Processor {
     config: ProcessorConfig,
     storage: Arc<dyn StorageApi>,
     caller: Caller,
+    /// Where offers come from, if not from storage.
+    queue: Option<Arc<dyn Queue>>,
 }
 
 impl Processor {
@@ -55,16 +59,30 @@ impl Processor {
             api_key: None,
             grants: vec![Grant { bucket: None, role: Role::Reader }],
         };
-        Ok(Self { config, storage, caller: Caller { principal, request_id: String::new() } })
+        let caller = Caller { principal, request_id: String::new() };
+        Ok(Self { config, storage, caller, queue: None })
+    }
+
+    /// Learns of work from this queue, and from storage only while that fails.
+    #[must_use]
+    pub fn with_queue(mut self, queue: Arc<dyn Queue>) -> Self {
+        self.queue = Some(queue);
+        self
     }
 
     /// Works until `shutdown`, then lets running steps end or hands them back.
     pub async fn run(self, shutdown: Shutdown) {
         let slots = Arc::new(Semaphore::new(self.config.concurrency.max(1)));
+        let source = Source {
+            storage: Arc::clone(&self.storage),
+            caller: self.caller.clone(),
+            worker: self.config.worker.clone(),
+            queue: self.queue.clone(),
+        };
         let steps = Pool::new("steps", self.config.concurrency.max(1));
         let hand_back = Shutdown::new();
         let jobs = TaskTracker::new();
-        while let Some(leased) = self.next_runs(&slots, &shutdown).await {
+        while let Some(leased) = self.next_runs(&source, &slots, &shutdown).await {
             for (leased, slot) in leased {
                 let job = Job {
                     storage: Arc::clone(&self.storage),
@@ -89,6 +107,7 @@ impl Processor {
     /// The next runs, each with the slot it will take; `None` once it is time to stop.
     async fn next_runs(
         &self,
+        source: &Source,
         slots: &Arc<Semaphore>,
         shutdown: &Shutdown,
     ) -> Option<Vec<(LeasedRun, tokio::sync::OwnedSemaphorePermit)>> {
@@ -106,11 +125,9 @@ impl Processor {
                 taken.push(slot);
             }
             let count_max = u32::try_from(taken.len()).unwrap_or(u32::MAX);
-            let wait_ms = u64::try_from(self.config.lease_wait.as_millis()).unwrap_or(u64::MAX);
-            let worker = self.config.worker.clone();
             // Waited for to its end, also when the stop comes: what a dropped answer brings would be lost until its
             // lease time is over.
-            let leased = self.storage.lease_runs(&self.caller, worker, count_max, wait_ms).await;
+            let leased = source.next(count_max, self.config.lease_wait).await;
             match leased {
                 Ok(leased) if leased.is_empty() => {}
                 Ok(leased) => return Some(leased.into_iter().zip(taken).collect()),

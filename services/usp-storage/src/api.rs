@@ -9,8 +9,8 @@ use usp_api::{
 use usp_auth::{Credential, Permission, authorize};
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, EventQuery, EventSeq, File, FileId,
-    FilePage, FilePatch, FileQuery, FileRef, LeasedRun, Principal, ReportOutcome, Result, Rule, RuleName,
-    Run, RunId, RunPage, RunQuery, RunReport, Upload, UploadId, User, UserName,
+    FilePage, FilePatch, FileQuery, FileRef, LeasedRun, Principal, QueueStatus, ReportOutcome, Result, Rule,
+    RuleName, Run, RunId, RunPage, RunQuery, RunReport, Upload, UploadId, User, UserName,
 };
 
 use crate::collect::Space;
@@ -27,11 +27,12 @@ impl StorageApi for Storage {
     }
 
     async fn readiness(&self) -> Result<Readiness> {
-        let waiting_for = match self.catalog.ping().await {
-            Ok(()) => Vec::new(),
-            Err(error) => vec![format!("the catalogue: {}", error.detail())],
-        };
-        Ok(Readiness { ready: waiting_for.is_empty(), waiting_for })
+        let catalog = self.catalog.ping().await.err();
+        // Without its broker storage still takes files; they are processed more slowly.
+        let queue = self.queue.trouble().map(|trouble| format!("the queue: {trouble}"));
+        let ready = catalog.is_none();
+        let catalog = catalog.map(|error| format!("the catalogue: {}", error.detail()));
+        Ok(Readiness { ready, waiting_for: catalog.into_iter().chain(queue).collect() })
     }
 
     async fn put(&self, caller: &Caller, file: NewFile, content: ByteStream) -> Result<PutOutcome> {
@@ -177,6 +178,15 @@ impl StorageCalls for Storage {
         self.hand_out(caller, &worker, count_max, wait_ms).await
     }
 
+    async fn lease_offered(
+        &self,
+        caller: &Caller,
+        worker: String,
+        offers: Vec<RunId>,
+    ) -> Result<Vec<LeasedRun>> {
+        self.redeem(caller, &worker, offers).await
+    }
+
     async fn report_run(&self, caller: &Caller, report: RunReport) -> Result<ReportOutcome> {
         self.take_report(caller, report).await
     }
@@ -220,6 +230,13 @@ impl StorageCalls for Storage {
         let Space { disk_bytes, dead_bytes } = Space::of(&self.catalog.pack_usage().await?);
         let (usage, totals) = (self.catalog.usage().await?, self.catalog.totals().await?);
         Ok(Stats { usage, totals, disk_bytes, dead_bytes })
+    }
+
+    async fn queue_status(&self, caller: &Caller) -> Result<QueueStatus> {
+        // Workers ask too: one that waits on a broker must know whether storage speaks there.
+        authorize(&caller.principal, Permission::WorkLease, None)
+            .or_else(|_| authorize(&caller.principal, Permission::StatsRead, None))?;
+        Ok(self.queue.status().await)
     }
 
     async fn collect(&self, caller: &Caller, dry_run: bool) -> Result<CollectReport> {

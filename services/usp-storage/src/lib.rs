@@ -15,6 +15,7 @@
 //! 6. The caller gets its answer. [lost answer: the file is there; the idempotency key or the key's ETag tells]
 
 mod access;
+mod announce;
 mod api;
 mod buckets;
 mod collect;

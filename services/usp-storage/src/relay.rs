@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use usp_model::{Event, EventKind, EventQuery, EventSeq, Result, RuleName, RunId};
 use usp_queue::{Offer, Offered};
 use usp_rt::Shutdown;
@@ -13,6 +14,10 @@ use crate::rules::RuleBook;
 use crate::storage::Storage;
 
 const RELAY_PAGE: u32 = 500;
+/// Offers on their way to a broker that have no answer yet.
+const OFFERS_AT_ONCE: usize = 256;
+/// Offers between two looks at whether there is room.
+const SWEEP_PAGE: usize = 1_000;
 /// Runs looked up in one sweep; a longer backlog comes with the next ones, soonest due first.
 const SWEEP_COUNT: u32 = 10_000;
 /// Rows of one transaction, so that uploads need not wait long for it.
@@ -65,16 +70,22 @@ impl Storage {
             let newest = *self.catalog.event_signal().borrow();
             let page = self.catalog.events(query).await?;
             let book = self.rule_book();
-            for event in &page {
-                after = event.seq;
-                if let Some(offer) = offer_of(event, &book) {
-                    self.queue.offer(offer).await?;
-                }
-            }
+            let offers = page.iter().filter_map(|event| offer_of(event, &book));
+            self.offer_all(offers.collect()).await?;
+            after = page.last().map_or(after, |event| event.seq);
             if page.len() < RELAY_PAGE as usize {
                 return Ok(after.max(newest));
             }
         }
+    }
+
+    /// Makes all offers, in order, without waiting for each one's answer.
+    ///
+    /// Shape: `false` once one found no room; those behind it may have been made all the same.
+    async fn offer_all(&self, offers: Vec<Offer>) -> Result<bool> {
+        let offered = stream::iter(offers).map(|offer| self.queue.offer(offer)).buffered(OFFERS_AT_ONCE);
+        let offered: Vec<Offered> = offered.try_collect().await?;
+        Ok(!offered.contains(&Offered::Full))
     }
 
     async fn sweep(&self, shutdown: &Shutdown) {
@@ -95,14 +106,17 @@ impl Storage {
     async fn offer_due(&self) -> Result<()> {
         let now = self.now();
         let ahead_ms = i64::try_from(self.config.sweep_interval.as_millis()).unwrap_or(0);
-        for due in self.catalog.due_runs(now.plus_ms(ahead_ms), SWEEP_COUNT).await? {
+        let due = self.catalog.due_runs(now.plus_ms(ahead_ms), SWEEP_COUNT).await?;
+        let mut offers = due.into_iter().map(|due| {
             let delay_ms = u64::try_from(due.due_at.unix_ms() - now.unix_ms()).unwrap_or(0);
-            let offer = Offer { run: due.id, priority: due.priority, delay: Duration::from_millis(delay_ms) };
-            if self.queue.offer(offer).await? == Offered::Full {
+            Offer { run: due.id, priority: due.priority, delay: Duration::from_millis(delay_ms), event: None }
+        });
+        loop {
+            let some: Vec<Offer> = offers.by_ref().take(SWEEP_PAGE).collect();
+            if some.is_empty() || !self.offer_all(some).await? {
                 return Ok(());
             }
         }
-        Ok(())
     }
 
     async fn keep_house(&self, shutdown: &Shutdown) {
@@ -161,5 +175,5 @@ fn offer_of(event: &Event, book: &RuleBook) -> Option<Offer> {
     let run = RunId::parse(field("run_id")?).ok()?;
     let rule = RuleName::parse(field("rule")?).ok()?;
     let priority = book.get(&rule).map_or(0, |rule| rule.priority);
-    Some(Offer { run, priority, delay: Duration::ZERO })
+    Some(Offer { run, priority, delay: Duration::ZERO, event: Some(event.seq) })
 }

@@ -47,28 +47,45 @@ impl Storage {
         }
     }
 
+    /// Hands out runs to a worker that took offers from the broker itself.
+    pub(crate) async fn redeem(
+        &self,
+        caller: &Caller,
+        worker: &str,
+        offers: Vec<RunId>,
+    ) -> Result<Vec<LeasedRun>> {
+        authorize(&caller.principal, Permission::WorkLease, None)?;
+        let claims = offers.iter().take(LEASE_COUNT_MAX as usize).map(|run| self.claim_run(run, worker));
+        Ok(join_all(claims).await.into_iter().filter_map(|claimed| claimed.ok().flatten()).collect())
+    }
+
     /// Takes one run, or finds that there is nothing to take. A failure leaves the offer to come back by itself.
     async fn claim(&self, delivery: Delivery, worker: &str) -> Option<LeasedRun> {
+        let leased = self.claim_run(&delivery.run, worker).await.ok()?;
+        if let Err(error) = self.queue.ack(delivery.tag).await {
+            tracing::debug!(run.id = %delivery.run, error = %error, "an offer was not acknowledged");
+        }
+        leased
+    }
+
+    async fn claim_run(&self, run: &RunId, worker: &str) -> Result<Option<LeasedRun>> {
         let now = self.now();
         let lease_ms = i64::try_from(self.config.lease_time.as_millis()).unwrap_or(i64::MAX);
-        let claimed = self.catalog.claim_run(&delivery.run, now, now.plus_ms(lease_ms)).await;
+        let claimed = self.catalog.claim_run(run, now, now.plus_ms(lease_ms)).await;
         let leased = match claimed {
             Ok(Claim::Leased(leased)) => Some(*leased),
             Ok(Claim::NotDue) => None,
             // Deleted with its file.
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => {
-                tracing::warn!(run.id = %delivery.run, error = %error.chain(), "a run could not be claimed");
-                return None;
+                tracing::warn!(run.id = %run, error = %error.chain(), "a run could not be claimed");
+                return Err(error);
             }
         };
-        if let Err(error) = self.queue.ack(delivery.tag).await {
-            tracing::debug!(run.id = %delivery.run, error = %error, "an offer was not acknowledged");
-        }
         if let Some(leased) = &leased {
             tracing::debug!(run.id = %leased.run.id, worker, attempt = leased.run.attempt, "run leased");
         }
-        leased
+        Ok(leased)
     }
 
     pub(crate) async fn take_report(&self, caller: &Caller, mut report: RunReport) -> Result<ReportOutcome> {

@@ -6,6 +6,7 @@
 mod load;
 mod nearest;
 mod print;
+mod queue;
 mod sections;
 mod units;
 
@@ -27,8 +28,8 @@ pub(crate) use units::{ByteSize, Interval};
 
 use crate::paths;
 use sections::{
-    AuthSection, ContentSection, GatewaySection, Key, LogSection, ProcessorSection, RulesSection,
-    StorageSection, TOP_LEVEL,
+    AuthSection, ContentSection, GatewaySection, Key, LogSection, ProbeSection, ProcessorSection,
+    QueueSection, RulesSection, StorageSection, TOP_LEVEL,
 };
 
 /// A secret has one line; a file with more than this is none.
@@ -43,9 +44,11 @@ pub(crate) struct Config {
     pub(crate) roles: Vec<Role>,
     pub(crate) gateway: GatewaySection,
     pub(crate) storage: StorageSection,
+    pub(crate) queue: QueueSection,
     pub(crate) content: ContentSection,
     pub(crate) rules: RulesSection,
     pub(crate) processor: ProcessorSection,
+    pub(crate) probe: ProbeSection,
     pub(crate) auth: AuthSection,
     pub(crate) log: LogSection,
 }
@@ -57,9 +60,11 @@ impl Default for Config {
             roles: Role::ALL.to_vec(),
             gateway: GatewaySection::default(),
             storage: StorageSection::default(),
+            queue: QueueSection::default(),
             content: ContentSection::default(),
             rules: RulesSection::default(),
             processor: ProcessorSection::default(),
+            probe: ProbeSection::default(),
             auth: AuthSection::default(),
             log: LogSection::default(),
         }
@@ -73,9 +78,11 @@ impl Config {
             .iter()
             .chain(GatewaySection::KEYS)
             .chain(StorageSection::KEYS)
+            .chain(QueueSection::KEYS)
             .chain(ContentSection::KEYS)
             .chain(RulesSection::KEYS)
             .chain(ProcessorSection::KEYS)
+            .chain(ProbeSection::KEYS)
             .chain(AuthSection::KEYS)
             .chain(LogSection::KEYS)
     }
@@ -178,6 +185,7 @@ impl Config {
     /// All that is wrong with it, with pointers such as `/gateway/http`. Reads the files of secrets, nothing else.
     pub(crate) fn problems(&self) -> Vec<Violation> {
         let mut found = self.role_problems();
+        found.extend(self.queue_problems());
         found.extend(self.gateway_config().violations());
         if let Err(error) = self.content_config() {
             found.extend(violations_of(&error, "/content"));
@@ -232,6 +240,12 @@ impl Config {
             if self.storage.url.is_some() {
                 let detail = "this process has the storage role itself; drop the key or the role";
                 found.push(Violation::new("/storage/url", detail));
+            }
+            let is_alone = !self.has_role(Role::Gateway) && !self.has_role(Role::Processor);
+            if is_alone && self.storage.node_listen.is_none() {
+                let detail = "a storage role alone is of use to nobody who cannot reach it: set HOST:PORT for the \
+                              other roles, or give this process more roles";
+                found.push(Violation::new("/storage/node_listen", detail));
             }
         } else {
             let secret_is_set = self.storage.node_secret.is_some() || self.storage.node_secret_file.is_some();

@@ -11,6 +11,8 @@
 mod announce;
 mod local;
 mod node;
+mod probe;
+mod queue;
 mod rules;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio::task::JoinHandle;
 use usp_api::{GrpcStorage, GrpcStorageConfig, StorageApi};
 use usp_gateway::{BoundGateway, Gateway};
 use usp_processor::Processor;
+use usp_queue::Queue;
 use usp_rt::Shutdown;
 
 use crate::config::{Config, Role};
@@ -29,6 +32,7 @@ use crate::paths;
 use announce::{Ready, print_password};
 use local::{Local, LocalConfig, reload_rules};
 use node::NodeDoor;
+use probe::{ProbeDoor, Watched};
 
 /// Serves until a signal ends it.
 pub(crate) async fn run(config: Config) -> Result<()> {
@@ -45,34 +49,20 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     let mut ready = Ready::default();
     let below = Layer::default();
     if let Some(local) = &local {
-        let (service, stop) = (local.storage.clone(), below.stop.clone());
-        below.spawn(async move {
-            service.run(stop).await;
-            Ok(())
-        });
-        let (service, stop) = (local.storage.clone(), below.stop.clone());
-        let rules_dir = config.rules_dir();
-        below.spawn(async move {
-            reload_rules(service, rules_dir, stop).await;
-            Ok(())
-        });
-        if let Some(door) = node_door(&config).await? {
-            ready.node = Some(door.address);
-            let secret = config.node_secret()?.unwrap_or_else(|| local.keys.node_credential());
-            node::write_secret(&paths::node_secret(&config.data_dir), &secret)?;
-            let (storage, stop) = (Arc::clone(&storage), below.stop.clone());
-            below.spawn(async move { door.serve(storage, &secret, stop).await });
-        }
+        start_storage(&config, local, &below, &mut ready).await?;
     }
     let work = Layer::default();
-    if config.has_role(Role::Processor) {
-        let processor = Processor::new(config.processor_config(), Arc::clone(&storage))?;
-        ready.worker = Some(config.processor.worker.clone());
-        let stop = work.stop.clone();
-        work.spawn(async move {
-            processor.run(stop).await;
-            Ok(())
-        });
+    let offers = match config.has_role(Role::Processor) {
+        true => start_processor(&config, local.as_ref(), &storage, &work).await?,
+        false => None,
+    };
+    ready.worker = config.has_role(Role::Processor).then(|| config.processor.worker.clone());
+    if let Some(address) = config.probe.listen {
+        let door = ProbeDoor::bind(address).await?;
+        ready.probe = Some(door.address);
+        let watched = Watched { storage: Arc::clone(&storage), queue: offers };
+        let stop = below.stop.clone();
+        below.spawn(async move { door.serve(watched, stop).await });
     }
     let doors = Layer::default();
     if config.has_role(Role::Gateway) {
@@ -84,6 +74,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     tokio::select! {
         () = stopping.cancelled() => {}
         () = doors.ended() => {}
+        () = work.ended() => {}
         () = below.ended() => {}
     }
     tracing::info!("stopping");
@@ -131,6 +122,60 @@ impl Layer {
     }
 }
 
+/// What the storage role does by itself, and the door for other roles.
+async fn start_storage(config: &Config, local: &Local, below: &Layer, ready: &mut Ready) -> Result<()> {
+    let (service, stop) = (local.storage.clone(), below.stop.clone());
+    below.spawn(async move {
+        service.run(stop).await;
+        Ok(())
+    });
+    let (service, stop) = (local.storage.clone(), below.stop.clone());
+    let rules_dir = config.rules_dir();
+    below.spawn(async move {
+        reload_rules(service, rules_dir, stop).await;
+        Ok(())
+    });
+    if let Some(nats) = &local.nats {
+        let (service, log, stop) = (local.storage.clone(), Arc::new(nats.events()), below.stop.clone());
+        below.spawn(async move {
+            service.announce(log, stop).await;
+            Ok(())
+        });
+    }
+    if let Some(door) = node_door(config).await? {
+        ready.node = Some(door.address);
+        let secret = config.node_secret()?.unwrap_or_else(|| local.keys.node_credential());
+        node::write_secret(&paths::node_secret(&config.data_dir), &secret)?;
+        let (storage, stop) = (Arc::new(local.storage.clone()), below.stop.clone());
+        below.spawn(async move { door.serve(storage, &secret, stop).await });
+    }
+    Ok(())
+}
+
+/// Begins to take runs; gives the broker's queue if that is where they are told of.
+async fn start_processor(
+    config: &Config,
+    local: Option<&Local>,
+    storage: &Arc<dyn StorageApi>,
+    work: &Layer,
+) -> Result<Option<Arc<dyn Queue>>> {
+    let mut processor = Processor::new(config.processor_config(), Arc::clone(storage))?;
+    let offers = queue::of_processor(config, local).await?;
+    if let Some(queue) = &offers {
+        processor = processor.with_queue(Arc::clone(queue));
+    }
+    let (asked, stop) = (Arc::clone(storage), work.stop.clone());
+    let must_match = offers.is_some() && local.is_none();
+    work.spawn(async move {
+        if must_match {
+            queue::must_match(asked.as_ref(), &stop).await?;
+        }
+        processor.run(stop).await;
+        Ok(())
+    });
+    Ok(offers)
+}
+
 async fn open_doors(bound: BoundGateway, stop: Shutdown) -> Result<()> {
     Ok(bound.serve(stop).await?)
 }
@@ -143,6 +188,7 @@ async fn open_local(config: &Config) -> Result<Local> {
         storage: config.storage_config(),
         tokens: config.token_config(),
         memory_budget_bytes: config.storage.memory_budget.0,
+        nats: config.nats_config()?,
     })
     .await?;
     if let Some(password) = &local.admin_password {

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
+use crate::broker::Broker;
 use crate::names::{
-    ADMIN_PASSWORD, ANY_PORT, NODE_LISTEN, NODE_SECRET, NODE_SECRET_FILE, RULES_DIR, STORAGE_URL,
+    ADMIN_PASSWORD, ANY_PORT, NODE_LISTEN, NODE_SECRET, NODE_SECRET_FILE, NODE_SECRET_TEXT, QUEUE_KIND,
+    QUEUE_URL, RULES_DIR, STORAGE_URL,
 };
 use crate::{Cli, Http, Server, Setup, Topology};
 
@@ -19,11 +21,15 @@ use crate::{Cli, Http, Server, Setup, Topology};
 pub struct Installation {
     // Processes end before their directories go.
     servers: Vec<Server>,
+    broker: Option<Broker>,
     setup: Setup,
     root: TempDir,
     /// How often it was started, so that the output of each start has files of its own.
     starts: u32,
 }
+
+/// The processes that work, when roles are apart.
+const PROCESSORS: [&str; 2] = ["processor-1", "processor-2"];
 
 /// How a process ended that was asked to.
 #[derive(Debug)]
@@ -36,7 +42,11 @@ pub struct Stopped {
 impl Installation {
     pub(crate) async fn start(setup: Setup) -> Result<Self> {
         let root = tempfile::Builder::new().prefix("usp-e2e-").tempdir().context("create a directory")?;
-        let mut installation = Self { servers: Vec::new(), setup, root, starts: 0 };
+        let broker = match setup.topology {
+            Topology::FourProcessesOverNats => Some(Broker::start().await?),
+            Topology::OneProcess | Topology::FourProcesses => None,
+        };
+        let mut installation = Self { servers: Vec::new(), broker, setup, root, starts: 0 };
         for dir in ["data", "logs", "home", "cwd"] {
             fs::create_dir(installation.root.path().join(dir))?;
         }
@@ -68,33 +78,72 @@ impl Installation {
                 }
                 self.launch("usp", command).await
             }
-            Topology::FourProcesses => self.start_apart().await,
+            Topology::FourProcesses | Topology::FourProcessesOverNats => self.start_apart().await,
         }
     }
 
     async fn start_apart(&mut self) -> Result<()> {
+        if self.setup.storage_last {
+            return self.start_backwards().await;
+        }
         self.start_storage(ANY_PORT).await?;
-        let url = format!("http://{}", self.server("storage")?.address("node")?);
-        let secret = self.data_dir().join(NODE_SECRET);
-
-        let mut gateway = self.serve(&self.root.path().join("gateway"));
-        gateway.args(["--roles", "gateway", "--http", ANY_PORT, "--grpc", ANY_PORT]);
-        gateway.env(STORAGE_URL, &url).env(NODE_SECRET_FILE, &secret);
-        self.launch("gateway", gateway).await?;
-
-        for name in ["processor-1", "processor-2"] {
-            let mut processor = self.serve(&self.root.path().join(name));
-            processor.args(["--roles", "processor"]);
-            processor.env(STORAGE_URL, &url).env(NODE_SECRET_FILE, &secret);
-            self.launch(name, processor).await?;
+        let url = self.storage_url()?;
+        self.start_gateway(&url, [ANY_PORT, ANY_PORT]).await?;
+        for name in PROCESSORS {
+            self.start_processor(name, &url).await?;
         }
         Ok(())
+    }
+
+    /// Processors, gateway, storage. The address of storage and its secret are settled before it exists.
+    async fn start_backwards(&mut self) -> Result<()> {
+        let free = std::net::TcpListener::bind(ANY_PORT)?.local_addr()?.to_string();
+        let url = format!("http://{free}");
+        self.setup.env.push((NODE_SECRET_TEXT.to_owned(), "uspn_settled-before-the-first-start".to_owned()));
+        for name in PROCESSORS {
+            self.start_processor(name, &url).await?;
+        }
+        self.start_gateway(&url, [ANY_PORT, ANY_PORT]).await?;
+        self.start_storage(&free).await
+    }
+
+    fn storage_url(&self) -> Result<String> {
+        Ok(format!("http://{}", self.server("storage")?.address("node")?))
+    }
+
+    async fn start_gateway(&mut self, url: &str, [http, grpc]: [&str; 2]) -> Result<()> {
+        let mut gateway = self.serve(&self.root.path().join("gateway"));
+        gateway.args(["--roles", "gateway", "--http", http, "--grpc", grpc]);
+        self.point_to_storage(&mut gateway, url);
+        self.launch("gateway", gateway).await
+    }
+
+    async fn start_processor(&mut self, name: &str, url: &str) -> Result<()> {
+        let mut processor = self.serve(&self.root.path().join(name));
+        processor.args(["--roles", "processor"]);
+        self.point_to_storage(&mut processor, url);
+        self.point_to_broker(&mut processor);
+        self.launch(name, processor).await
     }
 
     async fn start_storage(&mut self, listen: &str) -> Result<()> {
         let mut storage = self.serve(&self.data_dir());
         storage.args(["--roles", "storage"]).env(NODE_LISTEN, listen);
+        self.point_to_broker(&mut storage);
         self.launch("storage", storage).await
+    }
+
+    fn point_to_storage(&self, command: &mut Command, url: &str) {
+        command.env(STORAGE_URL, url);
+        if !self.setup.storage_last {
+            command.env(NODE_SECRET_FILE, self.data_dir().join(NODE_SECRET));
+        }
+    }
+
+    fn point_to_broker(&self, command: &mut Command) {
+        if let Some(broker) = &self.broker {
+            command.env(QUEUE_KIND, "nats").env(QUEUE_URL, broker.url());
+        }
     }
 
     async fn launch(&mut self, name: &str, command: Command) -> Result<()> {
@@ -237,13 +286,41 @@ impl Installation {
 
     /// Kills the storage process and starts it anew at the same address, while the others go on.
     pub async fn restart_storage(&mut self) -> Result<()> {
-        let address = self.server("storage")?.address("node")?.to_owned();
-        self.kill_server("storage")?;
-        self.starts += 1;
-        self.start_storage(&address).await
+        self.restart("storage", false).await
     }
 
-    /// `SIGTERM` for every process in turn, those that ask before those that answer, and waits for the end of each.
+    /// Ends one of several processes, by `SIGTERM` if `gently` and else by `SIGKILL`, and starts it anew at the same
+    /// addresses, while the others go on.
+    pub async fn restart(&mut self, name: &str, gently: bool) -> Result<()> {
+        let place = self.servers.iter().position(|server| server.name() == name);
+        let mut server = self.servers.remove(place.with_context(|| format!("no process is called {name}"))?);
+        if gently {
+            server.terminate()?;
+            server.ended().await?;
+        } else {
+            server.kill()?;
+        }
+        self.starts += 1;
+        let address = |what: &str| server.address(what).map(str::to_owned);
+        match name {
+            "storage" => self.start_storage(&address("node")?).await,
+            "gateway" => {
+                let (url, http, grpc) = (self.storage_url()?, address("http")?, address("grpc")?);
+                self.start_gateway(&url, [&http, &grpc]).await
+            }
+            _ => {
+                let url = self.storage_url()?;
+                self.start_processor(name, &url).await
+            }
+        }
+    }
+
+    /// The broker between storage and processors. Errors: there is none in this topology.
+    pub fn broker_mut(&mut self) -> Result<&mut Broker> {
+        self.broker.as_mut().context("this installation has no broker")
+    }
+
+    /// `SIGTERM` for every process in turn, those that were started last first, and waits for the end of each.
     pub async fn stop(&mut self) -> Result<Vec<Stopped>> {
         let mut stopped = Vec::new();
         for mut server in self.servers.drain(..).rev() {

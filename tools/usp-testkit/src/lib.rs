@@ -6,22 +6,28 @@
 
 #![expect(clippy::indexing_slicing, reason = "JSON is indexed by name: what is absent reads as null")]
 
+mod broker;
+mod cable;
 mod cli;
 pub mod generate;
 mod http;
 mod installation;
 mod multipart;
 mod names;
+mod nats;
 mod raw;
 mod server;
 mod server_sent;
 mod setup;
 mod wait;
 
+pub use broker::Broker;
+pub use cable::Cable;
 pub use cli::{Cli, Outcome};
 pub use http::{Answer, Http, file_path};
 pub use installation::{Installation, Stopped};
 pub use multipart::{Part, multipart};
+pub use nats::NatsServer;
 pub use raw::{RawAnswer, RawConnection, raw_request};
 pub use server::Server;
 pub use server_sent::{Events, ServerEvent};

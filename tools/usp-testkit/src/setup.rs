@@ -11,12 +11,14 @@ use crate::Installation;
 pub enum Topology {
     /// Gateway, storage and processor in one.
     OneProcess,
-    /// A gateway, a storage and two processors, which speak gRPC with each other.
+    /// A gateway, a storage and two processors, which speak gRPC with each other; the queue is within storage.
     FourProcesses,
+    /// The same with a NATS broker between storage and processors.
+    FourProcessesOverNats,
 }
 
 impl Topology {
-    pub const ALL: [Self; 2] = [Self::OneProcess, Self::FourProcesses];
+    pub const ALL: [Self; 3] = [Self::OneProcess, Self::FourProcesses, Self::FourProcessesOverNats];
 }
 
 /// Describes an installation; [`Self::start`] makes it.
@@ -28,6 +30,7 @@ pub struct Setup {
     pub(crate) config: String,
     pub(crate) rules: Vec<(String, String)>,
     pub(crate) env: Vec<(String, String)>,
+    pub(crate) storage_last: bool,
 }
 
 impl Setup {
@@ -40,6 +43,7 @@ impl Setup {
             config: String::new(),
             rules: Vec::new(),
             env: Vec::new(),
+            storage_last: false,
         }
     }
 
@@ -74,6 +78,13 @@ impl Setup {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With roles apart: starts those that ask before the one that answers.
+    #[must_use]
+    pub fn storage_last(mut self) -> Self {
+        self.storage_last = true;
         self
     }
 

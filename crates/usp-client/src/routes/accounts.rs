@@ -6,8 +6,8 @@ use usp_model::{ApiKeyId, UserName};
 
 use crate::call::Call;
 use crate::types::{
-    ApiKey, CollectReport, CreatedApiKey, CreatedUser, Items, Me, NewApiKey, NewUser, Stats, TokenPair, User,
-    UserPatch,
+    ApiKey, CollectReport, CreatedApiKey, CreatedUser, Items, Me, NewApiKey, NewUser, QueueStatus, Stats,
+    TokenPair, User, UserPatch,
 };
 use crate::{Client, ClientError, Token};
 
@@ -61,6 +61,10 @@ impl Client {
 
     pub async fn stats(&self) -> Result<Stats, ClientError> {
         self.ask(Call::get(self.base().at(["stats"])?)).await
+    }
+
+    pub async fn queue(&self) -> Result<QueueStatus, ClientError> {
+        self.ask(Call::get(self.base().at(["queue"])?)).await
     }
 
     /// Runs one cycle of collection and waits for its end. Errors: `Locked` while one runs.

@@ -91,6 +91,42 @@ pub struct Stats {
     pub dead_bytes: u64,
 }
 
+/// How the queue of runs is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    pub kind: String,
+    pub url: Option<String>,
+    pub connected: bool,
+    pub trouble: Option<String>,
+    pub server_version: Option<String>,
+    pub waiting: u64,
+    pub in_hand: u64,
+    pub streams: Vec<QueueStream>,
+}
+
+/// A stream that usp keeps on the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStream {
+    pub name: String,
+    pub description: String,
+    pub layout_version: u32,
+    pub subjects: Vec<String>,
+    pub messages: u64,
+    pub bytes: u64,
+    pub replicas: u32,
+    pub consumers: Vec<QueueConsumer>,
+}
+
+/// Workers that take from a stream together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueConsumer {
+    pub name: String,
+    pub waiting: u64,
+    pub in_hand: u64,
+    pub redelivered: u64,
+    pub asking: u64,
+}
+
 /// What one cycle of collection did, or would do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -16,7 +16,7 @@ use crate::Gateway;
 #[schema(as = Readiness)]
 pub(crate) struct ReadinessJson {
     ready: bool,
-    /// One sentence each.
+    /// One sentence each. What a process that is ready still waits for, it can do without.
     waiting_for: Vec<String>,
     /// `full`: what was acknowledged survives a power cut.
     #[schema(example = "full")]

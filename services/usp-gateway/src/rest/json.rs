@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod bucket;
 pub(crate) mod event;
 pub(crate) mod file;
+pub(crate) mod queue;
 pub(crate) mod rule;
 pub(crate) mod run;
 pub(crate) mod store;

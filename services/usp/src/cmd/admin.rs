@@ -1,8 +1,9 @@
-//! `usp admin user|key|bucket|stats|gc`
+//! `usp admin user|key|bucket|stats|queue|gc`
 
 mod bucket;
 mod gc;
 mod key;
+mod queue;
 mod stats;
 mod user;
 
@@ -28,6 +29,7 @@ enum AdminVerb {
     /// Show sums: files, bytes as users see them, bytes on disk
     #[command(after_help = "Example:\n  usp admin stats --json")]
     Stats,
+    Queue(queue::QueueArgs),
     Gc(gc::GcArgs),
 }
 
@@ -37,6 +39,7 @@ pub(crate) async fn run(args: AdminArgs, session: &Session) -> Result<()> {
         AdminVerb::Key(args) => key::run(args, session).await,
         AdminVerb::Bucket(args) => bucket::run(args, session).await,
         AdminVerb::Stats => stats::run(session).await,
+        AdminVerb::Queue(args) => queue::run(args, session).await,
         AdminVerb::Gc(args) => gc::run(args, session).await,
     }
 }

@@ -29,7 +29,10 @@ impl Key {
     }
 
     pub(super) fn is_secret(&self) -> bool {
-        self.section == "storage" && self.name == "node_secret"
+        matches!(
+            (self.section, self.name),
+            ("storage", "node_secret") | ("queue", "password" | "token" | "nkey")
+        )
     }
 }
 
@@ -235,6 +238,52 @@ section! {
     }
 }
 
+/// What stands behind the queue of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum QueueKind {
+    Embedded,
+    Nats,
+}
+
+section! {
+    /// How workers learn of due runs. The catalogue stays the truth; the queue is a hint.
+    QueueSection = "queue" {
+        /// embedded: within the storage role; workers ask it. nats: on a broker, which storage and workers reach.
+        kind: QueueKind = QueueKind::Embedded;
+        /// The broker: nats://HOST:PORT or tls://HOST:PORT, several with commas for a cluster.
+        url: Option<String> = None;
+        /// Signs in with a password.
+        user: Option<String> = None;
+        /// That user's password.
+        password: Option<Secret> = None;
+        /// A file that holds it.
+        password_file: Option<PathBuf> = None;
+        /// Signs in with a token.
+        token: Option<Secret> = None;
+        /// A file that holds it.
+        token_file: Option<PathBuf> = None;
+        /// Signs in with an NKey: its seed, which begins with SU.
+        nkey: Option<Secret> = None;
+        /// A file that holds it.
+        nkey_file: Option<PathBuf> = None;
+        /// Signs in with a .creds file, as nsc writes it.
+        creds_file: Option<PathBuf> = None;
+        /// Refuse a connection in plain text.
+        tls_required: bool = false;
+        /// Certificates to trust instead of the system's, in PEM.
+        tls_ca_file: Option<PathBuf> = None;
+        /// Our own certificate, in PEM, if the broker asks for one.
+        tls_cert_file: Option<PathBuf> = None;
+        /// Its key, in PEM.
+        tls_key_file: Option<PathBuf> = None;
+        /// What subjects and, in capitals, streams begin with; one per installation on a shared broker.
+        prefix: String = "usp".to_owned();
+        /// Copies of each stream in a cluster of brokers: 1, 3 or 5.
+        replicas: usize = 1;
+    }
+}
+
 section! {
     /// How bytes are cut and kept. A change applies to new content; nothing is rewritten.
     ContentSection = "content" {
@@ -274,6 +323,14 @@ section! {
         lease_wait: Interval = Interval(ProcessorConfig::default().lease_wait);
         /// On stop: how long running steps may go on before they are handed back.
         drain_timeout: Interval = Interval(ProcessorConfig::default().drain_timeout);
+    }
+}
+
+section! {
+    /// Probes of a process without a gateway; a gateway has them at its own door.
+    ProbeSection = "probe" {
+        /// Where /livez and /readyz answer; not served unless it is set.
+        listen: Option<SocketAddr> = None;
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) struct Ready {
     pub(super) http: Option<SocketAddr>,
     pub(super) grpc: Option<SocketAddr>,
     pub(super) node: Option<SocketAddr>,
+    pub(super) probe: Option<SocketAddr>,
     pub(super) worker: Option<String>,
 }
 
@@ -29,7 +30,8 @@ impl Ready {
 
     fn line(&self) -> String {
         let mut line = "ready".to_owned();
-        for (name, address) in [("http", self.http), ("grpc", self.grpc), ("node", self.node)] {
+        let named = [("http", self.http), ("grpc", self.grpc), ("node", self.node), ("probe", self.probe)];
+        for (name, address) in named {
             if let Some(address) = address {
                 line.push_str(&format!(" {name}={address}"));
             }
@@ -67,10 +69,11 @@ mod tests {
     #[test]
     fn the_ready_line_names_what_is_served() {
         let address = |port| Some(SocketAddr::from(([127, 0, 0, 1], port)));
-        let whole = Ready { http: address(1), grpc: address(2), node: None, worker: Some("w".to_owned()) };
+        let whole =
+            Ready { http: address(1), grpc: address(2), worker: Some("w".to_owned()), ..Ready::default() };
         assert_eq!(whole.line(), "ready http=127.0.0.1:1 grpc=127.0.0.1:2");
-        let storage = Ready { node: address(3), ..Ready::default() };
-        assert_eq!(storage.line(), "ready node=127.0.0.1:3");
+        let storage = Ready { node: address(3), probe: address(4), ..Ready::default() };
+        assert_eq!(storage.line(), "ready node=127.0.0.1:3 probe=127.0.0.1:4");
         let processor = Ready { worker: Some("w".to_owned()), ..Ready::default() };
         assert_eq!(processor.line(), "ready worker=w");
     }

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{SqliteCatalog, SqliteConfig};
 use usp_content::{ContentConfig, ContentStore, LocalPacks, RecoveryReport};
-use usp_queue::EmbeddedQueue;
+use usp_queue::{EmbeddedQueue, NatsConfig, NatsQueue, Queue};
 use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
 use usp_storage::{CatalogIndex, Storage, StorageConfig, StorageParts};
 
@@ -29,12 +29,16 @@ pub(crate) struct LocalConfig<'a> {
     pub(crate) tokens: TokenConfig,
     /// Bytes of uploads that may be on their way to the disk.
     pub(crate) memory_budget_bytes: u64,
+    /// `None`: the queue is within this process.
+    pub(crate) nats: Option<NatsConfig>,
 }
 
 /// An open storage role. The directory is locked as long as this lives.
 pub(crate) struct Local {
     pub(crate) storage: Storage,
     pub(crate) keys: SigningKeys,
+    /// The broker, if there is one.
+    pub(crate) nats: Option<Arc<NatsQueue>>,
     /// Drawn on the first start, to be shown once.
     pub(crate) admin_password: Option<String>,
     content: ContentStore,
@@ -64,11 +68,18 @@ impl Local {
         let (content, recovery) = opened?;
         report(&recovery);
         let rules = rules::load(&config.rules_dir)?;
-        let lease_time = config.storage.lease_time;
+        let nats = match &config.nats {
+            Some(settings) => Some(Arc::new(NatsQueue::make(settings, keys.kid()).await?)),
+            None => None,
+        };
+        let queue: Arc<dyn Queue> = match nats.clone() {
+            Some(nats) => nats,
+            None => Arc::new(EmbeddedQueue::new(config.storage.lease_time)),
+        };
         let parts = StorageParts {
             catalog,
             content: content.clone(),
-            queue: Arc::new(EmbeddedQueue::new(lease_time)),
+            queue,
             tokens,
             clock: Arc::new(SystemClock),
             config: config.storage,
@@ -77,7 +88,7 @@ impl Local {
         let admin_password = storage.ensure_admin().await?;
         let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(data_dir = %dir.display(), took_ms, "storage open");
-        Ok(Self { storage, keys, admin_password, content, _lock: lock })
+        Ok(Self { storage, keys, nats, admin_password, content, _lock: lock })
     }
 
     /// Makes durable what is open. A crash instead of this loses nothing that was acknowledged.

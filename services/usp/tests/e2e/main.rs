@@ -1,7 +1,7 @@
 //! The real binary, end to end: each test installs it afresh, talks to it as clients do, and proves one fact.
 //!
 //! What must not depend on how the roles are spread runs [`everywhere`]: in one process, then in four that speak gRPC
-//! with each other.
+//! with each other, then in four with a NATS broker between storage and processors.
 
 #![expect(
     clippy::indexing_slicing,
@@ -9,6 +9,7 @@
 )]
 
 mod auth;
+mod broker;
 mod cli;
 mod crash;
 mod dedup;
@@ -32,7 +33,7 @@ fn setup() -> Setup {
     Setup::new(env!("CARGO_BIN_EXE_usp"))
 }
 
-/// Proves a fact in one process and in four.
+/// Proves a fact in one process, in four, and in four over a broker.
 async fn everywhere(fact: impl AsyncFn(&mut Installation) -> Result<()>) -> Result<()> {
     everywhere_with(setup(), fact).await
 }

@@ -1,7 +1,8 @@
 //! Schemas of the model's closed vocabularies, so that the OpenAPI document lists every word.
 
 use usp_model::{
-    Compression, DigestAlgorithm, EventKind, FileState, PrincipalKind, Release, Role, RunState, StepState,
+    Compression, DigestAlgorithm, EventKind, FileState, PrincipalKind, QueueKind, Release, Role, RunState,
+    StepState,
 };
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
@@ -19,6 +20,7 @@ word_schemas! {
     event_kind: EventKind;
     file_state: FileState;
     principal_kind: PrincipalKind;
+    queue_kind: QueueKind;
     release: Release;
     role: Role;
     run_state: RunState;

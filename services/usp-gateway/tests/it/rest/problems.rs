@@ -107,6 +107,7 @@ async fn what_the_role_does_not_hold_is_403_before_storage_is_asked() {
         ("POST /api/v1/buckets", "bucket.create"),
         ("GET /api/v1/users", "user.manage"),
         ("GET /api/v1/stats", "stats.read"),
+        ("GET /api/v1/queue", "stats.read"),
         ("POST /api/v1/store/collect", "store.manage"),
     ];
     for (line, permission) in table {

@@ -11,9 +11,9 @@ use usp_api::{
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventKind, EventSeq, File,
-    FileId, FilePage, FilePatch, FileQuery, FileRef, FileState, LabelKey, LeasedRun, ReportOutcome, Result,
-    Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport, RunState, Step, StepState, Upload, UploadId,
-    UploadState, User, UserName,
+    FileId, FilePage, FilePatch, FileQuery, FileRef, FileState, LabelKey, LeasedRun, QueueKind, QueueStatus,
+    ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport, RunState, Step,
+    StepState, Upload, UploadId, UploadState, User, UserName,
 };
 
 use super::fake::{FakeStorage, fault, now};
@@ -357,6 +357,28 @@ impl StorageCalls for FakeStorage {
 
     async fn stats(&self, _caller: &Caller) -> Result<Stats> {
         Ok(Stats::default())
+    }
+
+    async fn lease_offered(
+        &self,
+        _caller: &Caller,
+        _worker: String,
+        _offers: Vec<RunId>,
+    ) -> Result<Vec<LeasedRun>> {
+        Err(pretended())
+    }
+
+    async fn queue_status(&self, _caller: &Caller) -> Result<QueueStatus> {
+        Ok(QueueStatus {
+            kind: QueueKind::Nats,
+            url: Some("nats://broker:4222".to_owned()),
+            connected: false,
+            trouble: Some("the broker cannot be reached".to_owned()),
+            server_version: None,
+            waiting: 7,
+            in_hand: 0,
+            streams: Vec::new(),
+        })
     }
 
     async fn collect(&self, _caller: &Caller, dry_run: bool) -> Result<CollectReport> {

@@ -7,8 +7,8 @@ use usp_api::{
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, EventSeq, File, FileId, FilePage,
-    FilePatch, FileQuery, FileRef, LeasedRun, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage,
-    RunQuery, RunReport, Upload, UploadId, User, UserName,
+    FilePatch, FileQuery, FileRef, LeasedRun, QueueStatus, ReportOutcome, Result, Rule, RuleName, Run, RunId,
+    RunPage, RunQuery, RunReport, Upload, UploadId, User, UserName,
 };
 
 use super::Tampered;
@@ -74,6 +74,8 @@ hand_on! {
     create_api_key(key: NewApiKey) -> CreatedApiKey;
     list_api_keys() -> Vec<ApiKey>;
     revoke_api_key(id: ApiKeyId) -> ();
+    lease_offered(worker: String, offers: Vec<RunId>) -> Vec<LeasedRun>;
+    queue_status() -> QueueStatus;
     stats() -> Stats;
     collect(dry_run: bool) -> CollectReport;
 }

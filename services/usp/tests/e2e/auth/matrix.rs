@@ -44,6 +44,7 @@ fn rows() -> Vec<Row> {
         row(get.clone(), "/api/v1/runs", None, [200; 4]),
         row(get.clone(), "/api/v1/rules", None, [200; 4]),
         row(get.clone(), "/api/v1/stats", None, [403, 403, 200, 200]),
+        row(get.clone(), "/api/v1/queue", None, [403, 403, 200, 200]),
         row(get.clone(), "/api/v1/users", None, [403, 403, 403, 200]),
         row(post.clone(), "/api/v1/store/collect", Some(json!({"dry_run": true})), [403, 403, 403, 200]),
         row(post, "/api/v1/users", Some(json!({"name": "made-by-{role}"})), [403, 403, 403, 201]),

@@ -65,6 +65,7 @@ async fn the_description_names_every_path_of_the_contract() -> Result<()> {
             ("/users", vec!["get", "post"]),
             ("/api-keys", vec!["get", "post"]),
             ("/stats", vec!["get"]),
+            ("/queue", vec!["get"]),
             ("/store/collect", vec!["post"]),
         ] {
             let described =
