@@ -13,6 +13,7 @@ use usp_model::{Error, ErrorKind, Event, EventQuery, EventSeq, Result};
 use usp_queue::{EventLog, EventMessage};
 use usp_rt::{Shutdown, jittered};
 
+use crate::relay::Waits;
 use crate::storage::Storage;
 
 const PAGE_COUNT: u32 = 200;
@@ -24,13 +25,14 @@ impl Storage {
     /// Tells `log` what happened, until `shutdown`. A failure is logged and tried again; none ends the work.
     pub async fn announce(&self, log: Arc<dyn EventLog>, shutdown: Shutdown) {
         let mut pause = PAUSE_MIN;
+        let mut waits = Waits::default();
         loop {
             let followed = tokio::select! {
                 followed = self.follow_into(log.as_ref(), &mut pause) => followed,
                 () = shutdown.cancelled() => return,
             };
             if let Err(error) = followed {
-                tracing::warn!(error = %error.chain(), "events wait for the broker");
+                waits.tell("the log of events", &error);
                 tokio::select! {
                     () = tokio::time::sleep(jittered(pause)) => {}
                     () = shutdown.cancelled() => return,

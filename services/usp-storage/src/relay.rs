@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use usp_model::{Event, EventKind, EventQuery, EventSeq, Result, RuleName, RunId};
+use usp_model::{Error, Event, EventKind, EventQuery, EventSeq, Result, RuleName, RunId};
 use usp_queue::{Offer, Offered};
 use usp_rt::Shutdown;
 
@@ -40,11 +40,15 @@ impl Storage {
         let mut signal = self.catalog.event_signal();
         // What was queued before now is the sweeper's.
         let mut after = *signal.borrow_and_update();
+        let mut waits = Waits::default();
         loop {
             match self.offer_queued(after).await {
-                Ok(seen) => after = seen,
+                Ok(seen) => {
+                    waits.end();
+                    after = seen;
+                }
                 Err(error) => {
-                    tracing::warn!(error = %error.chain(), "the relay waits");
+                    waits.tell("the relay", &error);
                     if pause(PAUSE_AFTER_FAILURE, shutdown).await {
                         return;
                     }
@@ -89,9 +93,11 @@ impl Storage {
     }
 
     async fn sweep(&self, shutdown: &Shutdown) {
+        let mut waits = Waits::default();
         loop {
-            if let Err(error) = self.offer_due().await {
-                tracing::warn!(error = %error.chain(), "the sweeper waits");
+            match self.offer_due().await {
+                Ok(()) => waits.end(),
+                Err(error) => waits.tell("the sweeper", &error),
             }
             if let Err(error) = self.rescue_stranded().await {
                 tracing::warn!(error = %error.chain(), "chunks of a failed pack wait for another place");
@@ -158,6 +164,26 @@ impl Storage {
                 return Ok(());
             }
         }
+    }
+}
+
+/// What someone waits for, told once as long as it stays the same.
+#[derive(Default)]
+pub(crate) struct Waits(Option<String>);
+
+impl Waits {
+    pub(crate) fn tell(&mut self, who: &'static str, error: &Error) {
+        let reason = error.chain();
+        if self.0.as_ref() == Some(&reason) {
+            tracing::debug!(who, error = reason, "still waiting");
+        } else {
+            tracing::warn!(who, error = reason, "waiting");
+            self.0 = Some(reason);
+        }
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.0 = None;
     }
 }
 

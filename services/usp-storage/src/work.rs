@@ -37,7 +37,13 @@ impl Storage {
         let deadline = Instant::now() + Duration::from_millis(wait_ms.min(LEASE_WAIT_MS_MAX));
         loop {
             let wait = deadline.saturating_duration_since(Instant::now());
-            let deliveries = self.queue.lease(count_max, wait).await?;
+            let deliveries = match self.queue.lease(count_max, wait).await {
+                Ok(deliveries) => deliveries,
+                Err(error) => {
+                    tracing::debug!(error = %error.chain(), "no offers from the queue; the catalogue is asked instead");
+                    return self.claim_due(worker, count_max).await;
+                }
+            };
             let is_over = deliveries.is_empty();
             let claims = join_all(deliveries.into_iter().map(|delivery| self.claim(delivery, worker))).await;
             let leased: Vec<LeasedRun> = claims.into_iter().flatten().collect();
@@ -45,6 +51,15 @@ impl Storage {
                 return Ok(leased);
             }
         }
+    }
+
+    /// Takes what the catalogue says is due, without the queue.
+    async fn claim_due(&self, worker: &str, count_max: usize) -> Result<Vec<LeasedRun>> {
+        let now = self.now();
+        let due = self.catalog.due_runs(now, u32::try_from(count_max).unwrap_or(LEASE_COUNT_MAX)).await?;
+        let due: Vec<RunId> = due.into_iter().filter(|run| run.due_at <= now).map(|run| run.id).collect();
+        let claims = join_all(due.iter().map(|run| self.claim_run(run, worker))).await;
+        Ok(claims.into_iter().filter_map(|claimed| claimed.ok().flatten()).collect())
     }
 
     /// Hands out runs to a worker that took offers from the broker itself.

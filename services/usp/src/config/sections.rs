@@ -358,7 +358,7 @@ section! {
         /// text or json.
         format: LogFormat = LogFormat::Text;
         /// Levels per module; the environment variable USP_LOG wins.
-        filter: String = "info,h2=warn,hyper=warn".to_owned();
+        filter: String = "info,h2=warn,hyper=warn,async_nats=off".to_owned();
     }
 }
 
