@@ -37,6 +37,8 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
 
     // ---- chunks and packs (what usp-content's ChunkIndex asks) ---------------------------------------------------
 
+    /// Chunks after `after` by their ids, at most `count_max`.
+    async fn chunk_digests(&self, after: ChunkId, count_max: u32) -> Result<Vec<(ChunkId, Digest)>>;
     async fn lookup_chunks(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>>;
     /// The chunks of `manifest` that hold `range`, at most `count_max`, in order; what lies behind its end is left out.
     /// Errors: `NotFound` when the content was deleted, `Corrupt` for a chunk without a row.

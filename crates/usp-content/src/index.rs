@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use usp_model::{
-    ByteRange, Digest, FramePlace, ManifestId, PackId, PackRecord, PlacedChunk, RedoFrame, Result,
+    ByteRange, ChunkId, Digest, FramePlace, ManifestId, PackId, PackRecord, PlacedChunk, RedoFrame, Result,
     StoredChunk,
 };
 
@@ -14,6 +14,12 @@ pub trait ChunkIndex: fmt::Debug + Send + Sync + 'static {
     /// The committed chunk of each digest, in the order asked, without those in doubt. A hit is a hint: only the commit
     /// decides.
     async fn lookup(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>>;
+
+    /// Committed chunks after `after` by their ids, at most `count_max`; empty behind the last.
+    async fn digests(&self, after: ChunkId, count_max: u32) -> Result<Vec<(ChunkId, Digest)>>;
+
+    /// How many chunks are committed.
+    async fn chunk_count(&self) -> Result<u64>;
 
     /// The chunks of `manifest` that hold `range`, in order, beginning with the one that holds its first byte.
     ///

@@ -26,6 +26,7 @@ pub mod store;
 
 mod chunker;
 mod codec;
+mod filter;
 mod hashing;
 mod packs;
 mod pending;

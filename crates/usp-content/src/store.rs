@@ -10,6 +10,7 @@ use usp_rt::{ByteBudget, Pool};
 use crate::backend::PackBackend;
 use crate::codec::CodecPool;
 use crate::config::ContentConfig;
+use crate::filter::DigestFilter;
 use crate::index::ChunkIndex;
 use crate::ingest::{Ingest, IngestSettings};
 use crate::packs::Packs;
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     /// Bytes that reads hold beyond the chunk that each is sending.
     pub(crate) read_ahead: ByteBudget,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) filter: DigestFilter,
 }
 
 /// Bytes that all reads together may hold ahead of their clients. A read that gets none goes chunk by chunk.
@@ -66,6 +68,7 @@ impl ContentStore {
     ) -> Result<(Self, RecoveryReport)> {
         config.validate()?;
         let report = recovery::recover(&*backend, &*index).await?;
+        let chunk_count = index.chunk_count().await?;
         let (pending, counters) = (Arc::new(Pending::default()), Arc::new(Counters::default()));
         let packs = Packs::new(
             config,
@@ -85,8 +88,13 @@ impl ContentStore {
             budget,
             read_ahead: ByteBudget::new(READ_AHEAD_BYTES_MAX),
             counters,
+            filter: DigestFilter::for_chunks(chunk_count),
         };
-        Ok((Self { shared: Arc::new(shared) }, report))
+        let store = Self { shared: Arc::new(shared) };
+        if chunk_count > 0 {
+            store.shared.fill_filter();
+        }
+        Ok((store, report))
     }
 
     /// Begins to take a content in, or goes on with one. A damaged resume point is told by the first call (`Corrupt`).
@@ -155,6 +163,16 @@ impl ContentStore {
 }
 
 impl Shared {
+    /// In the background: until it is done every chunk is looked up.
+    pub(crate) fn fill_filter(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = shared.filter.fill(&*shared.index).await {
+                tracing::warn!(error = %error.chain(), "every chunk is looked up: the filter could not be filled");
+            }
+        });
+    }
+
     /// Runs a computation over so many bytes: short ones here, longer ones on the CPU pool.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,

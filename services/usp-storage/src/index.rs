@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use usp_catalog::Catalog;
 use usp_content::ChunkIndex;
 use usp_model::{
-    ByteRange, Digest, FramePlace, ManifestId, PackId, PackRecord, PlacedChunk, RedoFrame, Result,
+    ByteRange, ChunkId, Digest, FramePlace, ManifestId, PackId, PackRecord, PlacedChunk, RedoFrame, Result,
     StoredChunk,
 };
 
@@ -18,6 +18,14 @@ pub struct CatalogIndex(pub Arc<dyn Catalog>);
 impl ChunkIndex for CatalogIndex {
     async fn lookup(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>> {
         self.0.lookup_chunks(digests).await
+    }
+
+    async fn digests(&self, after: ChunkId, count_max: u32) -> Result<Vec<(ChunkId, Digest)>> {
+        self.0.chunk_digests(after, count_max).await
+    }
+
+    async fn chunk_count(&self) -> Result<u64> {
+        Ok(self.0.totals().await?.chunks)
     }
 
     async fn resolve(

@@ -21,6 +21,11 @@ pub(super) fn lookup(conn: &Connection, digests: &[Digest]) -> Outcome<Vec<Optio
     digests.iter().map(|digest| conn.one(sql, [digest.as_bytes()], stored_chunk)).collect()
 }
 
+pub(super) fn digests(conn: &Connection, after: ChunkId, count_max: u32) -> Outcome<Vec<(ChunkId, Digest)>> {
+    let sql = "SELECT id, digest FROM chunks WHERE id > ?1 ORDER BY id LIMIT ?2";
+    conn.all(sql, (after.0, count_max), |row| Ok((ChunkId(row.get(0)?), Digest::from_bytes(row.get(1)?))))
+}
+
 pub(super) fn by_id(conn: &Connection, id: ChunkId) -> Outcome<Option<StoredChunk>> {
     let sql = "SELECT id, digest, pack, offset, stored_bytes, size_bytes FROM chunks WHERE id = ?1";
     conn.one(sql, [id.0], stored_chunk)

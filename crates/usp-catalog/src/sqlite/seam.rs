@@ -46,6 +46,10 @@ impl Catalog for SqliteCatalog {
         self.writer.write("delete bucket", move |tx| buckets::delete(tx, &name)).await
     }
 
+    async fn chunk_digests(&self, after: ChunkId, count_max: u32) -> Result<Vec<(ChunkId, Digest)>> {
+        self.readers.read("list digests", move |conn| chunks::digests(conn, after, count_max)).await
+    }
+
     async fn lookup_chunks(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>> {
         self.readers.read("look chunks up", move |conn| chunks::lookup(conn, &digests)).await
     }

@@ -109,7 +109,11 @@ impl Placer {
         missing: &mut Vec<Chunk>,
         pins: &mut PackPins,
     ) -> Result<HashMap<Digest, ChunkRef>> {
-        let digests = missing.iter().map(|chunk| chunk.digest).collect();
+        let may_be_known = |chunk: &&Chunk| self.shared.filter.may_hold(&chunk.digest);
+        let digests: Vec<Digest> = missing.iter().filter(may_be_known).map(|chunk| chunk.digest).collect();
+        if digests.is_empty() {
+            return Ok(HashMap::new());
+        }
         let found = self.shared.index.lookup(digests).await?;
         let stored: HashMap<Digest, StoredChunk> =
             found.into_iter().flatten().map(|row| (row.digest, row)).collect();
@@ -177,6 +181,9 @@ impl Placer {
         for ((claim, frame), place) in claims.into_iter().zip(frames).zip(places) {
             let digest = claim.digest();
             claim.settle(place);
+            if self.shared.filter.add(&digest) {
+                self.shared.fill_filter();
+            }
             new.redo.add(&frame, place);
             new.digests.insert(digest);
             new.stored_bytes += u64::from(place.stored_bytes);

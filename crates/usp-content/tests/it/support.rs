@@ -115,6 +115,17 @@ impl ChunkIndex for FakeIndex {
         Ok(digests.iter().map(find).collect())
     }
 
+    async fn digests(&self, after: ChunkId, count_max: u32) -> Result<Vec<(ChunkId, Digest)>> {
+        let rows = self.0.lock();
+        let later = rows.chunks.iter().skip(usize::try_from(after.0).unwrap()).take(count_max as usize);
+        // Here numbers begin at 0, and pages say behind which number they end.
+        Ok(later.map(|chunk| (ChunkId(chunk.id.0 + 1), chunk.digest)).collect())
+    }
+
+    async fn chunk_count(&self) -> Result<u64> {
+        Ok(self.0.lock().chunks.len() as u64)
+    }
+
     async fn resolve(
         &self,
         manifest: ManifestId,
