@@ -170,11 +170,19 @@ impl Ingest {
 
     /// Appends the rest, whose last chunk ends where the content ends, and answers the digests of the whole content.
     ///
-    /// Errors: as `push`.
+    /// Errors: as `push`. Cancel: not safe; run it in a task of its own, so that a short content needs no other.
     pub async fn finish(mut self) -> Result<(Batch, ContentDigests)> {
         self.begin()?;
-        self.cut(Cutter::cut_to_the_end).await?;
-        let cutter = self.settle_cut().await?;
+        let mut cutter = self.settle_cut().await?;
+        if self.in_flight.is_empty() && self.slab.len() <= SHORT_BYTES_MAX {
+            let (slab, permits) = std::mem::replace(&mut self.slab, Slab::later()).into_parts();
+            let chunks = cutter.cut_to_the_end(slab);
+            self.done.append(self.placer.place(chunks, permits).await?);
+        } else {
+            self.cutter = CutterPlace::Here(cutter);
+            self.cut(Cutter::cut_to_the_end).await?;
+            cutter = self.settle_cut().await?;
+        }
         let batch = self.take_batch(ResumePoint::default()).await?;
         Ok((batch, cutter.finish()))
     }

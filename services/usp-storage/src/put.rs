@@ -7,10 +7,10 @@ use serde_json::json;
 use usp_api::{ByteStream, Caller, NewFile, PutOutcome};
 use usp_auth::Permission;
 use usp_catalog::records::{BucketRecord, NewUpload, NewVersion, UploadTerms};
-use usp_content::{Batch, IngestSettings, PackPins};
+use usp_content::{Batch, Ingest, IngestSettings};
 use usp_model::{
     BucketPolicy, ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, FileId, FileRef,
-    KeyCondition, MediaType, PackId, Result, ResumePoint, UploadId, Violation,
+    KeyCondition, MediaType, Result, ResumePoint, UploadId, Violation,
 };
 
 use crate::media::media_type_of;
@@ -43,9 +43,15 @@ impl Storage {
             self.rule_book().get(rule)?;
         }
         self.check_condition_early(&file).await?;
-        let (received, session) = self.receive(caller, &file, &bucket, content).await?;
-        check_digests(&file.expected_digests, &received.digests)?;
-        self.commit(caller, file, &bucket, received, session).await
+        let arrived = self.receive(caller, &file, &bucket, content).await?;
+        let (storage, caller) = (self.clone(), caller.clone());
+        // From here on the caller going away changes nothing.
+        let storing = tokio::spawn(async move {
+            let (received, session) = arrived.finish().await?;
+            check_digests(&file.expected_digests, &received.digests)?;
+            storage.commit(&caller, file, &bucket, received, session).await
+        });
+        storing.await.unwrap_or_else(|source| Err(failed_task(source)))
     }
 
     /// Spares the client an upload that cannot be committed. The commit decides again.
@@ -79,7 +85,7 @@ impl Storage {
         file: &NewFile,
         bucket: &BucketRecord,
         mut content: ByteStream,
-    ) -> Result<(Received, Option<Session>)> {
+    ) -> Result<Arrived> {
         let policy = &bucket.bucket.policy;
         let mut ingest = self.content.ingest(IngestSettings {
             key: bucket.domain_key.clone(),
@@ -106,12 +112,8 @@ impl Storage {
             }
         }
         progress.settle().await?;
-        let size_bytes = ingest.received_bytes();
-        check_announced_size(file.size_bytes, size_bytes)?;
-        let head = ingest.head().to_vec();
-        let (batch, digests) = ingest.finish().await?;
-        let upload = session.as_ref().map(|session| session.id);
-        Ok((Received { batch, size_bytes, digests, head, upload, file_id }, session))
+        check_announced_size(file.size_bytes, ingest.received_bytes())?;
+        Ok(Arrived { ingest, file_id, session })
     }
 
     async fn open_session(
@@ -147,7 +149,7 @@ impl Storage {
         i64::try_from(self.config.upload_idle_max.as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// Steps 4 and 5: from here on the caller going away changes nothing.
+    /// Steps 4 and 5. Cancel: not safe; run it in a task of its own.
     pub(crate) async fn commit(
         &self,
         caller: &Caller,
@@ -196,30 +198,34 @@ impl Storage {
             quota_bytes: policy.quota_bytes,
             at: self.now(),
         };
-        self.commit_to_the_end(version, dirty, pins, session).await
-    }
-
-    async fn commit_to_the_end(
-        &self,
-        version: NewVersion,
-        dirty: BTreeSet<PackId>,
-        pins: PackPins,
-        session: Option<Session>,
-    ) -> Result<PutOutcome> {
-        let storage = self.clone();
-        let committing = tokio::spawn(async move {
-            storage.content.sync(&dirty).await?;
-            let committed = storage.catalog.commit_version(version).await?;
-            drop(pins);
-            if let Some(session) = session {
-                session.keep();
-            }
-            Ok::<_, Error>(committed)
-        });
-        let committed = committing
-            .await
-            .map_err(|source| Error::new(ErrorKind::Internal, "commit file").caused_by(source))??;
+        self.content.sync(&dirty).await?;
+        let committed = self.catalog.commit_version(version).await?;
+        drop(pins);
+        if let Some(session) = session {
+            session.keep();
+        }
         Ok(PutOutcome { file: committed.file, is_new_file: committed.is_new_file })
+    }
+}
+
+pub(crate) fn failed_task(source: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "commit file").caused_by(source)
+}
+
+/// A content all of which has arrived, and of which the end is not stored yet.
+struct Arrived {
+    ingest: Ingest,
+    file_id: FileId,
+    session: Option<Session>,
+}
+
+impl Arrived {
+    async fn finish(self) -> Result<(Received, Option<Session>)> {
+        let Self { ingest, file_id, session } = self;
+        let (size_bytes, head) = (ingest.received_bytes(), ingest.head().to_vec());
+        let (batch, digests) = ingest.finish().await?;
+        let upload = session.as_ref().map(|session| session.id);
+        Ok((Received { batch, size_bytes, digests, head, upload, file_id }, session))
     }
 }
 

@@ -12,7 +12,7 @@ use usp_model::{
 };
 
 use crate::progress::{Progress, Tell};
-use crate::put::{Received, check_digests, check_new_file, check_size, size_limit};
+use crate::put::{Received, check_digests, check_new_file, check_size, failed_task, size_limit};
 use crate::storage::Storage;
 
 /// Enough to tell what a content is.
@@ -114,13 +114,29 @@ impl Storage {
         Ok(())
     }
 
+    /// In a task of its own: a caller that goes away changes nothing.
     pub(crate) async fn complete_upload(
         &self,
         caller: &Caller,
         id: UploadId,
         expected_digests: Vec<ContentDigest>,
     ) -> Result<PutOutcome> {
-        let _turn = Turn::take(self, id)?;
+        let turn = Turn::take(self, id)?;
+        let (storage, caller) = (self.clone(), caller.clone());
+        let completing = tokio::spawn(async move {
+            let completed = storage.complete_in_turn(&caller, id, expected_digests).await;
+            drop(turn);
+            completed
+        });
+        completing.await.unwrap_or_else(|source| Err(failed_task(source)))
+    }
+
+    async fn complete_in_turn(
+        &self,
+        caller: &Caller,
+        id: UploadId,
+        expected_digests: Vec<ContentDigest>,
+    ) -> Result<PutOutcome> {
         let record = self.upload_for(caller, &id).await?;
         let Upload { received_bytes, size_bytes, .. } = record.upload;
         if record.upload.state != UploadState::Open {

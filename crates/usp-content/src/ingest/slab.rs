@@ -33,6 +33,10 @@ impl Slab {
         Self { bytes: Vec::new(), granted: 0, grant_bytes_min, permits: Vec::new() }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn into_parts(self) -> (Bytes, Vec<BytePermit>) {
         (self.bytes.into(), self.permits)
     }

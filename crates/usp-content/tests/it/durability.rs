@@ -7,7 +7,7 @@ use usp_content::{Batch, ContentConfig, PackBackend};
 use usp_model::{ByteRange, Compression, ContentDigests, ErrorKind, PackId, PackState, Result};
 
 use crate::faulty::{Call, FaultyPacks};
-use crate::support::{BUDGET_BYTES, World, lines, noise, settings, small};
+use crate::support::{BUDGET_BYTES, World, lines, noise, settings, small, until};
 
 async fn faulty_world() -> (World, Arc<FaultyPacks>) {
     let backend = Arc::new(FaultyPacks::default());
@@ -177,8 +177,8 @@ async fn what_a_failed_write_left_does_not_outlive_the_seal() {
     append(&world, vec![5; 3000]).await.unwrap_err();
     // It does not fit any more, so the pack is sealed where the last whole frame ends.
     world.put(&[6; 4096], Compression::None).await;
+    until(|| world.index.first_pack().state == PackState::Sealed).await;
     let row = world.index.first_pack();
-    assert_eq!(row.state, PackState::Sealed);
     assert_eq!(backend.len(row.pack).await.unwrap(), row.committed_bytes);
     assert_eq!(world.store.frames(row.pack).await.unwrap().len(), 4);
 }

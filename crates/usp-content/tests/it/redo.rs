@@ -7,7 +7,7 @@ use bytes::Bytes;
 use usp_content::{MemoryPacks, PackBackend};
 use usp_model::{ByteRange, Compression, PackId, PackState};
 
-use crate::support::{World, noise, settings, small};
+use crate::support::{World, noise, settings, small, until};
 
 const SIZE: usize = 900;
 
@@ -93,7 +93,7 @@ async fn a_pack_that_filled_up_lets_its_frames_go() {
         put(&world, seed).await;
     }
     world.store.close().await.unwrap();
-    crate::support::until(|| world.index.state(PackId(1)) == Some(PackState::Sealed)).await;
+    until(|| world.index.state(PackId(1)) == Some(PackState::Sealed)).await;
     assert_eq!(usp_content::ChunkIndex::redo(&*world.index, PackId(1)).await.unwrap(), []);
     let (reopened, _) = world.reopened().await;
     assert_stands(&reopened, usp_model::ManifestId(0), 0).await;
