@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) who: Vec<String>,
     /// How long one cell of small requests may take.
     pub(crate) cell_time_max: Duration,
+    /// How long the store of the growth scenario may take to fill.
+    pub(crate) grow_time_max: Duration,
 }
 
 #[derive(Debug)]

@@ -18,6 +18,7 @@ mod contestant;
 mod contestants;
 mod disk;
 mod http;
+mod keeper;
 mod load;
 mod machine;
 mod meter;
@@ -47,6 +48,9 @@ struct Args {
     /// Says what would run, how long it takes, and who is missing.
     #[arg(long)]
     list: bool,
+    /// How long the store of scenario f may take to fill.
+    #[arg(long, default_value_t = 420)]
+    grow_seconds: u64,
     /// The binary under test.
     #[arg(long, default_value = "target/release/usp")]
     usp: PathBuf,
@@ -61,7 +65,8 @@ fn main() -> Result<()> {
     let runs = args.runs.unwrap_or(if args.quick { 1 } else { 5 });
     ensure!(runs > 0, "--runs is at least 1");
     let cell_time_max = Duration::from_secs(if args.quick { 1 } else { 4 });
-    let plan = Plan { runs, quick: args.quick, who: args.who, cell_time_max };
+    let grow_time_max = Duration::from_secs(if args.quick { 20 } else { args.grow_seconds });
+    let plan = Plan { runs, quick: args.quick, who: args.who, cell_time_max, grow_time_max };
     let usp = args.usp.canonicalize().unwrap_or(args.usp);
     let places = Places { usp, peers: target.join("bench-peers") };
     let chosen = chosen(&args.only)?;
@@ -99,16 +104,16 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Scenario>> {
 
 /// Names who takes part and who is missing.
 fn introduce(bench: &mut Bench) {
-    for contestant in contestants::ALL {
-        if !bench.takes_part(contestant.name()) {
-            continue;
-        }
-        let name = contestant.name().to_owned();
-        match contestant.missing(&bench.places) {
-            None => bench.report.contestants.push((name, contestant.about(&bench.places))),
+    let places = &bench.places;
+    let servers = contestants::ALL.iter().map(|it| (it.name(), it.missing(places), it.about(places)));
+    let keepers = keeper::ALL.iter().skip(1).map(|it| (it.name(), it.missing(places), it.about(places)));
+    let all: Vec<_> = servers.chain(keepers).filter(|(name, ..)| bench.takes_part(name)).collect();
+    for (name, missing, about) in all {
+        match missing {
+            None => bench.report.contestants.push((name.to_owned(), about)),
             Some(command) => {
                 bench.say(&format!("{name} is not installed and takes no part; install it with: {command}"));
-                bench.report.missing.push((name, command));
+                bench.report.missing.push((name.to_owned(), command));
             }
         }
     }

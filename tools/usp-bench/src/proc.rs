@@ -68,9 +68,18 @@ pub(crate) fn own_ticks() -> Result<u64> {
 
 /// The most memory that a process tree held: the sum of `VmHWM` over those that still run.
 pub(crate) fn tree_memory_peak_bytes(root: u32) -> u64 {
+    tree_memory(root, "VmHWM:")
+}
+
+/// The memory that a process tree holds now.
+pub(crate) fn tree_memory_bytes(root: u32) -> u64 {
+    tree_memory(root, "VmRSS:")
+}
+
+fn tree_memory(root: u32, field: &str) -> u64 {
     let of = |pid: &u32| {
         let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(field))?;
         line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
     };
     tree(root).iter().filter_map(of).sum()

@@ -23,6 +23,8 @@ pub(crate) struct Process {
     name: String,
     child: Child,
     output: PathBuf,
+    /// When [`Self::wait_for`] had found what it looked for.
+    ready: Option<Instant>,
 }
 
 impl Process {
@@ -44,7 +46,7 @@ impl Process {
         }
         guarded.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = guarded.spawn().with_context(|| format!("start {name} (with setpriv of util-linux)"))?;
-        Ok(Self { name: name.to_owned(), child, output })
+        Ok(Self { name: name.to_owned(), child, output, ready: None })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -56,6 +58,7 @@ impl Process {
         let begun = Instant::now();
         loop {
             if let Some(found) = look(&self.printed()) {
+                self.ready = Some(Instant::now());
                 return Ok(found);
             }
             if let Some(status) = self.child.try_wait()? {
@@ -71,6 +74,11 @@ impl Process {
     /// Waits until `address` takes connections.
     pub(crate) fn wait_for_door(&mut self, address: SocketAddr) -> Result<()> {
         self.wait_for(|_| TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok().map(|_| ()))
+    }
+
+    /// Seconds from `begun` until it was ready.
+    pub(crate) fn ready_after(&self, begun: Instant) -> f64 {
+        self.ready.map_or(0.0, |ready| ready.saturating_duration_since(begun).as_secs_f64())
     }
 
     pub(crate) fn printed(&self) -> String {

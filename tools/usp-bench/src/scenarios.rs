@@ -5,8 +5,12 @@ use anyhow::Result;
 use crate::bench::{Bench, Plan};
 use crate::report::Layout;
 
+pub(crate) mod download;
+pub(crate) mod growth;
+pub(crate) mod many;
 pub(crate) mod small;
 pub(crate) mod upload;
+pub(crate) mod versions;
 
 /// One scenario of the benchmark.
 pub(crate) struct Scenario {
@@ -16,4 +20,11 @@ pub(crate) struct Scenario {
     pub(crate) estimate: fn(&Plan) -> f64,
 }
 
-pub(crate) const ALL: &[Scenario] = &[upload::SCENARIO, small::SCENARIO];
+pub(crate) const ALL: &[Scenario] = &[
+    upload::SCENARIO,
+    small::SCENARIO,
+    many::SCENARIO,
+    versions::SCENARIO,
+    download::SCENARIO,
+    growth::SCENARIO,
+];

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use crate::contestant::{About, Contestant, Dialect, Places, Running, Wanted, version_line};
 use crate::http::{Answer, Body, Connection, ignore};
@@ -49,6 +50,11 @@ impl Contestant for Usp {
 
 /// Starts usp on `dir/data`, which may hold files already; `more` is added to the configuration.
 pub(crate) fn start_with(places: &Places, dir: &Path, more: &str) -> Result<Running> {
+    Ok(start_rest(places, dir, more)?.0)
+}
+
+/// As [`start_with`], with what more of its API can be asked with.
+pub(crate) fn start_rest(places: &Places, dir: &Path, more: &str) -> Result<(Running, Rest)> {
     let storage = dir.join("data");
     let config = dir.join("usp.toml");
     fs::write(&config, format!("{CONFIG}\n{more}"))?;
@@ -67,7 +73,7 @@ pub(crate) fn start_with(places: &Places, dir: &Path, more: &str) -> Result<Runn
     let mut connection = Connection::open(address)?;
     // Binary content meets no built-in rule, but sources would be profiled, which nobody else here does.
     dialect.json(&mut connection, "PATCH", "/api/v1/buckets/default", r#"{"policy":{"rules":[]}}"#)?;
-    Ok(Running { process, address, storage, dialect: Box::new(dialect) })
+    Ok((Running { process, address, storage, dialect: Box::new(dialect.clone()) }, dialect))
 }
 
 /// What `usp token` mints for an admin.
@@ -79,8 +85,14 @@ pub(crate) fn token(places: &Places, storage: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-#[derive(Debug)]
-struct Rest {
+/// Where a file of this key is read.
+pub(crate) fn path_of(key: &str) -> String {
+    format!("{FILES}{key}")
+}
+
+/// The REST API with an admin's token.
+#[derive(Debug, Clone)]
+pub(crate) struct Rest {
     authorization: String,
 }
 
@@ -91,11 +103,22 @@ impl Rest {
         answer.expect_success(path)?;
         Ok(())
     }
+
+    /// What a GET answers, as JSON.
+    pub(crate) fn document(&self, connection: &mut Connection, path: &str) -> Result<Value> {
+        let mut body = Vec::new();
+        let answer = connection.ask("GET", path, &[&self.authorization], Body::None, &mut |piece| {
+            body.extend_from_slice(piece);
+            Ok(())
+        })?;
+        answer.expect_success(path)?;
+        serde_json::from_slice(&body).with_context(|| format!("read the answer to {path}"))
+    }
 }
 
 impl Dialect for Rest {
     fn put(&self, connection: &mut Connection, key: &str, body: Body<'_>) -> Result<String> {
-        let path = format!("{FILES}{key}");
+        let path = path_of(key);
         let lines = [self.authorization.as_str(), "Content-Type: application/octet-stream\r\n"];
         connection.ask("PUT", &path, &lines, body, &mut ignore)?.expect_success("PUT")?;
         Ok(path)
