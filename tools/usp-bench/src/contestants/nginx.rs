@@ -55,7 +55,7 @@ fn config_text(dir: &Path, storage: &Path, address: &str) -> String {
         "daemon off; worker_processes 2; pid {dir}/nginx.pid; {user}
 events {{ worker_connections 1024; }}
 http {{
-  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000000; keepalive_timeout 120s;
+  access_log off; sendfile on; keepalive_requests 100000000; keepalive_timeout 120s;
   client_max_body_size 0; client_body_temp_path {dir}/temp; proxy_temp_path {dir}/temp-proxy;
   fastcgi_temp_path {dir}/temp-fastcgi; uwsgi_temp_path {dir}/temp-uwsgi; scgi_temp_path {dir}/temp-scgi;
   server {{
