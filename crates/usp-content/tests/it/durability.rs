@@ -114,6 +114,7 @@ async fn a_sync_that_nobody_waits_for_any_more_still_sets_a_failed_pack_aside() 
 async fn a_sealed_pack_is_durable_and_needs_no_further_sync() {
     let (world, backend) = faulty_world().await;
     let (batch, _) = append(&world, noise(400_000, 1)).await.unwrap();
+    until(|| world.index.rows().iter().any(|row| row.state == PackState::Sealed)).await;
     let sealed: Vec<PackId> = batch
         .dirty
         .iter()
