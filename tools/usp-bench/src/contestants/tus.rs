@@ -52,7 +52,7 @@ impl Contestant for Rustus {
         command.arg("--port").arg(address.port().to_string());
         command.arg("--data-dir").arg(&storage).arg("--info-dir").arg(&storage);
         if self.synced {
-            command.arg("--force-fsync");
+            command.args(["--force-fsync", "true"]);
         }
         let mut process = Process::start(self.name(), &command, dir)?;
         process.wait_for_door(address)?;
