@@ -20,9 +20,9 @@ use usp_model::{
 
 use crate::GrpcStorage;
 use crate::types::{
-    AppendUpload, Caller, CollectReport, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket,
-    NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RuleTest, Stats, TokenGrant, TokenPair,
-    UserPatch,
+    AppendUpload, Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, FileStatus,
+    NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RuleTest, ScrubOptions,
+    ScrubStatus, Stats, TokenGrant, TokenPair, UserPatch,
 };
 use crate::wire::unexpected_reply;
 
@@ -174,4 +174,14 @@ storage_calls! {
     QueueStatus = queue_status() -> QueueStatus;
     /// Runs one cycle of collection to its end, also when nobody waits for it any more. Errors: `Locked` while one runs.
     Collect = collect(dry_run: bool) -> CollectReport;
+    /// Begins to check every frame of every pack, or goes on; answers at once. Errors: `Locked` while one runs, unless it
+    /// is to be resumed: then it takes the new pace.
+    StartScrub = start_scrub(options: ScrubOptions) -> ScrubStatus;
+    /// Ends the scrub that runs; what it did counts.
+    StopScrub = stop_scrub() -> ScrubStatus;
+    ScrubStatus = scrub_status() -> ScrubStatus;
+    /// Compares catalogue and packs, both ways, while both are in use. Errors: `Locked` while a collection runs.
+    CheckStore = check_store(is_deep: bool) -> CheckReport;
+    /// What the last scrub found, and the contents that are hit.
+    StoreDamage = store_damage() -> DamageReport;
 }

@@ -92,7 +92,9 @@ impl GrpcStorage {
         // What takes long on purpose comes on top: a lease waits, a collection walks the whole store.
         let wait = match &request {
             Request::LeaseRuns { wait_ms, .. } => Duration::from_millis(*wait_ms),
-            Request::Collect { .. } => COLLECT_TIME_MAX,
+            Request::Collect { .. } | Request::CheckStore { .. } | Request::StoreDamage {} => {
+                COLLECT_TIME_MAX
+            }
             _ => Duration::ZERO,
         };
         let timeout = self.call_timeout + wait;

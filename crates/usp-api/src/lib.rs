@@ -14,7 +14,7 @@ pub use api::{ByteStream, EventStream, Reply, Request, StorageApi, StorageCalls}
 pub use client::{GrpcStorage, GrpcStorageConfig};
 pub use server::StorageNode;
 pub use types::{
-    AppendUpload, Caller, Coding, CollectReport, CreatedApiKey, CreatedUser, FileStatus, NewApiKey,
-    NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RuleTest, Stats, TokenGrant,
-    TokenPair, UploadStatus, UserPatch,
+    AffectedContent, AppendUpload, Caller, CheckReport, Coding, CollectReport, CreatedApiKey, CreatedUser,
+    DamageReport, FileStatus, NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness,
+    Reading, RuleTest, ScrubOptions, ScrubStatus, Stats, TokenGrant, TokenPair, UploadStatus, UserPatch,
 };

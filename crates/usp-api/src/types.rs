@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use usp_model::{
     ApiKey, BucketName, BucketPolicy, ByteRange, ContentDigest, File, FileId, FileKey, FileRef, FileState,
-    Grant, KeyCondition, LabelKey, MediaType, Principal, RuleName, Run, StoreTotals, UploadId, Usage, User,
-    UserName,
+    Finding, Grant, KeyCondition, LabelKey, MediaType, PackDamage, Principal, RuleName, Run, StoreTotals,
+    Timestamp, UploadId, Usage, User, UserName,
 };
 
 use crate::ByteStream;
@@ -272,6 +272,72 @@ pub struct CollectReport {
     /// Bytes of all packs on disk after it, and those of them that nothing refers to.
     pub disk_bytes: u64,
     pub dead_bytes: u64,
+}
+
+/// How to scrub.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubOptions {
+    /// `None` or 0: as fast as the medium.
+    pub pace_bytes_per_s: Option<u64>,
+    /// Goes on with a scrub that was cut off, or changes the pace of the one that runs; without any it begins one.
+    pub resume: bool,
+}
+
+/// Where the scrub that runs, or ran last, stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    pub running: bool,
+    /// Of the one that runs; 0: as fast as the medium.
+    pub pace_bytes_per_s: Option<u64>,
+    /// `None`: there was none yet.
+    pub began_at: Option<Timestamp>,
+    /// `None` while packs are left.
+    pub ended_at: Option<Timestamp>,
+    pub packs: u64,
+    pub packs_left: u64,
+    pub frames: u64,
+    pub size_bytes: u64,
+    /// Stretches of packs that failed their check.
+    pub damaged: u64,
+}
+
+/// What is damaged, and who is hit by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamageReport {
+    pub damage: Vec<PackDamage>,
+    pub contents: Vec<AffectedContent>,
+    /// More contents are hit than are listed.
+    pub is_cut: bool,
+}
+
+/// What a check of catalogue and packs found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// Every frame was read.
+    pub is_deep: bool,
+    /// What was looked at.
+    pub contents: u64,
+    pub packs: u64,
+    pub chunks: u64,
+    pub finding_count: u64,
+    /// Bytes that were acknowledged may be unreadable.
+    pub is_grave: bool,
+    /// The first 1,000.
+    pub findings: Vec<Finding>,
+}
+
+/// A content that cannot be read whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AffectedContent {
+    pub bucket: BucketName,
+    pub key: FileKey,
+    /// `None` for an open upload.
+    pub version: Option<u32>,
+    pub file_id: FileId,
+    /// The open upload whose content it is.
+    pub upload_id: Option<UploadId>,
+    /// Which of the damage, counted from 0.
+    pub damage: Vec<usize>,
 }
 
 /// Whether a role can do its work, and what it waits for.

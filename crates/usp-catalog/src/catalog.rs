@@ -9,15 +9,15 @@ use std::fmt;
 use async_trait::async_trait;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
-    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, ManifestId, PackId, PackRecord,
-    PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport,
-    StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
+    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Finding, Grant, ManifestId, PackDamage,
+    PackId, PackRecord, PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage,
+    RunQuery, RunReport, StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
 };
 
 use crate::records::{
-    ApiKeyRecord, BucketRecord, ChunkMove, Claim, CommittedVersion, DueRun, FileRecord, NewRun, NewUpload,
-    NewVersion, PackUsage, ReferencePage, ReferencePlace, RefreshRow, Rotation, Swept, UploadProgress,
-    UploadRecord, UserRecord,
+    ApiKeyRecord, BucketRecord, ChunkMove, Claim, CommittedVersion, ContentCheck, ContentOwner, DueRun,
+    FileRecord, NamingPage, NewRun, NewUpload, NewVersion, PackUsage, ReferencePage, ReferencePlace,
+    RefreshRow, Rotation, ScrubState, ScrubbedPack, Swept, UploadProgress, UploadRecord, UserRecord,
 };
 
 #[async_trait]
@@ -94,6 +94,42 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     async fn erasable_packs(&self, doomed_before: Timestamp) -> Result<Vec<PackUsage>>;
     /// Deletes the row of a doomed pack whose file is gone. Errors: `Conflict` unless it is doomed and without rows.
     async fn forget_pack(&self, pack: PackId) -> Result<()>;
+
+    // ---- scrubbing -----------------------------------------------------------------------------------------------
+
+    /// Begins a scrub: what an earlier one found is forgotten. Doubted chunks stay doubted.
+    async fn begin_scrub(&self, at: Timestamp) -> Result<ScrubState>;
+    /// Notes that a pack was checked. With damage its pack is set aside, and chunks whose frames begin in a damaged
+    /// stretch count as not stored until someone stores them anew.
+    async fn note_scrubbed(&self, scrubbed: ScrubbedPack) -> Result<()>;
+    async fn end_scrub(&self, at: Timestamp) -> Result<ScrubState>;
+    async fn scrub_state(&self) -> Result<ScrubState>;
+    /// What the last scrub found, by pack and offset; the first 10,000.
+    async fn scrub_damage(&self) -> Result<Vec<PackDamage>>;
+    /// Which contents name one of these chunks, `segment_count_max` segments at a time, as in `references`.
+    async fn contents_naming(
+        &self,
+        chunks: Vec<ChunkId>,
+        after: Option<ReferencePlace>,
+        segment_count_max: u32,
+    ) -> Result<NamingPage>;
+    /// Whose these contents are. Takes a look at every file: for the rare moment in which something is damaged.
+    async fn owners(&self, manifests: Vec<ManifestId>) -> Result<Vec<ContentOwner>>;
+
+    // ---- checking ------------------------------------------------------------------------------------------------
+
+    /// What the database says of its own file: reads every page.
+    async fn check_file(&self) -> Result<Vec<Finding>>;
+    /// Some contents, in order of their manifests: whole, with a row for every chunk, and owned once.
+    async fn check_contents(&self, after: ManifestId, count_max: u32) -> Result<ContentCheck>;
+    /// Versions and open uploads against their contents.
+    async fn check_versions(&self) -> Result<Vec<Finding>>;
+    /// Every sum against what it counts.
+    async fn check_sums(&self) -> Result<Vec<Finding>>;
+    /// Writes every sum anew; gives how many were wrong.
+    async fn mend_sums(&self) -> Result<u64>;
+    /// The row of one pack, if it has one.
+    async fn pack(&self, pack: PackId) -> Result<Option<PackUsage>>;
 
     // ---- uploads -------------------------------------------------------------------------------------------------
 

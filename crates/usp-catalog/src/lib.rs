@@ -5,4 +5,6 @@ pub mod records;
 pub mod sqlite;
 
 pub use catalog::Catalog;
-pub use sqlite::{FaultHook, SqliteCatalog, SqliteConfig};
+pub use sqlite::{
+    FaultHook, FoundFrame, IndexRebuild, RebuildReport, SqliteCatalog, SqliteConfig, copy_catalog,
+};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use usp_model::{
     ApiKey, Bucket, BucketName, ChunkId, ChunkRef, ContentDigest, ContentDigests, DomainId, DomainKey, File,
-    FileId, FileKey, FramePlace, KeyCondition, LabelKey, LeasedRun, ManifestId, MediaType, PackRecord,
-    RedoFrame, Release, ResumePoint, RetryPolicy, RuleName, RuleStep, RunId, StoredBytes, Timestamp, Upload,
-    UploadId, User, UserName,
+    FileId, FileKey, Finding, FramePlace, KeyCondition, LabelKey, LeasedRun, ManifestId, MediaType,
+    PackDamage, PackId, PackRecord, RedoFrame, Release, ResumePoint, RetryPolicy, RuleName, RuleStep, RunId,
+    StoredBytes, Timestamp, Upload, UploadId, User, UserName,
 };
 
 /// A bucket with the dedup domain that its chunks belong to.
@@ -220,6 +220,66 @@ pub struct ChunkMove {
     pub chunk: ChunkId,
     pub from: FramePlace,
     pub to: FramePlace,
+}
+
+/// Where the scrub of the packs stands. All zero before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScrubState {
+    pub began_at: Option<Timestamp>,
+    /// `None` while packs are left.
+    pub ended_at: Option<Timestamp>,
+    /// Packs up to this one were checked.
+    pub last: PackId,
+    /// The newest pack when it began.
+    pub until: PackId,
+    pub packs_left: u64,
+    /// What was checked so far.
+    pub pack_count: u64,
+    pub frame_count: u64,
+    pub size_bytes: u64,
+    /// Stretches of packs that failed their check.
+    pub damage_count: u64,
+}
+
+/// What a scrub found in one pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScrubbedPack {
+    pub pack: PackId,
+    pub frame_count: u64,
+    pub size_bytes: u64,
+    pub damage: Vec<PackDamage>,
+}
+
+/// Contents that name chunks which were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamingPage {
+    /// Each pair once.
+    pub named: Vec<(ChunkId, ManifestId)>,
+    /// Where to go on; `None` after the last page.
+    pub next: Option<ReferencePlace>,
+}
+
+/// Whose content a manifest is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentOwner {
+    pub manifest: ManifestId,
+    pub bucket: BucketName,
+    pub key: FileKey,
+    /// `None` for an open upload.
+    pub version: Option<u32>,
+    /// Preliminary for an open upload.
+    pub file_id: FileId,
+    pub upload: Option<UploadId>,
+}
+
+/// What a check of some contents found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContentCheck {
+    /// Contents that were looked at.
+    pub count: u64,
+    pub findings: Vec<Finding>,
+    /// The last of them, if there are more.
+    pub next: Option<ManifestId>,
 }
 
 /// A step of a rule as a run row keeps it.

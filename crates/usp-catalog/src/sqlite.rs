@@ -4,6 +4,7 @@
 
 mod ask;
 mod buckets;
+mod check;
 mod chunks;
 mod collect;
 mod commit;
@@ -18,6 +19,7 @@ mod key_order;
 mod keys;
 mod manifests;
 mod readers;
+mod rebuild;
 mod redo;
 mod report;
 mod rollup;
@@ -26,7 +28,9 @@ mod run_list;
 mod run_row;
 mod runs;
 mod schema;
+mod scrub;
 mod seam;
+mod snapshot;
 mod tags;
 mod totals;
 mod tx;
@@ -40,6 +44,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use usp_model::{Error, Result};
+
+pub use rebuild::{FoundFrame, IndexRebuild, RebuildReport};
+pub use snapshot::copy_catalog;
 
 use readers::Readers;
 use writer::Writer;

@@ -6,6 +6,7 @@ mod event;
 mod file;
 mod rule;
 mod run;
+mod store;
 mod token;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ pub use event::Event;
 pub use file::{DerivedFile, File, FilePage, FileStatus, StoredBytes, UploadStatus};
 pub use rule::{Retry, Rule, RuleStep, RuleTest};
 pub use run::{Run, RunPage, RunStatus, Step};
+pub use store::{AffectedFile, CheckReport, DamageReport, Finding, PackDamage, ScrubStatus};
 pub use token::{Me, MePermission, TokenPair};
 
 /// A list that is whole.

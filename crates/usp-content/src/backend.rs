@@ -9,7 +9,7 @@ use usp_model::{ByteRange, PackId, Result};
 mod local;
 mod memory;
 
-pub use local::LocalPacks;
+pub use local::{EraseLock, LocalPacks};
 pub use memory::MemoryPacks;
 
 /// Keeps packs. Every call names its pack; the content store never writes below a length that it synced.
@@ -44,9 +44,26 @@ pub trait PackBackend: fmt::Debug + Send + Sync + 'static {
     /// Every pack there is, in order of the ids.
     async fn list(&self) -> Result<Vec<PackId>>;
 
+    /// What lies among the packs and is none, by name. Nothing touches it.
+    async fn strays(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Has the next read come from the medium: what is remembered of the pack's bytes may be dropped.
+    async fn drop_cache(&self, _pack: PackId) -> Result<()> {
+        Ok(())
+    }
+
+    /// Bytes that can still be written. `None` where there is no such bound.
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Moves the pack to lost+found, out of sight of all other calls. Durable before it returns.
     async fn set_aside(&self, pack: PackId) -> Result<()>;
 
     /// Erases the pack. Durable before it returns; an absent pack is no error.
+    ///
+    /// Errors: `Locked` while a backup copies packs; it is tried again later.
     async fn delete(&self, pack: PackId) -> Result<()>;
 }

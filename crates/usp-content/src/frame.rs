@@ -64,6 +64,14 @@ impl FrameHeader {
     }
 }
 
+/// The version of a sound frame header that is newer than this code.
+pub(crate) fn newer_version(bytes: &[u8]) -> Option<u8> {
+    let body = wire::checked(bytes.first_chunk::<FRAME_HEADER_BYTES>()?)?;
+    let mut fields = Fields::of(body);
+    fields.literal(MAGIC)?;
+    fields.u8().filter(|&version| version > VERSION)
+}
+
 /// Bytes of a frame with this payload, which the format bounds far below 4 GiB.
 pub(crate) fn stored_bytes(payload_bytes: u32) -> u32 {
     const HEADER: u32 = 56;

@@ -21,6 +21,7 @@ pub mod ingest;
 pub mod maintain;
 pub mod pack;
 pub mod read;
+pub mod scrub;
 pub mod stats;
 pub mod store;
 
@@ -34,13 +35,14 @@ mod recovery;
 mod scan;
 mod wire;
 
-pub use backend::{LocalPacks, MemoryPacks, PackBackend};
+pub use backend::{EraseLock, LocalPacks, MemoryPacks, PackBackend};
 pub use config::{ChunkBounds, ContentConfig};
 pub use index::ChunkIndex;
 pub use ingest::{Batch, Ingest, IngestSettings};
-pub use maintain::{CopiedFrames, Extent, ScrubReport};
+pub use maintain::CopiedFrames;
 pub use pending::PackPins;
 pub use read::ReadStream;
 pub use recovery::{DamagedPack, RecoveryReport};
+pub use scrub::{Extent, Pace, PackInspector, ScrubReport, Survey};
 pub use stats::ContentStats;
 pub use store::ContentStore;

@@ -1,44 +1,16 @@
-//! Upkeep of packs: scrubbing, listing, moving frames, erasing. What to do when, and what the rows say, is the caller's.
+//! Upkeep of packs: sealing, moving frames, erasing. What to do when, and what the rows say, is the caller's.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use usp_model::{ByteRange, Error, ErrorKind, FramePlace, PackId, RedoFrame, Result};
+use usp_model::{ByteRange, Digest, Error, ErrorKind, FramePlace, PackId, RedoFrame, Result};
 use usp_rt::BytePermit;
 
 use crate::frame::Frame;
-use crate::pack::{self, FrameEntry, PACK_HEADER_BYTES, Walked, walk_frame};
+use crate::pack::{Walked, walk_frame};
 use crate::pending::PackPins;
-use crate::scan;
+use crate::scrub::PackInspector;
 use crate::store::ContentStore;
-
-/// What a scrub of one pack found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ScrubReport {
-    /// Bytes that were read and checked.
-    pub size_bytes: u64,
-    pub frame_count: u64,
-    /// Offsets of the frames that failed their check; 0 stands for the pack header.
-    pub damaged: Vec<u64>,
-    /// The footer of a sealed pack cannot be read. Its frames are found by walking; after a damaged one the rest is
-    /// not reached, and only the first is named.
-    pub footer_damaged: bool,
-}
-
-impl ScrubReport {
-    pub fn is_sound(&self) -> bool {
-        self.damaged.is_empty() && !self.footer_damaged
-    }
-}
-
-/// What scrubbing needs to know of a pack, as its row says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// A sealed pack of this size.
-    Sealed(u64),
-    /// An open pack, or one set aside while open, in which commits rely on so many bytes.
-    Committed(u64),
-}
 
 /// Frames that stand a second time.
 #[derive(Debug)]
@@ -49,49 +21,14 @@ pub struct CopiedFrames {
 }
 
 impl ContentStore {
-    /// Checks every committed byte of a pack against its checksums. Needs no key: it finds accidents, not forgeries.
-    ///
-    /// Errors: `NotFound`, `Unavailable`. Cancel: safe, nothing is written.
-    pub async fn scrub(&self, pack: PackId, extent: Extent) -> Result<ScrubReport> {
-        let backend = &*self.shared.backend;
-        let size_bytes = backend.len(pack).await?;
-        let (Extent::Sealed(end) | Extent::Committed(end)) = extent;
-        let mut report = ScrubReport { size_bytes: end, ..ScrubReport::default() };
-        if size_bytes < end.max(PACK_HEADER_BYTES) {
-            report.damaged.push(size_bytes);
-            return Ok(report);
-        }
-        if let Extent::Sealed(_) = extent {
-            report.footer_damaged = size_bytes != end;
-            match scan::read_footer(backend, pack, end).await? {
-                Some(entries) => {
-                    if !scan::header_is_sound(backend, pack).await? {
-                        report.damaged.push(0);
-                    }
-                    report.frame_count = entries.len() as u64;
-                    report.damaged.extend(scan::damaged_among(backend, pack, &entries).await?);
-                    return Ok(report);
-                }
-                None => report.footer_damaged = true,
-            }
-        }
-        let found = scan::walk(backend, pack, size_bytes, end).await?;
-        report.frame_count = found.entries.len() as u64;
-        // A damaged footer ends the walk like a damaged frame would; its length tells them apart.
-        let footer_bytes = pack::footer_bytes(found.entries.len());
-        let stopped_at = found.damaged_at.filter(|at| !report.footer_damaged || at + footer_bytes != end);
-        report.damaged.extend(stopped_at);
-        Ok(report)
+    /// Looks at packs: scrubbing and checking go through it.
+    pub fn inspector(&self) -> PackInspector {
+        PackInspector::new(Arc::clone(&self.shared.backend))
     }
 
-    /// The frames of a sealed pack as its footer lists them: with these the chunk index can be rebuilt.
-    ///
-    /// Errors: `NotFound`, `Unavailable`, `Corrupt` when the footer fails its check.
-    pub async fn frames(&self, pack: PackId) -> Result<Vec<FrameEntry>> {
-        let backend = &*self.shared.backend;
-        let size_bytes = backend.len(pack).await?;
-        let footer = scan::read_footer(backend, pack, size_bytes).await?;
-        footer.ok_or_else(|| Error::new(ErrorKind::Corrupt, "read the footer of pack").about(pack))
+    /// Forgets what is remembered of a chunk whose frame failed its check; `lookup` no longer finds it by then.
+    pub fn forget_chunk(&self, digest: &Digest) {
+        self.shared.pending.forget(digest);
     }
 
     /// Appends frames as they stand to open packs, without decoding them, and answers their new places in order.

@@ -43,6 +43,15 @@ pub fn decode_header(bytes: &[u8]) -> Option<PackId> {
     (pack.0 > 0).then_some(pack)
 }
 
+/// The format version of a sound pack header that is newer than this code.
+pub(crate) fn newer_version(bytes: &[u8]) -> Option<u16> {
+    let body = wire::checked(bytes.first_chunk::<64>()?)?;
+    let mut fields = Fields::of(body);
+    fields.literal(MAGIC)?;
+    let version = u16::from_le_bytes(fields.take()?);
+    (version > u16::from_le_bytes(VERSION)).then_some(version)
+}
+
 /// One frame as the footer lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameEntry {

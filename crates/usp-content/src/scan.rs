@@ -1,9 +1,10 @@
 //! Walking the frames of a pack, checksum by checksum.
 
 use bytes::{Buf, Bytes};
-use usp_model::{ByteRange, PackId, Result};
+use usp_model::{ByteRange, Error, ErrorKind, PackId, Result};
 
 use crate::backend::PackBackend;
+use crate::frame;
 use crate::pack::{
     self, ENTRY_BYTES, FrameEntry, PACK_HEADER_BYTES, TRAILER_BYTES, Trailer, Walked, walk_frame,
 };
@@ -20,9 +21,25 @@ pub(crate) struct Walk {
     pub(crate) damaged_at: Option<u64>,
 }
 
+/// A sound pack or frame of a version to come is no damage: nothing may be cut off or set aside for it.
+///
+/// Shape: `bytes` begin where a pack or a frame begins. Errors: `Internal`, naming both versions.
+pub(crate) fn refuse_newer(pack: PackId, bytes: &[u8]) -> Result<()> {
+    let found = pack::newer_version(bytes)
+        .map(|version| ("format", u64::from(version)))
+        .or_else(|| frame::newer_version(bytes).map(|version| ("frame", u64::from(version))));
+    let Some((what, version)) = found else { return Ok(()) };
+    let reason = format!(
+        "it is of {what} version {version}, newer than 1, the newest that this usp knows; start a newer usp (nothing was \
+         changed)"
+    );
+    Err(Error::new(ErrorKind::Internal, "read pack").about(pack).because(reason))
+}
+
 /// Whether the pack begins with its own header. Shape: the pack has at least 64 bytes.
 pub(crate) async fn header_is_sound(backend: &dyn PackBackend, pack: PackId) -> Result<bool> {
     let header = backend.read(pack, ByteRange::at(0, PACK_HEADER_BYTES)).await?;
+    refuse_newer(pack, &header)?;
     Ok(pack::decode_header(&header) == Some(pack))
 }
 
@@ -58,6 +75,7 @@ pub(crate) async fn walk_from(
                 window = backend.read(pack, ByteRange::at(offset, wanted)).await?;
             }
             Walked::NeedsBytes(_) | Walked::Damaged => {
+                refuse_newer(pack, &window)?;
                 found.damaged_at = Some(offset);
                 break;
             }
@@ -84,29 +102,4 @@ pub(crate) async fn read_footer(
     let entries_bytes = u64::from(trailer.entry_count).saturating_mul(ENTRY_BYTES as u64);
     let bytes = backend.read(pack, ByteRange::at(trailer.offset, entries_bytes)).await?;
     Ok(trailer.entries(&bytes))
-}
-
-/// The frames among `entries` that are not what their entry says, one window of the pack at a time.
-pub(crate) async fn damaged_among(
-    backend: &dyn PackBackend,
-    pack: PackId,
-    entries: &[FrameEntry],
-) -> Result<Vec<u64>> {
-    let mut damaged = Vec::new();
-    let mut rest = entries;
-    while let Some(first) = rest.first() {
-        let fits = |entry: &FrameEntry| entry.end() - first.offset <= WINDOW_BYTES;
-        let count = rest.iter().take_while(|entry| fits(entry)).count().max(1);
-        let (group, later) = rest.split_at(count.min(rest.len()));
-        rest = later;
-        let end = group.last().map_or(first.end(), FrameEntry::end);
-        let mut window = backend.read(pack, ByteRange::new(first.offset, end)?).await?;
-        for entry in group {
-            let frame = window.split_to((entry.place(pack).stored_bytes as usize).min(window.len()));
-            if walk_frame(entry.offset, &frame) != Walked::Frame(*entry) {
-                damaged.push(entry.offset);
-            }
-        }
-    }
-    Ok(damaged)
 }

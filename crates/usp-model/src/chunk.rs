@@ -85,6 +85,43 @@ words! {
     }
 }
 
+words! {
+    /// What of a pack failed a check.
+    pub enum PackPart {
+        Header = "header",
+        /// One frame, or a stretch in which frames cannot be told apart any more.
+        Frame = "frame",
+        /// The list of frames at the end of a sealed pack. The frames themselves are found without it.
+        Footer = "footer",
+        /// Bytes that should be there and are not.
+        Missing = "missing",
+    }
+}
+
+/// A stretch of a pack that failed a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PackDamage {
+    pub pack: PackId,
+    /// From the start of the pack.
+    pub offset: u64,
+    pub size_bytes: u64,
+    pub part: PackPart,
+}
+
+impl PackDamage {
+    /// Of the byte after it.
+    pub fn end(&self) -> u64 {
+        self.offset.saturating_add(self.size_bytes)
+    }
+
+    /// Whether a frame has bytes in it.
+    pub fn hits(&self, place: &FramePlace) -> bool {
+        place.pack == self.pack
+            && place.offset < self.end()
+            && self.offset < place.offset.saturating_add(u64::from(place.stored_bytes))
+    }
+}
+
 /// What lets an interrupted upload go on with the same chunk boundaries and digest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResumePoint {

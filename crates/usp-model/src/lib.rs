@@ -8,6 +8,7 @@
 mod text;
 
 pub mod bucket;
+pub mod check;
 pub mod chunk;
 pub mod digest;
 pub mod error;
@@ -28,8 +29,10 @@ pub mod time;
 pub mod work;
 
 pub use bucket::{Bucket, BucketPolicy, Compression, Release};
+pub use check::{Finding, FindingKind};
 pub use chunk::{
-    ChunkRef, FramePlace, PackRecord, PackState, PlacedChunk, RedoFrame, ResumePoint, StoredChunk,
+    ChunkRef, FramePlace, PackDamage, PackPart, PackRecord, PackState, PlacedChunk, RedoFrame, ResumePoint,
+    StoredChunk,
 };
 pub use digest::{ContentDigest, ContentDigests, Digest, DigestAlgorithm, DomainKey};
 pub use error::{Error, ErrorKind, Result, Violation};

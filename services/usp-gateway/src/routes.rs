@@ -86,6 +86,11 @@ fn api() -> Vec<Route> {
         takes(Permission::StatsRead, routes!(admin::show_stats)),
         takes(Permission::StatsRead, routes!(queue::show_queue)),
         takes(Permission::StoreManage, routes!(store::collect)),
+        takes(Permission::StoreManage, routes!(store::start_scrub)),
+        takes(Permission::StoreManage, routes!(store::show_scrub)),
+        takes(Permission::StoreManage, routes!(store::stop_scrub)),
+        takes(Permission::StoreManage, routes!(store::show_damage)),
+        takes(Permission::StoreManage, routes!(store::check)),
     ]
 }
 

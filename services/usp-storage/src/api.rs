@@ -2,15 +2,16 @@
 
 use async_trait::async_trait;
 use usp_api::{
-    AppendUpload, ByteStream, Caller, CollectReport, CreatedApiKey, CreatedUser, EventStream, FileStatus,
-    NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RuleTest, Stats,
-    StorageApi, StorageCalls, TokenGrant, TokenPair, UserPatch,
+    AppendUpload, ByteStream, Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport,
+    EventStream, FileStatus, NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness,
+    Reading, RuleTest, ScrubOptions, ScrubStatus, Stats, StorageApi, StorageCalls, TokenGrant, TokenPair,
+    UserPatch,
 };
 use usp_auth::{Credential, Permission, authorize};
 use usp_model::{
-    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, EventQuery, EventSeq, File, FileId,
-    FilePage, FilePatch, FileQuery, FileRef, LeasedRun, Principal, QueueStatus, ReportOutcome, Result, Rule,
-    RuleName, Run, RunId, RunPage, RunQuery, RunReport, Upload, UploadId, User, UserName,
+    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventQuery, EventSeq, File,
+    FileId, FilePage, FilePatch, FileQuery, FileRef, LeasedRun, Principal, QueueStatus, ReportOutcome,
+    Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport, Upload, UploadId, User, UserName,
 };
 
 use crate::collect::Space;
@@ -36,11 +37,11 @@ impl StorageApi for Storage {
     }
 
     async fn put(&self, caller: &Caller, file: NewFile, content: ByteStream) -> Result<PutOutcome> {
-        self.put_file(caller, file, content).await
+        self.put_file(caller, file, self.while_there_is_room(content)?).await
     }
 
     async fn append(&self, caller: &Caller, append: AppendUpload, content: ByteStream) -> Result<Upload> {
-        self.append_content(caller, append, content).await
+        self.append_content(caller, append, self.while_there_is_room(content)?).await
     }
 
     async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
@@ -78,6 +79,7 @@ impl StorageCalls for Storage {
     }
 
     async fn start_upload(&self, caller: &Caller, file: NewFile) -> Result<Upload> {
+        self.space.check()?;
         self.open_upload(caller, file).await
     }
 
@@ -120,7 +122,13 @@ impl StorageCalls for Storage {
         file: FileRef,
         condition_etags: Option<Vec<String>>,
     ) -> Result<()> {
-        self.remove_file(caller, file, condition_etags).await
+        match self.remove_file(caller, file.clone(), condition_etags.clone()).await {
+            // Deleting is what makes room: it has what was held back for it.
+            Err(error) if error.kind() == ErrorKind::StorageFull && self.space.make_room() => {
+                self.remove_file(caller, file, condition_etags).await
+            }
+            removed => removed,
+        }
     }
 
     async fn file_status(&self, caller: &Caller, id: FileId) -> Result<FileStatus> {
@@ -241,6 +249,36 @@ impl StorageCalls for Storage {
 
     async fn collect(&self, caller: &Caller, dry_run: bool) -> Result<CollectReport> {
         authorize(&caller.principal, Permission::StoreManage, None)?;
-        self.collect_now(dry_run).await
+        match self.collect_now(dry_run).await {
+            Err(error) if error.kind() == ErrorKind::StorageFull && self.space.make_room() => {
+                self.collect_now(dry_run).await
+            }
+            collected => collected,
+        }
+    }
+
+    async fn start_scrub(&self, caller: &Caller, options: ScrubOptions) -> Result<ScrubStatus> {
+        authorize(&caller.principal, Permission::StoreManage, None)?;
+        self.begin_scrub(options).await
+    }
+
+    async fn stop_scrub(&self, caller: &Caller) -> Result<ScrubStatus> {
+        authorize(&caller.principal, Permission::StoreManage, None)?;
+        self.end_scrub().await
+    }
+
+    async fn scrub_status(&self, caller: &Caller) -> Result<ScrubStatus> {
+        authorize(&caller.principal, Permission::StoreManage, None)?;
+        self.scrub_status_now().await
+    }
+
+    async fn check_store(&self, caller: &Caller, is_deep: bool) -> Result<CheckReport> {
+        authorize(&caller.principal, Permission::StoreManage, None)?;
+        self.check_now(is_deep).await
+    }
+
+    async fn store_damage(&self, caller: &Caller) -> Result<DamageReport> {
+        authorize(&caller.principal, Permission::StoreManage, None)?;
+        self.damage_report().await
     }
 }

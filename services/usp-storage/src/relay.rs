@@ -32,6 +32,8 @@ impl Storage {
             self.sweep(&shutdown),
             self.keep_house(&shutdown),
             self.keep_collecting(&shutdown),
+            self.keep_scrubbing(&shutdown),
+            self.keep_room(&shutdown),
         );
     }
 
@@ -146,6 +148,34 @@ impl Storage {
             };
             if let Err(error) = ended {
                 tracing::warn!(error = %error.chain(), "collection waits for its next turn");
+            }
+        }
+    }
+
+    /// Scrubs after an unclean end, goes on with what was cut off, and then once per interval.
+    async fn keep_scrubbing(&self, shutdown: &Shutdown) {
+        const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60);
+        if self.config.scrub_interval.is_zero() {
+            return;
+        }
+        let mut is_wanted = self.was_unclean();
+        while !shutdown.is_cancelled() {
+            let ended = match self.scrub_at_leisure(is_wanted, shutdown).await {
+                Ok(()) => self.next_scrub_in().await,
+                Err(error) => Err(error),
+            };
+            is_wanted = true;
+            let wait = match ended {
+                // It was stopped by hand, or usp stops: it goes on at the next start.
+                Ok(None) => self.config.scrub_interval,
+                Ok(Some(wait)) => wait,
+                Err(error) => {
+                    tracing::warn!(error = %error.chain(), "scrubbing waits");
+                    PAUSE_AFTER_FAILURE
+                }
+            };
+            if pause(wait, shutdown).await {
+                return;
             }
         }
     }

@@ -19,7 +19,9 @@ use usp_rt::{Clock, Pool};
 use crate::buckets::BucketCache;
 use crate::identity::SignInThrottle;
 use crate::live::Live;
+use crate::room::Space;
 use crate::rules::RuleBook;
+use crate::scrub::Scrubbing;
 
 /// What an operator can set about storage.
 #[derive(Debug, Clone)]
@@ -38,6 +40,12 @@ pub struct StorageConfig {
     pub collect_interval: Duration,
     /// How long the file of a pack that holds nothing any more is kept, besides two cycles.
     pub collect_grace: Duration,
+    /// From the end of one scrub of all packs to the next. Zero: only when it is asked for.
+    pub scrub_interval: Duration,
+    /// How fast a scrub reads that nobody asked for. 0: as fast as the medium.
+    pub scrub_pace_bytes_per_s: u64,
+    /// With less free space than this no bytes are taken in.
+    pub free_space_bytes_min: u64,
 }
 
 impl Default for StorageConfig {
@@ -50,6 +58,9 @@ impl Default for StorageConfig {
             sweep_interval: Duration::from_secs(2),
             collect_interval: Duration::from_secs(60 * 60),
             collect_grace: Duration::from_secs(10 * 60),
+            scrub_interval: Duration::from_secs(30 * 24 * 60 * 60),
+            scrub_pace_bytes_per_s: 32 << 20,
+            free_space_bytes_min: 256 << 20,
         }
     }
 }
@@ -81,6 +92,10 @@ pub struct Storage {
     pub(crate) appending: Arc<Mutex<HashSet<UploadId>>>,
     /// Held by the collection that runs.
     pub(crate) collecting: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) scrubbing: Arc<Scrubbing>,
+    pub(crate) space: Space,
+    /// The process before this one was not stopped in order.
+    was_unclean: bool,
     /// Password hashing costs 19 MiB and 25 ms each: two at once.
     pub(crate) passwords: Pool,
     pub(crate) throttle: Arc<SignInThrottle>,
@@ -113,11 +128,25 @@ impl Storage {
             buckets: Arc::default(),
             appending: Arc::default(),
             collecting: Arc::default(),
+            scrubbing: Arc::default(),
+            space: Space::default(),
+            was_unclean: false,
             passwords: Pool::new("password", PASSWORD_JOBS_MAX),
             throttle: Arc::default(),
         };
         storage.ensure_default_bucket(now).await?;
         Ok(storage)
+    }
+
+    /// Notes that the process before this one was not stopped in order: what it wrote is scrubbed.
+    #[must_use]
+    pub fn after_unclean_end(mut self, was_unclean: bool) -> Self {
+        self.was_unclean = was_unclean;
+        self
+    }
+
+    pub(crate) fn was_unclean(&self) -> bool {
+        self.was_unclean
     }
 
     pub(crate) fn now(&self) -> Timestamp {

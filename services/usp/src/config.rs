@@ -128,6 +128,9 @@ impl Config {
             sweep_interval: section.sweep_interval.0,
             collect_interval: section.collect_interval.0,
             collect_grace: section.collect_grace.0,
+            scrub_interval: section.scrub_interval.0,
+            scrub_pace_bytes_per_s: section.scrub_pace.0,
+            free_space_bytes_min: section.free_space_min.0,
         }
     }
 

@@ -43,6 +43,9 @@ pub(crate) enum Ending {
     /// The reader of our standard output has enough: `usp ls | head`.
     #[error("standard output was closed")]
     OutputClosed,
+    /// The command did its work, and what it found is no good.
+    #[error("{sentence}")]
+    Found { sentence: String, exit: Exit },
     /// Several things failed and each was reported as it did; this is the exit of the first.
     #[error("{count} failed")]
     Reported { count: usize, exit: Exit },
@@ -56,6 +59,8 @@ impl Ending {
             Self::ProcessingFailed(_) => "processing_failed",
             Self::Interrupted => "interrupted",
             Self::OutputClosed => "output_closed",
+            Self::Found { exit: Exit::StorageFault, .. } => ErrorKind::Corrupt.code(),
+            Self::Found { .. } => "findings",
             Self::Reported { .. } => "failed",
         }
     }
@@ -83,7 +88,7 @@ fn exit_of_ending(ending: &Ending) -> Exit {
         Ending::ProcessingFailed(_) => Exit::ProcessingFailed,
         Ending::Interrupted => Exit::Interrupted,
         Ending::OutputClosed => Exit::Done,
-        Ending::Reported { exit, .. } => *exit,
+        Ending::Reported { exit, .. } | Ending::Found { exit, .. } => *exit,
     }
 }
 

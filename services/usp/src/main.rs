@@ -3,9 +3,12 @@
 //!
 //! This is the composition root: only here are the environment read, the log installed and the process ended.
 
+mod backup;
+mod catalog_fault;
 mod cli;
 mod cmd;
 mod config;
+mod dir_lock;
 mod exit;
 mod logging;
 mod output;
@@ -13,6 +16,7 @@ mod paths;
 mod place;
 mod prompt;
 mod render;
+mod room;
 mod serve;
 mod session;
 

@@ -189,6 +189,7 @@ async fn open_local(config: &Config) -> Result<Local> {
         tokens: config.token_config(),
         memory_budget_bytes: config.storage.memory_budget.0,
         nats: config.nats_config()?,
+        ballast_bytes: config.storage.ballast_size.0,
     })
     .await?;
     if let Some(password) = &local.admin_password {

@@ -14,7 +14,7 @@ use crate::names::{
     ADMIN_PASSWORD, ANY_PORT, NODE_LISTEN, NODE_SECRET, NODE_SECRET_FILE, NODE_SECRET_TEXT, QUEUE_KIND,
     QUEUE_URL, RULES_DIR, STORAGE_URL,
 };
-use crate::{Cli, Http, Server, Setup, Topology};
+use crate::{Cli, Http, Outcome, Server, Setup, Topology};
 
 /// The real binary at work below one temporary directory. All of it goes when this is dropped.
 #[derive(Debug)]
@@ -181,7 +181,21 @@ impl Installation {
 
     /// Of the process that stores.
     pub fn data_dir(&self) -> PathBuf {
-        self.root.path().join("data")
+        self.setup.data_dir.clone().unwrap_or_else(|| self.root.path().join("data"))
+    }
+
+    /// Runs a verb that asks no server, whether one runs or not.
+    pub async fn offline(&self, args: &[&str]) -> Result<Outcome> {
+        let mut command = self.command();
+        command.args(args);
+        Cli::run(command, b"").await
+    }
+
+    /// Starts it and waits for its end, which is expected to come before it serves. Gives the code and what it printed.
+    pub async fn start_refused(&self) -> Result<Outcome> {
+        let mut command = self.serve(&self.data_dir());
+        command.args(["--http", ANY_PORT, "--grpc", ANY_PORT]);
+        Cli::run(command, b"").await
     }
 
     /// `usp` when one process does it all; else `storage`, `gateway`, `processor-1`, `processor-2`.

@@ -31,6 +31,7 @@ pub struct Setup {
     pub(crate) rules: Vec<(String, String)>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) storage_last: bool,
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 impl Setup {
@@ -44,6 +45,7 @@ impl Setup {
             rules: Vec::new(),
             env: Vec::new(),
             storage_last: false,
+            data_dir: None,
         }
     }
 
@@ -85,6 +87,13 @@ impl Setup {
     #[must_use]
     pub fn storage_last(mut self) -> Self {
         self.storage_last = true;
+        self
+    }
+
+    /// Where the process that stores keeps its data, instead of a directory of its own.
+    #[must_use]
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(dir.into());
         self
     }
 

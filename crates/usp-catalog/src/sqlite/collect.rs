@@ -113,6 +113,10 @@ pub(super) fn pack_usage(conn: &Connection) -> Outcome<Vec<PackUsage>> {
     conn.all(&format!("{PACK_USAGE} ORDER BY id"), [], usage_of)
 }
 
+pub(super) fn pack_usage_of(conn: &Connection, pack: PackId) -> Outcome<Option<PackUsage>> {
+    conn.one(&format!("{PACK_USAGE} WHERE id = ?1"), [pack.0], usage_of)
+}
+
 pub(super) fn chunks_in_pack(conn: &Connection, pack: PackId) -> Outcome<Vec<StoredChunk>> {
     conn.all(
         "SELECT id, digest, pack, offset, stored_bytes, size_bytes FROM chunks WHERE pack = ?1 ORDER BY offset",

@@ -33,6 +33,8 @@ impl Fail {
 
     fn code(&self) -> Option<ErrorCode> {
         match self {
+            // The index of the log could not grow: that is no failure of the disk, it is full.
+            Self::Sql(error) if has_no_room_for_index(error) => Some(ErrorCode::DiskFull),
             Self::Sql(error) => error.sqlite_error_code(),
             Self::Answer(_) => None,
         }
@@ -68,6 +70,11 @@ fn classify(code: Option<ErrorCode>) -> (ErrorKind, &'static str) {
         }
         _ => (ErrorKind::Internal, ""),
     }
+}
+
+fn has_no_room_for_index(error: &rusqlite::Error) -> bool {
+    const NO_ROOM: i32 = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+    error.sqlite_error().is_some_and(|inner| inner.extended_code == NO_ROOM)
 }
 
 /// Whether a statement failed because a row with that name or number stands already.

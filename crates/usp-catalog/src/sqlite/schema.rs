@@ -15,12 +15,15 @@ const APPLICATION_ID: i32 = 0x7573_7063;
 /// Older versions have the WAL-reset bug that can corrupt the file.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Page cache of a connection that does one thing and is closed.
+pub(super) const CACHE_KIB_ALONE: u32 = 16 * 1024;
 const STATEMENT_COUNT_MAX: usize = 256;
 /// Migration n takes the schema from version n - 1 to n. A released one is never changed.
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
 ];
 
 const ACTION: &str = "open catalogue";
@@ -64,7 +67,7 @@ fn check_library() -> Result<()> {
 }
 
 /// The file is readable by its owner alone, and its name is durable before anything is written to it.
-fn create_file(path: &Path) -> Result<()> {
+pub(super) fn create_file(path: &Path) -> Result<()> {
     let failed = |source: std::io::Error| {
         Error::new(ErrorKind::Internal, ACTION).about(path.display()).caused_by(source)
     };
@@ -78,14 +81,14 @@ fn create_file(path: &Path) -> Result<()> {
     }
 }
 
-fn dir_of(path: &Path) -> PathBuf {
+pub(super) fn dir_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
         _ => PathBuf::from("."),
     }
 }
 
-fn connect(path: &Path, cache_kib: u32) -> Result<Connection> {
+pub(super) fn connect(path: &Path, cache_kib: u32) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|source| open_error(path, source))?;
     // Plans never depend on bound values: otherwise binding a value makes SQLite plan many statements anew.
@@ -101,8 +104,14 @@ fn connect(path: &Path, cache_kib: u32) -> Result<Connection> {
     Ok(conn)
 }
 
-fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+/// The schema version that this usp writes.
+pub(super) fn version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Errors: `Internal` for a database of another program, or of a newer usp. Gives the schema version.
+pub(super) fn refuse_foreign(conn: &Connection, path: &Path) -> Result<i64> {
+    let known = version();
     let found = pragma(conn, "user_version").map_err(|source| open_error(path, source))?;
     let id = pragma(conn, "application_id").map_err(|source| open_error(path, source))?;
     let refused =
@@ -116,6 +125,11 @@ fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
             "its schema version {found} is newer than {known}, the newest that this usp knows; start a newer usp"
         )));
     }
+    Ok(found)
+}
+
+fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
+    let found = refuse_foreign(conn, path)?;
     for (version, sql) in (1_i64..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
         apply(conn, version, sql).map_err(|source| open_error(path, source))?;
         info!(schema.version = version, "catalogue schema migrated");

@@ -3,22 +3,22 @@
 use async_trait::async_trait;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
-    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, ManifestId, PackId, PackRecord,
-    PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport,
-    StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
+    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Finding, Grant, ManifestId, PackDamage,
+    PackId, PackRecord, PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage,
+    RunQuery, RunReport, StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
 };
 
 use super::ask::Ask;
 use super::users::UserPatch;
 use super::{
-    SqliteCatalog, buckets, chunks, collect, commit, events, file_list, files, idempotency, keys, manifests,
-    redo, report, rules, run_list, run_row, runs, totals, uploads, users,
+    SqliteCatalog, buckets, check, chunks, collect, commit, events, file_list, files, idempotency, keys,
+    manifests, redo, report, rules, run_list, run_row, runs, scrub, totals, uploads, users,
 };
 use crate::Catalog;
 use crate::records::{
-    ApiKeyRecord, BucketRecord, ChunkMove, Claim, CommittedVersion, DueRun, FileRecord, NewRun, NewUpload,
-    NewVersion, PackUsage, ReferencePage, ReferencePlace, RefreshRow, Rotation, Swept, UploadProgress,
-    UploadRecord, UserRecord,
+    ApiKeyRecord, BucketRecord, ChunkMove, Claim, CommittedVersion, ContentCheck, ContentOwner, DueRun,
+    FileRecord, NamingPage, NewRun, NewUpload, NewVersion, PackUsage, ReferencePage, ReferencePlace,
+    RefreshRow, Rotation, ScrubState, ScrubbedPack, Swept, UploadProgress, UploadRecord, UserRecord,
 };
 
 #[async_trait]
@@ -147,6 +147,66 @@ impl Catalog for SqliteCatalog {
 
     async fn forget_pack(&self, pack: PackId) -> Result<()> {
         self.writer.write("forget pack", move |tx| collect::forget(tx, pack)).await
+    }
+
+    async fn begin_scrub(&self, at: Timestamp) -> Result<ScrubState> {
+        self.writer.write("begin scrub", move |tx| scrub::begin(tx, at)).await
+    }
+
+    async fn note_scrubbed(&self, scrubbed: ScrubbedPack) -> Result<()> {
+        self.writer.write("note scrubbed pack", move |tx| scrub::note(tx, &scrubbed)).await
+    }
+
+    async fn end_scrub(&self, at: Timestamp) -> Result<ScrubState> {
+        self.writer.write("end scrub", move |tx| scrub::end(tx, at)).await
+    }
+
+    async fn scrub_state(&self) -> Result<ScrubState> {
+        self.readers.read("look at scrub", scrub::state).await
+    }
+
+    async fn scrub_damage(&self) -> Result<Vec<PackDamage>> {
+        self.readers.read("list damage", scrub::damage).await
+    }
+
+    async fn contents_naming(
+        &self,
+        chunks: Vec<ChunkId>,
+        after: Option<ReferencePlace>,
+        segment_count_max: u32,
+    ) -> Result<NamingPage> {
+        let chunks = chunks.into_iter().collect();
+        self.readers
+            .read("find contents", move |conn| scrub::naming(conn, &chunks, after, segment_count_max))
+            .await
+    }
+
+    async fn owners(&self, manifests: Vec<ManifestId>) -> Result<Vec<ContentOwner>> {
+        self.readers.read("find owners", move |conn| scrub::owners(conn, &manifests)).await
+    }
+
+    async fn check_file(&self) -> Result<Vec<Finding>> {
+        self.readers.read("check catalogue", check::file).await
+    }
+
+    async fn check_contents(&self, after: ManifestId, count_max: u32) -> Result<ContentCheck> {
+        self.readers.read("check contents", move |conn| check::contents(conn, after, count_max)).await
+    }
+
+    async fn check_versions(&self) -> Result<Vec<Finding>> {
+        self.readers.read("check versions", check::versions).await
+    }
+
+    async fn check_sums(&self) -> Result<Vec<Finding>> {
+        self.readers.read("check sums", check::sums).await
+    }
+
+    async fn mend_sums(&self) -> Result<u64> {
+        self.writer.write("mend sums", check::mend_sums).await
+    }
+
+    async fn pack(&self, pack: PackId) -> Result<Option<PackUsage>> {
+        self.readers.read("find pack", move |conn| collect::pack_usage_of(conn, pack)).await
     }
 
     async fn create_upload(&self, upload: NewUpload) -> Result<Upload> {

@@ -6,8 +6,8 @@ use usp_model::{ApiKeyId, UserName};
 
 use crate::call::Call;
 use crate::types::{
-    ApiKey, CollectReport, CreatedApiKey, CreatedUser, Items, Me, NewApiKey, NewUser, QueueStatus, Stats,
-    TokenPair, User, UserPatch,
+    ApiKey, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, Items, Me, NewApiKey,
+    NewUser, QueueStatus, ScrubStatus, Stats, TokenPair, User, UserPatch,
 };
 use crate::{Client, ClientError, Token};
 
@@ -71,5 +71,32 @@ impl Client {
     pub async fn collect(&self, dry_run: bool) -> Result<CollectReport, ClientError> {
         let call = Call::new(Method::POST, self.base().at(["store", "collect"])?).patient();
         self.ask(call.json(&json!({"dry_run": dry_run}))?).await
+    }
+
+    /// Begins a scrub, at `pace` bytes per second if given; with `resume` goes on with one that was cut off, or changes
+    /// the pace of the one that runs. Errors: `Locked` while one runs.
+    pub async fn start_scrub(&self, pace: Option<u64>, resume: bool) -> Result<ScrubStatus, ClientError> {
+        let call = Call::new(Method::POST, self.base().at(["store", "scrub"])?);
+        self.ask(call.json(&json!({"pace": pace, "resume": resume}))?).await
+    }
+
+    pub async fn scrub_status(&self) -> Result<ScrubStatus, ClientError> {
+        self.ask(Call::get(self.base().at(["store", "scrub"])?)).await
+    }
+
+    /// Stops the scrub that runs; what it did counts.
+    pub async fn stop_scrub(&self) -> Result<ScrubStatus, ClientError> {
+        self.ask(Call::new(Method::DELETE, self.base().at(["store", "scrub"])?)).await
+    }
+
+    /// Compares catalogue and packs and waits for the end. Errors: `Locked` while a collection runs.
+    pub async fn check_store(&self, deep: bool) -> Result<CheckReport, ClientError> {
+        let call = Call::new(Method::POST, self.base().at(["store", "check"])?).patient();
+        self.ask(call.json(&json!({"deep": deep}))?).await
+    }
+
+    /// What the last scrub found, and the files that are hit.
+    pub async fn damage(&self) -> Result<DamageReport, ClientError> {
+        self.ask(Call::get(self.base().at(["store", "damage"])?).patient()).await
     }
 }

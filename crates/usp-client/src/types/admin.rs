@@ -154,6 +154,9 @@ pub struct Usage {
     pub logical_bytes: u64,
     pub stored_bytes: u64,
     pub deduplicated_bytes: u64,
+    /// Bytes that compression saved. An older server does not say it.
+    #[serde(default)]
+    pub compressed_bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rustix::fs::{FlockOperation, flock};
 use usp_model::{ByteRange, Error, ErrorKind, PackId, Result};
 use usp_rt::Pool;
 
@@ -58,6 +59,43 @@ impl OpenFiles {
     fn forget(&mut self, pack: PackId) {
         self.writers.retain(|(id, _)| *id != pack);
         self.readers.retain(|(id, _)| *id != pack);
+    }
+}
+
+/// What the directories of packs hold.
+#[derive(Debug, Default)]
+struct Contents {
+    packs: Vec<PackId>,
+    strays: Vec<String>,
+}
+
+/// Held while a pack is erased, and shared by backups, which are processes of their own: a pack that a backup is about to
+/// copy is not erased. The kernel gives it back when its holder dies, so nothing stale is left behind.
+#[derive(Debug)]
+pub struct EraseLock(File);
+
+impl EraseLock {
+    /// Errors: `WouldBlock` while a backup runs.
+    fn take(packs: &Path) -> io::Result<Self> {
+        let directory = File::open(packs)?;
+        flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Self(directory))
+    }
+
+    /// Keeps packs below `root` from being erased until it is dropped. Blocks for the moment that an erasure takes.
+    ///
+    /// Errors: `NotFound` when there are no packs, `Unavailable`.
+    pub fn share(root: &Path) -> Result<Self> {
+        let shared = File::open(root.join("packs")).and_then(|directory| {
+            flock(&directory, FlockOperation::LockShared)?;
+            Ok(Self(directory))
+        });
+        shared.map_err(|source| failure("keep packs from being erased", source))
+    }
+
+    /// The directory that is locked.
+    pub fn directory(&self) -> &File {
+        &self.0
     }
 }
 
@@ -128,6 +166,18 @@ impl PackBackend for LocalPacks {
         self.run("list packs", Shared::list).await
     }
 
+    async fn strays(&self) -> Result<Vec<String>> {
+        self.run("list packs", |shared| Ok(shared.scan()?.strays)).await
+    }
+
+    async fn drop_cache(&self, pack: PackId) -> Result<()> {
+        self.with(pack, "read pack from the disk", move |shared| drop_cache(&*shared.reader(pack)?)).await
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        self.run("measure free space", |shared| free_bytes(&shared.packs).map(Some)).await
+    }
+
     async fn set_aside(&self, pack: PackId) -> Result<()> {
         self.with(pack, "set pack aside", move |shared| shared.set_aside(pack)).await
     }
@@ -183,23 +233,33 @@ impl Shared {
     }
 
     fn list(&self) -> io::Result<Vec<PackId>> {
-        let mut packs = Vec::new();
+        let Contents { packs, strays } = self.scan()?;
+        for path in strays {
+            tracing::warn!(path, "a stray file lies among the packs");
+        }
+        Ok(packs)
+    }
+
+    /// Only a file that stands under its own name is a pack; what else lies there is not ours to touch.
+    fn scan(&self) -> io::Result<Contents> {
+        let mut contents = Contents::default();
         for directory in fs::read_dir(&self.packs)? {
             let directory = directory?.path();
             if !directory.is_dir() {
+                contents.strays.push(directory.display().to_string());
                 continue;
             }
             for file in fs::read_dir(&directory)? {
                 let path = file?.path();
-                // Only a file that stands under its own name is a pack; what else lies here is not ours to touch.
                 match pack_id(&path).filter(|&pack| self.path(pack) == path) {
-                    Some(pack) => packs.push(pack),
-                    None => tracing::warn!(path = %path.display(), "a stray file lies among the packs"),
+                    Some(pack) => contents.packs.push(pack),
+                    None => contents.strays.push(path.display().to_string()),
                 }
             }
         }
-        packs.sort_unstable();
-        Ok(packs)
+        contents.packs.sort_unstable();
+        contents.strays.sort_unstable();
+        Ok(contents)
     }
 
     fn set_aside(&self, pack: PackId) -> io::Result<()> {
@@ -217,6 +277,7 @@ impl Shared {
     }
 
     fn delete(&self, pack: PackId) -> io::Result<()> {
+        let _no_backup = EraseLock::take(&self.packs)?;
         self.files.lock().forget(pack);
         match fs::remove_file(self.path(pack)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -244,6 +305,17 @@ fn make_directory(path: &Path) -> io::Result<()> {
 
 fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Clean pages go; those that are not written yet stay.
+fn drop_cache(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
+}
+
+/// What a process without privileges may still write.
+fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let space = rustix::fs::statvfs(directory)?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 /// Writes every byte of `parts` or fails: a short write is continued, never taken for a whole one.
@@ -280,6 +352,7 @@ fn failure(action: &'static str, source: io::Error) -> Error {
         io::ErrorKind::NotFound => ErrorKind::NotFound,
         io::ErrorKind::AlreadyExists => ErrorKind::Conflict,
         io::ErrorKind::UnexpectedEof => ErrorKind::OutOfRange,
+        io::ErrorKind::WouldBlock => ErrorKind::Locked,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             ErrorKind::StorageFull
         }

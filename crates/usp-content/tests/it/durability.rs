@@ -162,7 +162,7 @@ async fn without_space_for_the_footer_the_pack_is_sealed_later() {
     }
     for row in world.index.rows().iter().filter(|row| row.state == PackState::Sealed) {
         assert_eq!(world.backend.len(row.pack).await.unwrap(), row.committed_bytes);
-        world.store.frames(row.pack).await.unwrap();
+        world.store.inspector().frames(row.pack).await.unwrap();
     }
 }
 
@@ -181,7 +181,7 @@ async fn what_a_failed_write_left_does_not_outlive_the_seal() {
     until(|| world.index.first_pack().state == PackState::Sealed).await;
     let row = world.index.first_pack();
     assert_eq!(backend.len(row.pack).await.unwrap(), row.committed_bytes);
-    assert_eq!(world.store.frames(row.pack).await.unwrap().len(), 4);
+    assert_eq!(world.store.inspector().frames(row.pack).await.unwrap().len(), 4);
 }
 
 #[tokio::test]

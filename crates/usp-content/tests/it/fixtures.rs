@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use usp_content::{Extent, MemoryPacks, PackBackend};
+use usp_content::{Extent, MemoryPacks, Pace, PackBackend};
 use usp_model::{ByteRange, ChunkId, ChunkRef, Compression, PackId, PackRecord, PackState};
 
 use crate::support::{FakeIndex, World, lines, noise, small};
@@ -30,8 +30,16 @@ async fn a_sealed_pack_of_version_1_is_opened_by_todays_code() {
     let (world, _) =
         World::open(small(), Arc::clone(&backend) as Arc<dyn PackBackend>, Arc::clone(&index)).await;
 
-    assert!(world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap().is_sound());
-    let frames = world.store.frames(PACK).await.unwrap();
+    assert!(
+        world
+            .store
+            .inspector()
+            .scrub(PACK, Extent::Sealed(size_bytes), &mut Pace::unlimited())
+            .await
+            .unwrap()
+            .is_sound()
+    );
+    let frames = world.store.inspector().frames(PACK).await.unwrap();
     let chunks = frames.iter().map(|frame| ChunkRef::New {
         digest: frame.digest,
         size_bytes: frame.plain_bytes,
@@ -64,7 +72,7 @@ async fn todays_code_cuts_and_names_chunks_as_version_1_did() {
         frames.into_iter().map(|frame| (frame.digest, frame.plain_bytes, frame.codec)).collect()
     };
     assert_eq!(
-        names(world.store.frames(PACK).await.unwrap()),
-        names(fixture.store.frames(PACK).await.unwrap())
+        names(world.store.inspector().frames(PACK).await.unwrap()),
+        names(fixture.store.inspector().frames(PACK).await.unwrap())
     );
 }

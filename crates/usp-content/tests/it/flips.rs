@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use bytes::Bytes;
-use usp_content::{ContentConfig, Extent};
+use usp_content::{ContentConfig, Extent, Pace};
 use usp_model::{ByteRange, Compression, ErrorKind, PackId};
 
 use crate::support::{World, lines, noise, small};
@@ -39,12 +39,25 @@ async fn every_flipped_bit_of_a_pack_is_found_by_a_scrub() {
     for (offset, byte) in (0..).zip(&pack) {
         for bit in 0..8 {
             put_byte(&world, offset, byte ^ (1 << bit)).await;
-            let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
+            let report = world
+                .store
+                .inspector()
+                .scrub(PACK, Extent::Sealed(size_bytes), &mut Pace::unlimited())
+                .await
+                .unwrap();
             assert!(!report.is_sound(), "bit {bit} of byte {offset}");
         }
         put_byte(&world, offset, *byte).await;
     }
-    assert!(world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap().is_sound());
+    assert!(
+        world
+            .store
+            .inspector()
+            .scrub(PACK, Extent::Sealed(size_bytes), &mut Pace::unlimited())
+            .await
+            .unwrap()
+            .is_sound()
+    );
 }
 
 #[tokio::test]

@@ -11,4 +11,5 @@ mod maintain;
 mod read;
 mod recovery;
 mod redo;
+mod scrub;
 mod support;

@@ -1,8 +1,8 @@
-//! Scrubbing, listing and moving frames.
+//! Sealing, moving and erasing.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use bytes::Bytes;
-use usp_content::{Batch, Extent};
+use usp_content::{Batch, Extent, Pace};
 use usp_model::{ByteRange, ChunkRef, Compression, ErrorKind, PackId, PackState};
 
 use crate::support::{Stored, World, lines, noise, settings, small};
@@ -21,76 +21,6 @@ async fn damage(world: &World, offset: u64) {
     let byte = world.backend.read(PACK, ByteRange::at(offset, 1)).await.unwrap();
     let flipped: Vec<u8> = byte.iter().map(|byte| byte ^ 1).collect();
     world.backend.append(PACK, offset, vec![flipped.into()]).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_sound_pack_scrubs_clean() {
-    let (world, stored, size_bytes) = sealed().await;
-    let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
-    assert!(report.is_sound(), "{report:?}");
-    assert_eq!(report.frame_count, stored.chunks().len() as u64);
-    assert_eq!(report.size_bytes, size_bytes);
-}
-
-#[tokio::test]
-async fn a_scrub_names_exactly_the_damaged_frames() {
-    let (world, _, size_bytes) = sealed().await;
-    let places: Vec<_> = world.index.chunks().iter().map(|chunk| chunk.place.offset).collect();
-    for offset in [places[3] + 5, places[7] + 70] {
-        damage(&world, offset).await;
-    }
-    let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
-    assert_eq!(report.damaged, [places[3], places[7]]);
-    assert!(!report.footer_damaged);
-}
-
-#[tokio::test]
-async fn with_a_damaged_footer_the_frames_are_still_checked() {
-    let (world, stored, size_bytes) = sealed().await;
-    damage(&world, size_bytes - 10).await;
-    let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
-    assert!(report.footer_damaged && report.damaged.is_empty());
-    assert_eq!(report.frame_count, stored.chunks().len() as u64);
-    assert_eq!(world.store.frames(PACK).await.unwrap_err().kind(), ErrorKind::Corrupt);
-    damage(&world, 64 + 60).await;
-    let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
-    assert_eq!(report.damaged, [64]);
-}
-
-#[tokio::test]
-async fn a_short_or_long_pack_is_noticed() {
-    let (world, _, size_bytes) = sealed().await;
-    world.backend.append(PACK, size_bytes, vec![Bytes::from_static(b"more")]).await.unwrap();
-    assert!(!world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap().is_sound());
-    world.backend.truncate(PACK, size_bytes - 1).await.unwrap();
-    let report = world.store.scrub(PACK, Extent::Sealed(size_bytes)).await.unwrap();
-    assert_eq!(report.damaged, [size_bytes - 1]);
-}
-
-#[tokio::test]
-async fn an_open_pack_is_scrubbed_up_to_its_committed_length() {
-    let world = World::new(small()).await;
-    world.put(&noise(30_000, 1), Compression::None).await;
-    let row = world.index.first_pack();
-    world
-        .backend
-        .append(row.pack, row.committed_bytes, vec![Bytes::from_static(b"half a frame")])
-        .await
-        .unwrap();
-    let report = world.store.scrub(row.pack, Extent::Committed(row.committed_bytes)).await.unwrap();
-    assert!(report.is_sound(), "{report:?}");
-}
-
-#[tokio::test]
-async fn the_index_can_be_rebuilt_from_footers() {
-    let (world, _, _) = sealed().await;
-    let frames = world.store.frames(PACK).await.unwrap();
-    let rows = world.index.chunks();
-    assert_eq!(frames.len(), rows.len());
-    for row in rows {
-        let frame = frames.iter().find(|frame| frame.digest == row.digest).unwrap();
-        assert_eq!((frame.place(PACK), frame.plain_bytes), (row.place, row.size_bytes));
-    }
 }
 
 #[tokio::test]
@@ -161,7 +91,8 @@ async fn an_open_pack_is_sealed_on_request_and_the_next_append_begins_another() 
     assert!(world.store.seal(PACK).await.unwrap());
     assert!(!world.store.seal(PACK).await.unwrap(), "it is sealed already");
     assert_eq!(world.index.state(PACK), Some(PackState::Sealed));
-    let report = world.store.scrub(PACK, Extent::Sealed(world.index.first_pack().committed_bytes)).await;
+    let extent = Extent::Sealed(world.index.first_pack().committed_bytes);
+    let report = world.store.inspector().scrub(PACK, extent, &mut Pace::unlimited()).await;
     assert!(report.unwrap().is_sound());
     world.put(&noise(10_000, 2), Compression::None).await;
     assert_eq!(world.index.rows().len(), 2);

@@ -40,7 +40,7 @@ async fn whatever_stands_after_the_committed_length_is_cut_off() {
         assert_eq!(report.frame_count, stored.chunks().len() as u64);
         assert_eq!(world.index.state(pack), Some(PackState::Sealed));
         assert_eq!(world.backend.len(pack).await.unwrap(), world.index.first_pack().committed_bytes);
-        assert_eq!(reopened.store.frames(pack).await.unwrap().len(), stored.chunks().len());
+        assert_eq!(reopened.store.inspector().frames(pack).await.unwrap().len(), stored.chunks().len());
         assert_whole(&reopened, &stored).await;
     }
 }
@@ -185,4 +185,38 @@ async fn a_full_disk_does_not_keep_the_store_from_opening() {
     assert_whole(&reopened, &stored).await;
     let (_, report) = reopened.reopened().await;
     assert_eq!(report.sealed, [PackId(1)]);
+}
+
+#[tokio::test]
+async fn a_pack_of_a_version_to_come_keeps_the_store_shut_and_is_left_alone() {
+    let (world, _, _) = crashed().await;
+    let mut header = world.backend.read(PackId(1), ByteRange::whole(64)).await.unwrap().to_vec();
+    let old = header.clone();
+    header[8] = 2;
+    let crc = crc32c(&header[..60]);
+    header[60..].copy_from_slice(&crc.to_le_bytes());
+    world.backend.append(PackId(1), 0, vec![header.into()]).await.unwrap();
+    let (backend, index) = (Arc::clone(&world.backend), Arc::clone(&world.index));
+    let refused = World::try_open(small(), Arc::clone(&backend), Arc::clone(&index)).await.unwrap_err();
+    assert!(refused.detail().contains("format version 2, newer than 1"), "{}", refused.detail());
+    assert_eq!(index.state(PackId(1)), Some(PackState::Open));
+
+    // The same with a frame of it.
+    world.backend.append(PackId(1), 0, vec![old.into()]).await.unwrap();
+    let mut frame = backend.read(PackId(1), ByteRange::at(64, 56)).await.unwrap().to_vec();
+    frame[4] = 7;
+    let crc = crc32c(&frame[..52]);
+    frame[52..].copy_from_slice(&crc.to_le_bytes());
+    backend.append(PackId(1), 64, vec![frame.into()]).await.unwrap();
+    let refused = World::try_open(small(), backend, Arc::clone(&index)).await.unwrap_err();
+    assert!(refused.detail().contains("frame version 7, newer than 1"), "{}", refused.detail());
+    assert_eq!(index.state(PackId(1)), Some(PackState::Open));
+}
+
+/// CRC-32C bit by bit, as docs/formats/README.md defines it.
+fn crc32c(bytes: &[u8]) -> u32 {
+    const REFLECTED: u32 = 0x82f6_3b78;
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (REFLECTED & (crc & 1).wrapping_neg()))
+    })
 }

@@ -62,7 +62,12 @@ async fn what_a_power_cut_took_is_written_again_and_holes_are_filled() {
         assert_stands(&reopened, second, 3).await;
         let scrubbed = reopened
             .store
-            .scrub(PackId(1), usp_content::Extent::Sealed(world.index.first_pack().committed_bytes))
+            .inspector()
+            .scrub(
+                PackId(1),
+                usp_content::Extent::Sealed(world.index.first_pack().committed_bytes),
+                &mut usp_content::Pace::unlimited(),
+            )
             .await
             .unwrap();
         assert!(scrubbed.is_sound(), "{scrubbed:?}");

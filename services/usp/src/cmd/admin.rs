@@ -1,9 +1,13 @@
-//! `usp admin user|key|bucket|stats|queue|gc`
+//! `usp admin user|key|bucket|stats|queue|gc|scrub|fsck|backup|restore|rebuild-index`
 
+mod backup;
 mod bucket;
+mod fsck;
 mod gc;
 mod key;
 mod queue;
+mod rebuild;
+mod scrub;
 mod stats;
 mod user;
 
@@ -13,7 +17,7 @@ use usp_model::{BucketName, Grant, Role};
 
 use crate::session::Session;
 
-/// Manage users, API keys and buckets; show what is stored
+/// Manage users, API keys and buckets; look after the store
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  usp admin user ls\n  usp admin stats")]
 pub(crate) struct AdminArgs {
@@ -31,6 +35,11 @@ enum AdminVerb {
     Stats,
     Queue(queue::QueueArgs),
     Gc(gc::GcArgs),
+    Scrub(scrub::ScrubArgs),
+    Fsck(fsck::FsckArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    RebuildIndex(rebuild::RebuildArgs),
 }
 
 pub(crate) async fn run(args: AdminArgs, session: &Session) -> Result<()> {
@@ -41,6 +50,11 @@ pub(crate) async fn run(args: AdminArgs, session: &Session) -> Result<()> {
         AdminVerb::Stats => stats::run(session).await,
         AdminVerb::Queue(args) => queue::run(args, session).await,
         AdminVerb::Gc(args) => gc::run(args, session).await,
+        AdminVerb::Scrub(args) => scrub::run(args, session).await,
+        AdminVerb::Fsck(args) => fsck::run(args, session).await,
+        AdminVerb::Backup(args) => backup::back_up(args, session).await,
+        AdminVerb::Restore(args) => backup::restore(args, session).await,
+        AdminVerb::RebuildIndex(args) => rebuild::run(args, session).await,
     }
 }
 

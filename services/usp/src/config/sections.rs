@@ -227,6 +227,14 @@ section! {
         collect_interval: Interval = Interval(StorageConfig::default().collect_interval);
         /// How long a pack that holds nothing any more is kept, besides two collections.
         collect_grace: Interval = Interval(StorageConfig::default().collect_grace);
+        /// From the end of one scrub of all that is kept to the next; 0s: only when `usp admin scrub` asks for it.
+        scrub_interval: Interval = Interval(StorageConfig::default().scrub_interval);
+        /// Bytes per second that a scrub reads which nobody asked for; 0: as fast as the disk.
+        scrub_pace: ByteSize = ByteSize(StorageConfig::default().scrub_pace_bytes_per_s);
+        /// With less free space than this on the disk no bytes are taken in (507); the rest goes on.
+        free_space_min: ByteSize = ByteSize(StorageConfig::default().free_space_bytes_min);
+        /// Held back when the disk fills, and given up when it is full, so that deleting still works.
+        ballast_size: ByteSize = ByteSize(64 << 20);
         /// Where other roles of this installation reach this storage role. Not for users: keep it off public networks.
         node_listen: Option<SocketAddr> = None;
         /// The storage role to use, for a process that has none: http://HOST:PORT of its node_listen.

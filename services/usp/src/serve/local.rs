@@ -1,22 +1,24 @@
 //! The storage role on this machine: opened, mended after a crash, and closed again.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use rustix::fs::{FlockOperation, flock};
+use anyhow::{Context, Result};
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{SqliteCatalog, SqliteConfig};
 use usp_content::{ContentConfig, ContentStore, LocalPacks, RecoveryReport};
 use usp_queue::{EmbeddedQueue, NatsConfig, NatsQueue, Queue};
 use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
-use usp_storage::{CatalogIndex, Storage, StorageConfig, StorageParts};
+use usp_storage::{CatalogIndex, Room, Storage, StorageConfig, StorageParts};
 
+use crate::catalog_fault;
+use crate::dir_lock::DirLock;
 use crate::paths;
+use crate::room::DiskRoom;
 use crate::serve::rules;
 
 /// What the storage role stands on and how it is set.
@@ -31,6 +33,8 @@ pub(crate) struct LocalConfig<'a> {
     pub(crate) memory_budget_bytes: u64,
     /// `None`: the queue is within this process.
     pub(crate) nats: Option<NatsConfig>,
+    /// Bytes that are held back while the disk fills.
+    pub(crate) ballast_bytes: u64,
 }
 
 /// An open storage role. The directory is locked as long as this lives.
@@ -42,7 +46,7 @@ pub(crate) struct Local {
     /// Drawn on the first start, to be shown once.
     pub(crate) admin_password: Option<String>,
     content: ContentStore,
-    _lock: File,
+    lock: DirLock,
 }
 
 impl Local {
@@ -51,14 +55,18 @@ impl Local {
         let begin = Instant::now();
         let dir = config.data_dir;
         make_private_dir(dir)?;
-        let lock = lock(dir)?;
+        let (lock, was_clean) = DirLock::take(dir)?.begin()?;
         if let Some(keys) = paths::signing_keys(dir).parent() {
             make_private_dir(keys)?;
         }
         let keys = SigningKeys::load_or_create(&paths::signing_keys(dir))?;
         let tokens = TokenService::new(&keys, config.tokens)?;
+        let room = Arc::new(DiskRoom::new(dir, config.ballast_bytes));
+        open_room(&room);
+        let was_recovered = catalog_fault::recover(dir)?;
+        let faulted = dir.to_owned();
         let catalog = SqliteCatalog::open(SqliteConfig {
-            fault: Arc::new(stop_after_fault),
+            fault: Arc::new(move |fault| stop_after_fault(&faulted, fault)),
             ..SqliteConfig::new(paths::catalog(dir))
         })?;
         let packs = LocalPacks::open(dir, Pool::disk())?;
@@ -84,17 +92,24 @@ impl Local {
             clock: Arc::new(SystemClock),
             config: config.storage,
         };
-        let storage = Storage::start(parts, rules).await?;
+        let storage = Storage::start(parts, rules)
+            .await?
+            .after_unclean_end(!was_clean || was_recovered)
+            .with_room(room);
         let admin_password = storage.ensure_admin().await?;
         let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(data_dir = %dir.display(), took_ms, "storage open");
-        Ok(Self { storage, keys, nats, admin_password, content, _lock: lock })
+        Ok(Self { storage, keys, nats, admin_password, content, lock })
     }
 
     /// Makes durable what is open. A crash instead of this loses nothing that was acknowledged.
     pub(crate) async fn close(self) {
         if let Err(error) = self.content.close().await {
             tracing::error!(error = %error.chain(), "the content store did not close well");
+            return;
+        }
+        if let Err(error) = self.lock.end_well() {
+            tracing::warn!(error = format!("{error:#}"), "the next start will take this end for a crash");
         }
     }
 }
@@ -128,34 +143,20 @@ fn make_private_dir(dir: &Path) -> Result<()> {
         .with_context(|| format!("failed to create the data directory {}", dir.display()))
 }
 
-/// Two processes on one directory would destroy it.
-fn lock(dir: &Path) -> Result<File> {
-    const OWNER_ONLY: u32 = 0o600;
-    const TRY_FOR: Duration = Duration::from_secs(5);
-    let path = paths::lock(dir);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(OWNER_ONLY)
-        .open(&path)
-        .with_context(|| format!("failed to open {}", path.display()))?;
-    let until = Instant::now() + TRY_FOR;
-    // A predecessor that was just killed may still be on its way out.
-    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        if Instant::now() >= until {
-            bail!("another usp serves {}: stop it first, or name another --data-dir", dir.display());
-        }
-        std::thread::sleep(Duration::from_millis(50));
+/// A start writes a little. On a full disk it takes what was held back for such a moment.
+fn open_room(room: &DiskRoom) {
+    const START_BYTES: u64 = 4 << 20;
+    if room.free_bytes().is_some_and(|free| free < START_BYTES) && room.drop_ballast() {
+        tracing::warn!("the disk is full: the space that was held back is given back");
     }
-    Ok(file)
 }
 
 /// What is on the disk is unknown after a fault, and asking it again would get a wrong answer: the kernel reports a
 /// lost write once. The next start looks at the file afresh.
-fn stop_after_fault(fault: &usp_model::Error) {
+fn stop_after_fault(dir: &Path, fault: &usp_model::Error) {
     const STORAGE_FAULT: i32 = 74;
     tracing::error!(error = %fault.chain(), "the disk under the catalogue failed: stopping with exit code 74");
+    catalog_fault::mark(dir, fault);
     exit(STORAGE_FAULT);
 }
 

@@ -22,6 +22,7 @@ mod memory;
 mod processing;
 mod rest;
 mod shutdown;
+mod trust;
 mod tus;
 
 use anyhow::{Context, Result};

@@ -217,7 +217,10 @@ pub(crate) struct UsageJson {
     logical_bytes: u64,
     /// Bytes of frames that were new when these versions were stored.
     stored_bytes: u64,
+    /// Bytes that were there already when these versions were stored.
     deduplicated_bytes: u64,
+    /// Bytes that compression saved on the rest.
+    compressed_bytes: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -254,6 +257,11 @@ impl From<Usage> for UsageJson {
             logical_bytes: usage.logical_bytes,
             stored_bytes: usage.stored_bytes,
             deduplicated_bytes: usage.deduplicated_bytes,
+            // Frames of chunks that do not shrink are a little longer than the chunks.
+            compressed_bytes: usage
+                .logical_bytes
+                .saturating_sub(usage.deduplicated_bytes)
+                .saturating_sub(usage.stored_bytes),
         }
     }
 }

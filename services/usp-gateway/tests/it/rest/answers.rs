@@ -96,6 +96,29 @@ async fn a_collection_tells_what_it_did_or_would_do() {
 }
 
 #[tokio::test]
+async fn a_scrub_is_started_shown_and_stopped_and_tells_what_is_damaged() {
+    let rest = Rest::new();
+    let started = rest.send("POST /api/v1/store/scrub", &json!({"pace": 1_000_000})).await.json();
+    assert_eq!((&started["running"], &started["pace"]), (&json!(true), &json!(1_000_000)));
+    assert_eq!(rest.get("/api/v1/store/scrub").await.json()["damaged"], 1);
+    assert_eq!(
+        rest.ask("DELETE /api/v1/store/scrub", &[ADMIN], Body::empty()).await.json()["running"],
+        json!(false)
+    );
+    let damage = rest.get("/api/v1/store/damage").await.json();
+    assert_eq!(damage["damage"], json!([{"pack": 7, "offset": 64, "bytes": 100, "part": "frame"}]));
+    assert_eq!(rest.send("POST /api/v1/store/scrub", &json!({"pace": -1})).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_check_tells_its_findings_in_sentences() {
+    let rest = Rest::new();
+    let report = rest.send("POST /api/v1/store/check", &json!({"deep": true})).await.json();
+    assert_eq!((&report["deep"], &report["grave"]), (&json!(true), &json!(false)));
+    assert_eq!(report["findings"][0]["kind"], "sum");
+}
+
+#[tokio::test]
 async fn a_bucket_is_made_shown_and_deleted() {
     let rest = Rest::new();
     let made = rest

@@ -109,6 +109,8 @@ async fn what_the_role_does_not_hold_is_403_before_storage_is_asked() {
         ("GET /api/v1/stats", "stats.read"),
         ("GET /api/v1/queue", "stats.read"),
         ("POST /api/v1/store/collect", "store.manage"),
+        ("POST /api/v1/store/scrub", "store.manage"),
+        ("GET /api/v1/store/damage", "store.manage"),
     ];
     for (line, permission) in table {
         let answer = rest.ask(line, &[READER, JSON], "{}").await;

@@ -6,14 +6,15 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use serde_json::json;
 use usp_api::{
-    Caller, CollectReport, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket, NewFile, NewUser,
-    PutOutcome, RuleTest, Stats, StorageCalls, UploadStatus, UserPatch,
+    Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, FileStatus, NewApiKey,
+    NewBucket, NewFile, NewUser, PutOutcome, RuleTest, ScrubOptions, ScrubStatus, Stats, StorageCalls,
+    UploadStatus, UserPatch,
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventKind, EventSeq, File,
-    FileId, FilePage, FilePatch, FileQuery, FileRef, FileState, LabelKey, LeasedRun, QueueKind, QueueStatus,
-    ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport, RunState, Step,
-    StepState, Upload, UploadId, UploadState, User, UserName,
+    FileId, FilePage, FilePatch, FileQuery, FileRef, FileState, Finding, FindingKind, LabelKey, LeasedRun,
+    PackDamage, PackId, PackPart, QueueKind, QueueStatus, ReportOutcome, Result, Rule, RuleName, Run, RunId,
+    RunPage, RunQuery, RunReport, RunState, Step, StepState, Upload, UploadId, UploadState, User, UserName,
 };
 
 use super::fake::{FakeStorage, fault, now};
@@ -383,5 +384,28 @@ impl StorageCalls for FakeStorage {
 
     async fn collect(&self, _caller: &Caller, dry_run: bool) -> Result<CollectReport> {
         Ok(CollectReport { dry_run, swept_chunks: 3, ..CollectReport::default() })
+    }
+
+    async fn start_scrub(&self, _caller: &Caller, options: ScrubOptions) -> Result<ScrubStatus> {
+        let (running, pace_bytes_per_s) = (true, options.pace_bytes_per_s.or(Some(0)));
+        Ok(ScrubStatus { running, pace_bytes_per_s, packs_left: 2, ..ScrubStatus::default() })
+    }
+
+    async fn stop_scrub(&self, _caller: &Caller) -> Result<ScrubStatus> {
+        Ok(ScrubStatus::default())
+    }
+
+    async fn scrub_status(&self, _caller: &Caller) -> Result<ScrubStatus> {
+        Ok(ScrubStatus { damaged: 1, ..ScrubStatus::default() })
+    }
+
+    async fn check_store(&self, _caller: &Caller, is_deep: bool) -> Result<CheckReport> {
+        let findings = vec![Finding::new(FindingKind::Sum, "chunk_count of the store is 1, counted 2")];
+        Ok(CheckReport { is_deep, finding_count: 1, findings, ..CheckReport::default() })
+    }
+
+    async fn store_damage(&self, _caller: &Caller) -> Result<DamageReport> {
+        let place = PackDamage { pack: PackId(7), offset: 64, size_bytes: 100, part: PackPart::Frame };
+        Ok(DamageReport { damage: vec![place], ..DamageReport::default() })
     }
 }

@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use usp_api::{
-    Caller, CollectReport, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket, NewFile, NewUser,
-    PutOutcome, RuleTest, Stats, StorageCalls, UserPatch,
+    Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, FileStatus, NewApiKey,
+    NewBucket, NewFile, NewUser, PutOutcome, RuleTest, ScrubOptions, ScrubStatus, Stats, StorageCalls,
+    UserPatch,
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, EventSeq, File, FileId, FilePage,
@@ -78,4 +79,9 @@ hand_on! {
     queue_status() -> QueueStatus;
     stats() -> Stats;
     collect(dry_run: bool) -> CollectReport;
+    start_scrub(options: ScrubOptions) -> ScrubStatus;
+    stop_scrub() -> ScrubStatus;
+    scrub_status() -> ScrubStatus;
+    store_damage() -> DamageReport;
+    check_store(is_deep: bool) -> CheckReport;
 }

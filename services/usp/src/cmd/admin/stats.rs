@@ -12,7 +12,8 @@ pub(super) async fn run(session: &Session) -> Result<()> {
 }
 
 fn describe(stats: &Stats) -> String {
-    let heads = ["bucket", "files", "versions", "content", "stored", "deduplicated"].map(str::to_owned);
+    let heads =
+        ["bucket", "files", "versions", "content", "stored", "deduplicated", "compressed"].map(str::to_owned);
     let mut rows = vec![heads.to_vec()];
     rows.extend(stats.usage.iter().map(row));
     let totals = &stats.totals;
@@ -36,5 +37,6 @@ fn row(usage: &Usage) -> Vec<String> {
         size(usage.logical_bytes),
         size(usage.stored_bytes),
         size(usage.deduplicated_bytes),
+        size(usage.compressed_bytes),
     ]
 }

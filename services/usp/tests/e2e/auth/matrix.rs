@@ -47,6 +47,10 @@ fn rows() -> Vec<Row> {
         row(get.clone(), "/api/v1/queue", None, [403, 403, 200, 200]),
         row(get.clone(), "/api/v1/users", None, [403, 403, 403, 200]),
         row(post.clone(), "/api/v1/store/collect", Some(json!({"dry_run": true})), [403, 403, 403, 200]),
+        row(post.clone(), "/api/v1/store/scrub", Some(json!({"resume": true})), [403, 403, 403, 200]),
+        row(get.clone(), "/api/v1/store/scrub", None, [403, 403, 403, 200]),
+        row(post.clone(), "/api/v1/store/check", Some(json!({})), [403, 403, 403, 200]),
+        row(get.clone(), "/api/v1/store/damage", None, [403, 403, 403, 200]),
         row(post, "/api/v1/users", Some(json!({"name": "made-by-{role}"})), [403, 403, 403, 201]),
         row(get, "/metrics", None, [403, 403, 403, 200]),
     ]

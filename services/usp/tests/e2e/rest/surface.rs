@@ -67,6 +67,9 @@ async fn the_description_names_every_path_of_the_contract() -> Result<()> {
             ("/stats", vec!["get"]),
             ("/queue", vec!["get"]),
             ("/store/collect", vec!["post"]),
+            ("/store/scrub", vec!["get", "post", "delete"]),
+            ("/store/damage", vec!["get"]),
+            ("/store/check", vec!["post"]),
         ] {
             let described =
                 paths.get(&format!("/api/v1{path}")).with_context(|| format!("{path} is missing"))?;
