@@ -127,6 +127,14 @@ pub struct NewBucket {
     pub policy: BucketPolicy,
 }
 
+/// How many runs are tried again, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetriedRuns {
+    pub retried: u64,
+    /// `None`: the query finds no more.
+    pub next_cursor: Option<String>,
+}
+
 /// What a rule would do to a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RuleTest {

@@ -5,6 +5,7 @@
 mod ask;
 mod buckets;
 mod chunks;
+mod claim;
 mod collect;
 mod commit;
 mod cursor;

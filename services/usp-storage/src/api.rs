@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use usp_api::{
     AppendUpload, ByteStream, Caller, CollectReport, CreatedApiKey, CreatedUser, EventStream, FileStatus,
-    NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RuleTest, Stats,
-    StorageApi, StorageCalls, TokenGrant, TokenPair, UserPatch,
+    NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RetriedRuns, RuleTest,
+    Stats, StorageApi, StorageCalls, TokenGrant, TokenPair, UserPatch,
 };
 use usp_auth::{Credential, Permission, authorize};
 use usp_model::{
@@ -162,6 +162,10 @@ impl StorageCalls for Storage {
 
     async fn retry_run(&self, caller: &Caller, id: RunId) -> Result<Run> {
         self.run_again(caller, id).await
+    }
+
+    async fn retry_runs(&self, caller: &Caller, query: RunQuery) -> Result<RetriedRuns> {
+        self.run_many_again(caller, query).await
     }
 
     async fn cancel_run(&self, caller: &Caller, id: RunId) -> Result<Run> {

@@ -20,6 +20,7 @@ use crate::buckets::BucketCache;
 use crate::identity::SignInThrottle;
 use crate::live::Live;
 use crate::rules::RuleBook;
+use crate::work::Work;
 
 /// What an operator can set about storage.
 #[derive(Debug, Clone)]
@@ -79,6 +80,7 @@ pub struct Storage {
     pub(crate) buckets: Arc<BucketCache>,
     /// Uploads to which someone appends right now.
     pub(crate) appending: Arc<Mutex<HashSet<UploadId>>>,
+    pub(crate) work: Arc<Work>,
     /// Held by the collection that runs.
     pub(crate) collecting: Arc<tokio::sync::Mutex<()>>,
     /// Password hashing costs 19 MiB and 25 ms each: two at once.
@@ -112,6 +114,7 @@ impl Storage {
             live: Arc::new(live),
             buckets: Arc::default(),
             appending: Arc::default(),
+            work: Arc::default(),
             collecting: Arc::default(),
             passwords: Pool::new("password", PASSWORD_JOBS_MAX),
             throttle: Arc::default(),

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use serde_json::json;
 use usp_api::{
     Caller, CollectReport, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket, NewFile, NewUser,
-    PutOutcome, RuleTest, Stats, StorageCalls, UploadStatus, UserPatch,
+    PutOutcome, RetriedRuns, RuleTest, Stats, StorageCalls, UploadStatus, UserPatch,
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventKind, EventSeq, File,
@@ -287,6 +287,11 @@ impl StorageCalls for FakeStorage {
     async fn get_run(&self, _caller: &Caller, id: RunId) -> Result<Run> {
         let found = self.state.lock().runs.get(&id).cloned();
         found.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such run"))
+    }
+
+    async fn retry_runs(&self, _caller: &Caller, query: RunQuery) -> Result<RetriedRuns> {
+        self.asked.lock().runs = Some(query);
+        Ok(RetriedRuns { retried: 0, next_cursor: None })
     }
 
     async fn retry_run(&self, _caller: &Caller, id: RunId) -> Result<Run> {

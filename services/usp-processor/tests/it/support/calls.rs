@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use usp_api::{
     Caller, CollectReport, CreatedApiKey, CreatedUser, FileStatus, NewApiKey, NewBucket, NewFile, NewUser,
-    PutOutcome, RuleTest, Stats, StorageCalls, UserPatch,
+    PutOutcome, RetriedRuns, RuleTest, Stats, StorageCalls, UserPatch,
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, EventSeq, File, FileId, FilePage,
@@ -11,7 +11,7 @@ use usp_model::{
     RunPage, RunQuery, RunReport, Upload, UploadId, User, UserName,
 };
 
-use super::Tampered;
+use super::{Point, Tampered};
 
 /// Hands calls on as they are; those of workers come first and have bodies of their own.
 macro_rules! hand_on {
@@ -26,12 +26,21 @@ macro_rules! hand_on {
                 wait_ms: u64,
             ) -> Result<Vec<LeasedRun>> {
                 self.check_away()?;
-                self.inner.lease_runs(caller, worker, count_max, wait_ms).await
+                self.pass(Point::BeforeLease).await;
+                let leased = self.inner.lease_runs(caller, worker, count_max, wait_ms).await;
+                if leased.as_ref().is_ok_and(|leased| !leased.is_empty()) {
+                    self.pass(Point::AfterLease).await;
+                }
+                leased
             }
 
             async fn report_run(&self, caller: &Caller, report: RunReport) -> Result<ReportOutcome> {
                 self.before_report(&report)?;
-                self.inner.report_run(caller, report).await
+                let (before, after) = Point::of_report(&report);
+                self.pass(before).await;
+                let answer = self.inner.report_run(caller, report).await;
+                self.pass(after).await;
+                answer
             }
 
             $(async fn $name(&self, caller: &Caller, $($arg: $ty),*) -> Result<$reply> {
@@ -65,6 +74,7 @@ hand_on! {
     list_runs(query: RunQuery) -> RunPage;
     get_run(id: RunId) -> Run;
     retry_run(id: RunId) -> Run;
+    retry_runs(query: RunQuery) -> RetriedRuns;
     cancel_run(id: RunId) -> Run;
     last_event() -> EventSeq;
     create_user(user: NewUser) -> CreatedUser;
