@@ -35,6 +35,8 @@ pub struct NewFile {
     pub idempotency_key: Option<String>,
     /// A rule to apply even if its condition does not hold.
     pub rule: Option<RuleName>,
+    /// The W3C trace context (`traceparent`) of the request: it goes with the runs to workers and into events.
+    pub trace: Option<String>,
 }
 
 impl NewFile {
@@ -51,6 +53,7 @@ impl NewFile {
             expected_digests: Vec::new(),
             idempotency_key: None,
             rule: None,
+            trace: None,
         }
     }
 }

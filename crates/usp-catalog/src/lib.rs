@@ -1,8 +1,10 @@
 //! Facts: everything usp knows apart from the bytes themselves.
 
 pub mod catalog;
+mod metrics;
 pub mod records;
 pub mod sqlite;
 
 pub use catalog::Catalog;
+pub use metrics::CatalogMetrics;
 pub use sqlite::{FaultHook, SqliteCatalog, SqliteConfig};

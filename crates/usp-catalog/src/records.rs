@@ -25,6 +25,9 @@ pub struct UploadTerms {
     pub idempotency_key: Option<String>,
     /// A rule to apply whatever its condition says.
     pub rule: Option<RuleName>,
+    /// The W3C trace context of the request that opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// A new upload session. The file id is preliminary unless the key stands already; then it is that file's id.

@@ -16,6 +16,7 @@ use usp_rt::Pool;
 use usp_steps::{FileFacts, Place, StepError, StepOutput};
 
 use crate::feed::{Feed, Gauge};
+use crate::metrics::ProcessorMetrics;
 
 pub use apart::WorkerProgram;
 pub use child::serve_steps;
@@ -55,10 +56,10 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new(isolation: Isolation, concurrency: usize) -> Self {
+    pub(crate) fn new(isolation: Isolation, concurrency: usize, metrics: ProcessorMetrics) -> Self {
         let workers = match isolation {
             Isolation::None => None,
-            Isolation::Process(program) => Some(Arc::new(apart::Workers::new(program, concurrency))),
+            Isolation::Process(program) => Some(Arc::new(apart::Workers::new(program, concurrency, metrics))),
         };
         Self { threads: Pool::new("steps", concurrency), workers }
     }

@@ -17,6 +17,7 @@ use usp_steps::{FileFacts, StepError, StepOutput};
 
 use crate::bench::{Bench, Content, Order};
 use crate::feed::Gauge;
+use crate::metrics::ProcessorMetrics;
 use crate::processor::Slot;
 use crate::told::Told;
 
@@ -29,6 +30,7 @@ pub(crate) struct Job {
     pub(crate) caller: Caller,
     pub(crate) heartbeat: Duration,
     pub(crate) bench: Bench,
+    pub(crate) metrics: ProcessorMetrics,
     /// Running steps are to be handed back now.
     pub(crate) hand_back: Shutdown,
 }
@@ -59,7 +61,10 @@ impl Job {
         drop(slot);
         match end {
             End::Outcome(outcome) => self.report_the_end(&leased, told, outcome).await,
-            End::LetGo => tracing::debug!(run.id = %leased.run.id, "run let go"),
+            End::LetGo => {
+                self.metrics.run_ended("let_go");
+                tracing::debug!(run.id = %leased.run.id, "run let go");
+            }
         }
     }
 
@@ -157,7 +162,10 @@ impl Job {
             facts: facts_of(leased),
             timeout_s: step.timeout_s.min(leased.rule.timeout_s),
         };
-        self.bench.run(order, content, gauge).await
+        let begun = Instant::now();
+        let ended = self.bench.run(order, content, gauge).await;
+        self.metrics.step_ended(&step.uses, begun.elapsed(), ended.is_ok());
+        ended
     }
 
     async fn content(&self, leased: &LeasedRun, whole: &mut Option<Bytes>) -> Result<Content, StepError> {
@@ -245,8 +253,9 @@ impl Job {
         })
         .await;
         match sent {
-            Ok(Ok(ReportOutcome::Held { .. })) => {}
+            Ok(Ok(ReportOutcome::Held { .. })) => self.metrics.run_ended(word_of(&outcome)),
             Ok(Ok(ReportOutcome::Lost)) => {
+                self.metrics.run_ended("lease_lost");
                 tracing::warn!(run.id = %leased.run.id, "the lease was lost before the report")
             }
             Ok(Err(error)) => return Err(error),
@@ -255,6 +264,14 @@ impl Job {
             }
         }
         Ok(())
+    }
+}
+
+fn word_of(outcome: &RunOutcome) -> &'static str {
+    match outcome {
+        RunOutcome::Succeeded => "succeeded",
+        RunOutcome::Failed { .. } => "failed",
+        RunOutcome::Released => "handed_back",
     }
 }
 

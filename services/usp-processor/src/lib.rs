@@ -14,9 +14,11 @@
 mod bench;
 mod feed;
 mod job;
+mod metrics;
 mod processor;
 mod source;
 mod told;
 
 pub use bench::{ChildLimits, Isolation, WorkerProgram, serve_steps};
+pub use metrics::ProcessorMetrics;
 pub use processor::{Processor, ProcessorConfig};

@@ -19,6 +19,7 @@ use usp_rt::{Shutdown, jittered};
 
 use crate::bench::{Bench, Isolation};
 use crate::job::Job;
+use crate::metrics::{Counted, ProcessorMetrics};
 use crate::source::Source;
 
 /// Work that is held ready.
@@ -45,6 +46,7 @@ pub struct ProcessorConfig {
     pub drain_timeout: Duration,
     /// Where steps run that read what strangers sent.
     pub isolation: Isolation,
+    pub metrics: ProcessorMetrics,
 }
 
 impl Default for ProcessorConfig {
@@ -56,6 +58,7 @@ impl Default for ProcessorConfig {
             lease_wait: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(30),
             isolation: Isolation::None,
+            metrics: ProcessorMetrics::default(),
         }
     }
 }
@@ -114,7 +117,8 @@ impl Processor {
             storage: Arc::clone(&self.storage),
             caller: self.caller.clone(),
             heartbeat: self.config.heartbeat,
-            bench: Bench::new(self.config.isolation.clone(), concurrency),
+            bench: Bench::new(self.config.isolation.clone(), concurrency, self.config.metrics.clone()),
+            metrics: self.config.metrics.clone(),
             hand_back: hand_back.clone(),
         };
         let shop = Arc::new(Shop {
@@ -210,6 +214,7 @@ impl Shop {
 
     /// Works on the run in the next free slot, or gives it back when that takes long.
     async fn take_on(&self, leased: LeasedRun, stop: Shutdown) {
+        let line = self.job.metrics.waiting();
         let slot = tokio::select! {
             biased;
             slot = Arc::clone(&self.slots).acquire_owned() => slot.ok(),
@@ -217,12 +222,13 @@ impl Shop {
             () = stop.cancelled() => None,
         };
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+        drop(line);
         match slot {
             Some(slot) => {
                 let done = |took| {
                     self.pace.note(took);
                 };
-                let slot = Slot { _permit: slot, moved: &self.moved };
+                let slot = Slot { _permit: slot, _busy: self.job.metrics.busy(), moved: &self.moved };
                 self.job.run(leased, slot, done).await;
             }
             None => {
@@ -237,6 +243,7 @@ impl Shop {
 /// A place at the bench. Whoever waits for room hears when it becomes free.
 pub(crate) struct Slot<'a> {
     _permit: OwnedSemaphorePermit,
+    _busy: Counted,
     moved: &'a Notify,
 }
 

@@ -36,15 +36,21 @@ impl StorageApi for Storage {
     }
 
     async fn put(&self, caller: &Caller, file: NewFile, content: ByteStream) -> Result<PutOutcome> {
-        self.put_file(caller, file, content).await
+        let outcome = self.put_file(caller, file, content).await;
+        self.metrics.uploaded(&outcome);
+        outcome
     }
 
     async fn append(&self, caller: &Caller, append: AppendUpload, content: ByteStream) -> Result<Upload> {
-        self.append_content(caller, append, content).await
+        let outcome = self.append_content(caller, append, content).await;
+        self.metrics.failed(&outcome);
+        outcome
     }
 
     async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
-        self.open_content(caller, read).await
+        let outcome = self.open_content(caller, read).await;
+        self.metrics.failed(&outcome);
+        outcome
     }
 
     async fn watch(&self, caller: &Caller, query: EventQuery) -> Result<EventStream> {
@@ -91,7 +97,9 @@ impl StorageCalls for Storage {
         id: UploadId,
         expected_digests: Vec<ContentDigest>,
     ) -> Result<PutOutcome> {
-        self.complete_upload(caller, id, expected_digests).await
+        let outcome = self.complete_upload(caller, id, expected_digests).await;
+        self.metrics.uploaded(&outcome);
+        outcome
     }
 
     async fn terminate_upload(&self, caller: &Caller, id: UploadId) -> Result<()> {
@@ -179,7 +187,9 @@ impl StorageCalls for Storage {
         count_max: u32,
         wait_ms: u64,
     ) -> Result<Vec<LeasedRun>> {
-        self.hand_out(caller, &worker, count_max, wait_ms).await
+        let outcome = self.hand_out(caller, &worker, count_max, wait_ms).await;
+        self.metrics.failed(&outcome);
+        outcome
     }
 
     async fn lease_offered(
@@ -192,7 +202,9 @@ impl StorageCalls for Storage {
     }
 
     async fn report_run(&self, caller: &Caller, report: RunReport) -> Result<ReportOutcome> {
-        self.take_report(caller, report).await
+        let outcome = self.take_report(caller, report).await;
+        self.metrics.failed(&outcome);
+        outcome
     }
 
     async fn last_event(&self, caller: &Caller) -> Result<EventSeq> {

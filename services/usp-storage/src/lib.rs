@@ -24,6 +24,7 @@ mod identity;
 mod index;
 mod live;
 mod media;
+mod metrics;
 mod progress;
 mod put;
 mod relay;
@@ -34,5 +35,6 @@ mod uploads;
 mod work;
 
 pub use index::CatalogIndex;
+pub use metrics::StorageMetrics;
 pub use rules::{built_in_rules, parse_rules};
 pub use storage::{Storage, StorageConfig, StorageParts};

@@ -23,6 +23,8 @@ const SWEEP_PAGE: usize = 1_000;
 const SWEEP_COUNT: u32 = 1_000;
 /// Rows of one transaction, so that uploads need not wait long for it.
 const FORGET_COUNT: u32 = 500;
+/// How old what gauges show may be.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Storage {
@@ -33,6 +35,7 @@ impl Storage {
             self.sweep(&shutdown),
             self.keep_house(&shutdown),
             self.keep_collecting(&shutdown),
+            self.keep_measuring(&shutdown),
         );
     }
 
@@ -136,6 +139,27 @@ impl Storage {
                 tracing::warn!(error = %error.chain(), "housekeeping waits");
             }
         }
+    }
+
+    async fn keep_measuring(&self, shutdown: &Shutdown) {
+        loop {
+            if let Err(error) = self.measure().await {
+                tracing::debug!(error = %error.chain(), "nothing was measured");
+            }
+            if pause(MEASURE_INTERVAL, shutdown).await {
+                return;
+            }
+        }
+    }
+
+    /// What gauges show: sums that are cheap to ask for, but not at every scrape.
+    async fn measure(&self) -> Result<()> {
+        let (totals, now) = (self.catalog.totals().await?, self.now());
+        let due = self.catalog.due_runs(now, SWEEP_COUNT).await?;
+        let oldest = due.iter().map(|run| run.due_at).min().unwrap_or(now);
+        let age_s = (now.unix_ms() - oldest.unix_ms()).max(0) / 1_000;
+        self.metrics.measured(&totals, self.queue.waiting_count().await?, age_s);
+        Ok(())
     }
 
     async fn keep_collecting(&self, shutdown: &Shutdown) {

@@ -19,6 +19,7 @@ use usp_rt::{Clock, Pool};
 use crate::buckets::BucketCache;
 use crate::identity::SignInThrottle;
 use crate::live::Live;
+use crate::metrics::StorageMetrics;
 use crate::rules::RuleBook;
 use crate::work::Work;
 
@@ -81,6 +82,7 @@ pub struct Storage {
     /// Uploads to which someone appends right now.
     pub(crate) appending: Arc<Mutex<HashSet<UploadId>>>,
     pub(crate) work: Arc<Work>,
+    pub(crate) metrics: StorageMetrics,
     /// Held by the collection that runs.
     pub(crate) collecting: Arc<tokio::sync::Mutex<()>>,
     /// Password hashing costs 19 MiB and 25 ms each: two at once.
@@ -115,12 +117,18 @@ impl Storage {
             buckets: Arc::default(),
             appending: Arc::default(),
             work: Arc::default(),
+            metrics: StorageMetrics::default(),
             collecting: Arc::default(),
             passwords: Pool::new("password", PASSWORD_JOBS_MAX),
             throttle: Arc::default(),
         };
         storage.ensure_default_bucket(now).await?;
         Ok(storage)
+    }
+
+    /// What this storage counts, to be registered where it is read.
+    pub fn metrics(&self) -> StorageMetrics {
+        self.metrics.clone()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -94,6 +94,7 @@ impl Storage {
         };
         let claimed = self.catalog.claim_runs(asked).await?;
         *self.work.turn.lock() = claimed.turn;
+        self.metrics.leased(claimed.runs.len());
         for leased in &claimed.runs {
             tracing::debug!(run.id = %leased.run.id, worker, attempt = leased.run.attempt, "run leased");
         }
@@ -128,7 +129,11 @@ impl Storage {
         report.lease_until = report.at.plus_ms(lease_ms);
         report.retry_wait_ms = report.retry_wait_ms.clamp(0, RETRY_WAIT_MS_MAX);
         let ends = report.outcome.is_some();
+        self.metrics.reported(report.outcome.as_ref());
         let answer = self.write_report(report).await;
+        if let Ok(ReportOutcome::Lost) = answer {
+            self.metrics.lease_lost();
+        }
         if ends {
             // A rule may hold one more run now.
             self.work.freed.notify_waiters();

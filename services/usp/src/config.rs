@@ -28,8 +28,8 @@ pub(crate) use units::{ByteSize, Interval};
 
 use crate::{paths, step_worker};
 use sections::{
-    AuthSection, ContentSection, GatewaySection, IsolationWord, Key, LogSection, ProbeSection,
-    ProcessorSection, QueueSection, RulesSection, StorageSection, TOP_LEVEL,
+    AuthSection, ContentSection, GatewaySection, IsolationWord, Key, LogSection, MetricsSection,
+    ProbeSection, ProcessorSection, QueueSection, RulesSection, StorageSection, TOP_LEVEL,
 };
 
 /// A secret has one line; a file with more than this is none.
@@ -50,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) processor: ProcessorSection,
     pub(crate) probe: ProbeSection,
     pub(crate) auth: AuthSection,
+    pub(crate) metrics: MetricsSection,
     pub(crate) log: LogSection,
 }
 
@@ -66,6 +67,7 @@ impl Default for Config {
             processor: ProcessorSection::default(),
             probe: ProbeSection::default(),
             auth: AuthSection::default(),
+            metrics: MetricsSection::default(),
             log: LogSection::default(),
         }
     }
@@ -84,6 +86,7 @@ impl Config {
             .chain(ProcessorSection::KEYS)
             .chain(ProbeSection::KEYS)
             .chain(AuthSection::KEYS)
+            .chain(MetricsSection::KEYS)
             .chain(LogSection::KEYS)
     }
 
@@ -155,6 +158,7 @@ impl Config {
             heartbeat: section.heartbeat.0,
             lease_wait: section.lease_wait.0,
             drain_timeout: section.drain_timeout.0,
+            metrics: usp_processor::ProcessorMetrics::default(),
             isolation: match section.isolation {
                 IsolationWord::None => Isolation::None,
                 IsolationWord::Process => Isolation::Process(step_worker::program(section.step_memory.0)),

@@ -25,6 +25,7 @@ use usp_steps::{Progress, StepError, StepOutput};
 use super::frame::{self, HEAD_BYTES, Kind};
 use super::{Content, Order};
 use crate::feed::Gauge;
+use crate::metrics::ProcessorMetrics;
 
 /// What is started to run steps.
 #[derive(Debug, Clone)]
@@ -48,6 +49,7 @@ pub(super) struct Workers {
     program: WorkerProgram,
     idle: Mutex<Vec<Worker>>,
     idle_count_max: usize,
+    metrics: ProcessorMetrics,
 }
 
 struct Worker {
@@ -65,8 +67,8 @@ enum Said {
 }
 
 impl Workers {
-    pub(super) fn new(program: WorkerProgram, idle_count_max: usize) -> Self {
-        Self { program, idle: Mutex::default(), idle_count_max }
+    pub(super) fn new(program: WorkerProgram, idle_count_max: usize, metrics: ProcessorMetrics) -> Self {
+        Self { program, idle: Mutex::default(), idle_count_max, metrics }
     }
 
     pub(super) async fn run(
@@ -90,8 +92,12 @@ impl Workers {
                 self.keep(worker);
                 answer
             }
-            Ok(Said::Panicked(text)) => Err(StepError::Temporary(format!("the step panicked: {text}"))),
+            Ok(Said::Panicked(text)) => {
+                self.metrics.worker_lost();
+                Err(StepError::Temporary(format!("the step panicked: {text}")))
+            }
             Err(error) => {
+                self.metrics.worker_lost();
                 let reason = worker.reason_of_end(&self.program, order, &error).await;
                 tracing::warn!(step = order.uses, reason, "a worker process ended in the middle of its step");
                 Err(StepError::Temporary(reason))
@@ -106,6 +112,7 @@ impl Workers {
                 return Ok(worker);
             }
         }
+        self.metrics.worker_started();
         Worker::start(&self.program)
     }
 

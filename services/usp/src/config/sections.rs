@@ -365,6 +365,15 @@ section! {
 }
 
 section! {
+    /// What a process counts, for Prometheus.
+    MetricsSection = "metrics" {
+        /// Where /metrics is served besides the gateway's, without a token; for storage and processors alone, such as
+        /// 127.0.0.1:9464. Keep it off public networks.
+        listen: Option<SocketAddr> = None;
+    }
+}
+
+section! {
     /// The log, on standard error.
     LogSection = "log" {
         /// text or json.

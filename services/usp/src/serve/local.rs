@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use prometheus_client::registry::Registry;
 use rustix::fs::{FlockOperation, flock};
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
-use usp_catalog::{SqliteCatalog, SqliteConfig};
+use usp_catalog::{CatalogMetrics, SqliteCatalog, SqliteConfig};
 use usp_content::{ContentConfig, ContentStore, LocalPacks, RecoveryReport};
 use usp_queue::{EmbeddedQueue, NatsConfig, NatsQueue, Queue};
 use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
@@ -41,6 +42,7 @@ pub(crate) struct Local {
     pub(crate) nats: Option<Arc<NatsQueue>>,
     /// Drawn on the first start, to be shown once.
     pub(crate) admin_password: Option<String>,
+    catalog_metrics: CatalogMetrics,
     content: ContentStore,
     _lock: File,
 }
@@ -57,8 +59,10 @@ impl Local {
         }
         let keys = SigningKeys::load_or_create(&paths::signing_keys(dir))?;
         let tokens = TokenService::new(&keys, config.tokens)?;
+        let catalog_metrics = CatalogMetrics::default();
         let catalog = SqliteCatalog::open(SqliteConfig {
             fault: Arc::new(stop_after_fault),
+            metrics: catalog_metrics.clone(),
             ..SqliteConfig::new(paths::catalog(dir))
         })?;
         let packs = LocalPacks::open(dir, Pool::disk())?;
@@ -88,7 +92,13 @@ impl Local {
         let admin_password = storage.ensure_admin().await?;
         let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(data_dir = %dir.display(), took_ms, "storage open");
-        Ok(Self { storage, keys, nats, admin_password, content, _lock: lock })
+        Ok(Self { storage, keys, nats, admin_password, catalog_metrics, content, _lock: lock })
+    }
+
+    /// Adds what storage and catalogue count.
+    pub(crate) fn register_metrics(&self, registry: &mut Registry) {
+        self.storage.metrics().register(registry);
+        self.catalog_metrics.register(registry);
     }
 
     /// Makes durable what is open. A crash instead of this loses nothing that was acknowledged.

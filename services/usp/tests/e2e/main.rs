@@ -23,6 +23,7 @@ mod processing;
 mod rest;
 mod shutdown;
 mod tus;
+mod work;
 
 use anyhow::{Context, Result};
 use serde_json::Value;

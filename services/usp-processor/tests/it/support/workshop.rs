@@ -78,6 +78,7 @@ impl Workshop {
             lease_wait: Duration::from_millis(200),
             drain_timeout: Duration::from_secs(600),
             isolation: Isolation::None,
+            ..ProcessorConfig::default()
         };
         change(&mut config);
         let processor = Processor::new(config, Arc::clone(&self.storage) as Arc<dyn StorageApi>).unwrap();
@@ -95,6 +96,7 @@ impl Workshop {
             lease_wait: Duration::from_millis(200),
             drain_timeout: Duration::from_millis(20),
             isolation: Isolation::None,
+            ..ProcessorConfig::default()
         };
         change(&mut config);
         let processor = Processor::new(config, Arc::clone(&self.storage) as Arc<dyn StorageApi>).unwrap();
