@@ -19,6 +19,7 @@ mod grpc_python;
 mod limits;
 mod logs;
 mod memory;
+mod metrics;
 mod processing;
 mod rest;
 mod shutdown;
