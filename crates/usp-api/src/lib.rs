@@ -15,6 +15,6 @@ pub use client::{GrpcStorage, GrpcStorageConfig};
 pub use server::StorageNode;
 pub use types::{
     AppendUpload, Caller, Coding, CollectReport, CreatedApiKey, CreatedUser, FileStatus, NewApiKey,
-    NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RetriedRuns, RuleTest, Stats, TokenGrant,
-    TokenPair, UploadStatus, UserPatch,
+    NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RetriedRuns, RuleTest, Stats,
+    TokenGrant, TokenPair, UploadStatus, UserPatch,
 };

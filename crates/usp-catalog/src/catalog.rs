@@ -9,9 +9,9 @@ use std::fmt;
 use async_trait::async_trait;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
-    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, LeasedRun, ManifestId, PackId, PackRecord,
-    PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport,
-    StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
+    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, LeasedRun, ManifestId, PackId,
+    PackRecord, PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery,
+    RunReport, StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
 };
 
 use crate::records::{

@@ -172,13 +172,12 @@ impl Job {
         if let Some(whole) = whole {
             return Ok(Content::Whole(whole.clone()));
         }
-        let read =
-            ReadFile {
-                file: FileRef::Id(leased.file.id),
-                version: Some(leased.run.version),
-                range: None,
-                coding: usp_api::Coding::Plain,
-            };
+        let read = ReadFile {
+            file: FileRef::Id(leased.file.id),
+            version: Some(leased.run.version),
+            range: None,
+            coding: usp_api::Coding::Plain,
+        };
         let opened = self.storage.read(&self.caller, read).await;
         let mut reading = opened.map_err(|error| StepError::Temporary(error.detail()))?;
         if leased.file.size_bytes > WHOLE_BYTES_MAX {

@@ -3,16 +3,16 @@
 use async_trait::async_trait;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
-    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, LeasedRun, ManifestId, PackId, PackRecord,
-    PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery, RunReport,
-    StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
+    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Grant, LeasedRun, ManifestId, PackId,
+    PackRecord, PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage, RunQuery,
+    RunReport, StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
 };
 
 use super::ask::Ask;
 use super::users::UserPatch;
 use super::{
-    SqliteCatalog, buckets, chunks, claim, collect, commit, events, file_list, files, idempotency, keys, manifests,
-    redo, report, rules, run_list, run_row, runs, totals, uploads, users,
+    SqliteCatalog, buckets, chunks, claim, collect, commit, events, file_list, files, idempotency, keys,
+    manifests, redo, report, rules, run_list, run_row, runs, totals, uploads, users,
 };
 use crate::Catalog;
 use crate::records::{
