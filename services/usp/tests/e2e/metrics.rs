@@ -32,8 +32,14 @@ async fn every_metric_is_documented_and_every_documented_one_is_exported() -> Re
         let http = usp.admin().await?;
         let file = http.put("a.txt", "text/plain", "some text").await?.must(201)?.value()?;
         http.wait_ready(text(&file, "id")?).await?;
+        http.get(&usp_testkit::file_path("default", "absent")).await?.must(404)?;
         let metrics = http.get("/metrics").await?.must(200)?.text();
-        assert_eq!(exported(&metrics), documented());
+        let (exported, documented) = (exported(&metrics), documented());
+        let unknown: Vec<_> = exported.difference(&documented).collect();
+        assert_eq!(unknown, Vec::<&String>::new(), "exported, and not documented");
+        // A family with labels shows from its first sample on.
+        let unseen: Vec<_> = documented.difference(&exported).collect();
+        assert_eq!(unseen, ["usp_gateway_rate_limited_total", "usp_gateway_refused_connections_total"]);
         assert!(metrics.contains("usp_storage_uploads_total 1\n"), "{metrics}");
         Ok(())
     })
