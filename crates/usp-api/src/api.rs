@@ -21,8 +21,8 @@ use usp_model::{
 use crate::GrpcStorage;
 use crate::types::{
     AppendUpload, Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, FileStatus,
-    NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RuleTest, ScrubOptions,
-    ScrubStatus, Stats, TokenGrant, TokenPair, UserPatch,
+    NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RetriedRuns, RuleTest,
+    ScrubOptions, ScrubStatus, Stats, TokenGrant, TokenPair, UserPatch,
 };
 use crate::wire::unexpected_reply;
 
@@ -148,6 +148,8 @@ storage_calls! {
     GetRun = get_run(id: RunId) -> Run;
     /// Errors: `Conflict` unless the run is dead or cancelled.
     RetryRun = retry_run(id: RunId) -> Run;
+    /// Tries dead runs again, or cancelled ones if the query says so, up to its limit. Errors: `InvalidInput` (state).
+    RetryRuns = retry_runs(query: RunQuery) -> RetriedRuns;
     /// Errors: `Conflict` once the run ended.
     CancelRun = cancel_run(id: RunId) -> Run;
 

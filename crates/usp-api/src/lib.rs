@@ -16,5 +16,6 @@ pub use server::StorageNode;
 pub use types::{
     AffectedContent, AppendUpload, Caller, CheckReport, Coding, CollectReport, CreatedApiKey, CreatedUser,
     DamageReport, FileStatus, NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness,
-    Reading, RuleTest, ScrubOptions, ScrubStatus, Stats, TokenGrant, TokenPair, UploadStatus, UserPatch,
+    Reading, RetriedRuns, RuleTest, ScrubOptions, ScrubStatus, Stats, TokenGrant, TokenPair, UploadStatus,
+    UserPatch,
 };

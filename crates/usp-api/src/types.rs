@@ -35,6 +35,8 @@ pub struct NewFile {
     pub idempotency_key: Option<String>,
     /// A rule to apply even if its condition does not hold.
     pub rule: Option<RuleName>,
+    /// The W3C trace context (`traceparent`) of the request: it goes with the runs to workers and into events.
+    pub trace: Option<String>,
 }
 
 impl NewFile {
@@ -51,6 +53,7 @@ impl NewFile {
             expected_digests: Vec::new(),
             idempotency_key: None,
             rule: None,
+            trace: None,
         }
     }
 }
@@ -125,6 +128,14 @@ pub struct UploadStatus {
 pub struct NewBucket {
     pub name: BucketName,
     pub policy: BucketPolicy,
+}
+
+/// How many runs are tried again, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetriedRuns {
+    pub retried: u64,
+    /// `None`: the query finds no more.
+    pub next_cursor: Option<String>,
 }
 
 /// What a rule would do to a file.

@@ -9,15 +9,17 @@ use std::fmt;
 use async_trait::async_trait;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
-    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Finding, Grant, ManifestId, PackDamage,
-    PackId, PackRecord, PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage,
-    RunQuery, RunReport, StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
+    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Finding, Grant, LeasedRun, ManifestId,
+    PackDamage, PackId, PackRecord, PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run,
+    RunId, RunPage, RunQuery, RunReport, StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User,
+    UserName,
 };
 
 use crate::records::{
-    ApiKeyRecord, BucketRecord, ChunkMove, Claim, CommittedVersion, ContentCheck, ContentOwner, DueRun,
-    FileRecord, NamingPage, NewRun, NewUpload, NewVersion, PackUsage, ReferencePage, ReferencePlace,
-    RefreshRow, Rotation, ScrubState, ScrubbedPack, Swept, UploadProgress, UploadRecord, UserRecord,
+    ApiKeyRecord, BucketRecord, ChunkMove, ClaimRuns, ClaimedRuns, CommittedVersion, ContentCheck,
+    ContentOwner, DueRun, FileRecord, NamingPage, NewRun, NewUpload, NewVersion, PackUsage, ReferencePage,
+    ReferencePlace, RefreshRow, Rotation, ScrubState, ScrubbedPack, Swept, UploadProgress, UploadRecord,
+    UserRecord,
 };
 
 #[async_trait]
@@ -208,9 +210,17 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     async fn runs_of_file(&self, id: &FileId) -> Result<Vec<Run>>;
     /// Newest first; pages may be short as in `list_files`. Errors: `NotFound` (file), `InvalidInput` (cursor).
     async fn list_runs(&self, query: RunQuery) -> Result<RunPage>;
-    /// Takes a due run: lease number and attempt rise by one. A running one is due once its lease is over; that lost
-    /// attempt counts, and a run without attempts left becomes `dead` instead.
-    async fn claim_run(&self, id: &RunId, now: Timestamp, lease_until: Timestamp) -> Result<Claim>;
+    /// Takes due runs, the highest priority first and among equals every rule and bucket in turn; for each the lease
+    /// number and the attempt rise by one. A lease that is over ends first: that attempt counts, and a run without
+    /// attempts left is `dead` instead of due. What was taken carries its file without reports.
+    async fn claim_runs(&self, asked: ClaimRuns) -> Result<ClaimedRuns>;
+    /// Takes this run, whoever's turn it is, if it is due. `None`: ended, cancelled, not due yet, or held.
+    async fn claim_run(
+        &self,
+        id: &RunId,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Option<LeasedRun>>;
     /// Writes what a worker says, if its lease holds; rolls the file's state up when the run ends: a required run that is
     /// dead or cancelled makes the file `failed`; else it is `processing` until all have ended, then `ready`. Runs of a
     /// superseded version change that version only. A cancelled run takes nothing more, and its worker is told.
@@ -219,10 +229,13 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     async fn report_run(&self, report: RunReport) -> Result<ReportOutcome>;
     /// Errors: `NotFound`, `Conflict` unless dead or cancelled. The file goes back to `processing`; attempts begin anew.
     async fn retry_run(&self, id: &RunId, at: Timestamp) -> Result<Run>;
+    /// The same for many; gives how many were dead or cancelled. The others stay as they are.
+    async fn retry_runs(&self, ids: Vec<RunId>, at: Timestamp) -> Result<u64>;
     /// Errors: `NotFound`, `Conflict` once ended.
     async fn cancel_run(&self, id: &RunId, at: Timestamp) -> Result<Run>;
-    /// Runs that wait or whose lease is over, soonest first; the sweeper offers them to the queue again.
-    async fn due_runs(&self, now: Timestamp, limit: u32) -> Result<Vec<DueRun>>;
+    /// Runs that are due by `until`, some of each rule and bucket, and those whose lease is over by then; the sweeper
+    /// offers them to the queue again.
+    async fn due_runs(&self, until: Timestamp, limit: u32) -> Result<Vec<DueRun>>;
 
     // ---- events (the outbox) -------------------------------------------------------------------------------------
 

@@ -25,6 +25,9 @@ pub struct UploadTerms {
     pub idempotency_key: Option<String>,
     /// A rule to apply whatever its condition says.
     pub rule: Option<RuleName>,
+    /// The W3C trace context of the request that opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// A new upload session. The file id is preliminary unless the key stands already; then it is that file's id.
@@ -116,6 +119,8 @@ pub struct NewRun {
     pub required: bool,
     /// Name and kind of each step, in order.
     pub steps: Vec<(String, String)>,
+    /// The W3C trace context of the request that asked for it.
+    pub trace: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -134,12 +139,48 @@ pub struct FileRecord {
     pub domain_key: DomainKey,
 }
 
-/// What became of a try to take a run.
+/// A worker's wish for due runs.
 #[derive(Debug, Clone)]
-pub enum Claim {
-    Leased(Box<LeasedRun>),
-    /// Ended, cancelled, not due yet, or held by a live lease.
-    NotDue,
+pub struct ClaimRuns {
+    pub count_max: u32,
+    pub now: Timestamp,
+    /// Until when the runs are held unless they are reported on.
+    pub lease_until: Timestamp,
+    /// How many runs of a rule may be held at once, for rules that say so, by name.
+    pub bounds: BTreeMap<String, u32>,
+    /// As the claim before gave it.
+    pub turn: Turn,
+}
+
+/// What a claim took, and where the next one goes on.
+#[derive(Debug, Clone)]
+pub struct ClaimedRuns {
+    pub runs: Vec<LeasedRun>,
+    pub turn: Turn,
+}
+
+/// The rule and bucket that were served last, at each priority. The default begins at the beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turn(BTreeMap<i32, (String, i64)>);
+
+impl Turn {
+    /// Priorities that are remembered; at others the turn begins anew.
+    const PRIORITY_COUNT_MAX: usize = 64;
+
+    pub(crate) fn last(&self, priority: i32) -> Option<(&str, i64)> {
+        self.0.get(&priority).map(|(rule, bucket)| (rule.as_str(), *bucket))
+    }
+
+    pub(crate) fn served(&mut self, priority: i32, rule: &str, bucket: i64) {
+        self.0.insert(priority, (rule.to_owned(), bucket));
+    }
+
+    /// Forgets the lowest priorities beyond the bound.
+    pub(crate) fn keep_highest(&mut self) {
+        while self.0.len() > Self::PRIORITY_COUNT_MAX {
+            self.0.pop_first();
+        }
+    }
 }
 
 /// A run that should be offered to workers, at once or later.

@@ -6,6 +6,7 @@ mod ask;
 mod buckets;
 mod check;
 mod chunks;
+mod claim;
 mod collect;
 mod commit;
 mod cursor;
@@ -51,6 +52,8 @@ pub use snapshot::copy_catalog;
 use readers::Readers;
 use writer::Writer;
 
+use crate::CatalogMetrics;
+
 /// Hears once that the disk under the catalogue failed, so that the process can stop and start afresh.
 pub type FaultHook = Arc<dyn Fn(&Error) + Send + Sync>;
 
@@ -65,6 +68,7 @@ pub struct SqliteConfig {
     pub cache_kib_per_connection: u32,
     /// Called at most once, on the writer's thread.
     pub fault: FaultHook,
+    pub metrics: CatalogMetrics,
 }
 
 impl SqliteConfig {
@@ -78,6 +82,7 @@ impl SqliteConfig {
             reader_count: Self::READER_COUNT_DEFAULT,
             cache_kib_per_connection: Self::CACHE_KIB_DEFAULT,
             fault: Arc::new(|_fault| {}),
+            metrics: CatalogMetrics::default(),
         }
     }
 }
@@ -112,7 +117,7 @@ impl SqliteCatalog {
         let readers = (0..config.reader_count.max(1))
             .map(|_| schema::open_reader(&config.path, config.cache_kib_per_connection))
             .collect::<Result<Vec<_>>>()?;
-        let writer = Writer::start(conn, last_event, config.fault)?;
+        let writer = Writer::start(conn, last_event, config.fault, config.metrics)?;
         Ok(Arc::new(Self { readers: Readers::new(readers), writer }))
     }
 }

@@ -19,7 +19,7 @@ pub use bucket::{Bucket, BucketPatch, NewBucket};
 pub use event::Event;
 pub use file::{DerivedFile, File, FilePage, FileStatus, StoredBytes, UploadStatus};
 pub use rule::{Retry, Rule, RuleStep, RuleTest};
-pub use run::{Run, RunPage, RunStatus, Step};
+pub use run::{RetriedRuns, Run, RunPage, RunStatus, Step};
 pub use store::{AffectedFile, CheckReport, DamageReport, Finding, PackDamage, ScrubStatus};
 pub use token::{Me, MePermission, TokenPair};
 

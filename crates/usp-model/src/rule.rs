@@ -31,6 +31,9 @@ pub struct Rule {
     /// Higher goes first.
     #[serde(default)]
     pub priority: i32,
+    /// How many runs of this rule may be at work at once, over all processors. None: as many as there are slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
     /// Overrides the bucket's release.
     #[serde(default)]
     pub release: Option<Release>,
@@ -83,6 +86,7 @@ impl Rule {
     pub fn violations(&self) -> Vec<Violation> {
         const ATTEMPTS_MAX: u32 = 100;
         const TIMEOUT_S_MAX: u64 = 86_400;
+        const CONCURRENCY_MAX: u32 = 10_000;
         let mut found = Vec::new();
         if self.when.len() > RULE_WHEN_BYTES_MAX {
             found.push(Violation::new("/when", format!("at most {RULE_WHEN_BYTES_MAX} bytes")));
@@ -95,6 +99,9 @@ impl Rule {
         }
         if !(1..=TIMEOUT_S_MAX).contains(&self.timeout_s) {
             found.push(Violation::new("/timeout_s", format!("1 to {TIMEOUT_S_MAX} seconds")));
+        }
+        if self.concurrency.is_some_and(|count| !(1..=CONCURRENCY_MAX).contains(&count)) {
+            found.push(Violation::new("/concurrency", format!("1 to {CONCURRENCY_MAX}")));
         }
         let mut names = std::collections::BTreeSet::new();
         for (index, step) in self.steps.iter().enumerate() {

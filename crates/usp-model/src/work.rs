@@ -14,6 +14,8 @@ pub struct LeasedRun {
     pub expires_at: Timestamp,
     pub rule: Rule,
     pub file: File,
+    /// The W3C trace context of the request that asked for the run.
+    pub trace: Option<String>,
 }
 
 /// What a worker says. All of it is written in one transaction, or none of it when the lease is lost.

@@ -17,6 +17,8 @@ mod digest;
 mod hash;
 mod json;
 mod parameters;
+#[cfg(feature = "poison")]
+mod poison;
 mod profile;
 mod report;
 mod scalar;
@@ -28,4 +30,4 @@ mod table;
 mod text;
 mod validate;
 
-pub use step::{FileFacts, Progress, Step, StepError, StepOutput, build, names};
+pub use step::{FileFacts, Place, Progress, Step, StepError, StepOutput, build, names, place};

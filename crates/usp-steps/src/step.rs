@@ -102,6 +102,23 @@ pub fn names() -> &'static [&'static str] {
     &["digest", "profile", "sniff", "validate"]
 }
 
+/// Where a step may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It only counts or hashes bytes: nothing that a stranger sent can lead it astray.
+    Inside,
+    /// It takes apart what a stranger sent, and belongs into a process that may die.
+    Apart,
+}
+
+/// Where the step `uses` may run. Unknown ones belong apart.
+pub fn place(uses: &str) -> Place {
+    match uses {
+        "digest" => Place::Inside,
+        _ => Place::Apart,
+    }
+}
+
 /// Makes a step from its name and parameters, as a rule writes them.
 ///
 /// Errors: `InvalidInput` with one violation per wrong parameter (pointers such as `/with/columns/0/type`, or
@@ -109,6 +126,8 @@ pub fn names() -> &'static [&'static str] {
 pub fn build(uses: &str, with: &BTreeMap<String, Value>) -> Result<Box<dyn Step>> {
     match uses {
         "digest" => Ok(Box::new(Digest::from_parameters(with)?)),
+        #[cfg(feature = "poison")]
+        "poison" => Ok(Box::new(crate::poison::Poison)),
         "profile" => Ok(Box::new(Profile::from_parameters(with)?)),
         "sniff" => Ok(Box::new(Sniff::from_parameters(with)?)),
         "validate" => Ok(Box::new(Validate::from_parameters(with)?)),

@@ -72,6 +72,7 @@ fn api() -> Vec<Route> {
         takes(Permission::RunRead, routes!(runs::list_runs)),
         takes(Permission::RunRead, routes!(runs::show_run)),
         takes(Permission::RunManage, routes!(runs::retry_run)),
+        takes(Permission::RunManage, routes!(runs::retry_runs)),
         takes(Permission::RunManage, routes!(runs::cancel_run)),
         takes(Permission::RuleRead, routes!(rules::list_rules)),
         takes(Permission::RuleRead, routes!(rules::show_rule)),

@@ -4,23 +4,33 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 use usp_api::{Caller, ReadFile, StorageApi};
 use usp_model::{
-    Error, ErrorKind, FileRef, LabelKey, LeasedRun, ReportOutcome, Result, RuleStep, RunOutcome, RunReport,
+    ErrorKind, FileRef, LabelKey, LeasedRun, ReportOutcome, Result, RuleStep, RunOutcome, RunReport,
     StepReport, StepState,
 };
-use usp_rt::{Pool, Shutdown, jittered};
+use usp_rt::{Shutdown, jittered};
 use usp_steps::{FileFacts, StepError, StepOutput};
 
-use crate::feed::{Feed, Gauge};
+use crate::bench::{Bench, Content, Order};
+use crate::feed::Gauge;
+use crate::metrics::ProcessorMetrics;
+use crate::processor::Slot;
+use crate::told::Told;
+
+/// A content of up to this much is read once for all steps of its run.
+const WHOLE_BYTES_MAX: u64 = 256 << 10;
 
 /// What it takes to work on a run.
 pub(crate) struct Job {
     pub(crate) storage: Arc<dyn StorageApi>,
     pub(crate) caller: Caller,
     pub(crate) heartbeat: Duration,
-    pub(crate) steps: Pool,
+    pub(crate) bench: Bench,
+    pub(crate) metrics: ProcessorMetrics,
     /// Running steps are to be handed back now.
     pub(crate) hand_back: Shutdown,
 }
@@ -41,23 +51,39 @@ enum Ended {
 }
 
 impl Job {
-    pub(crate) async fn run(&self, leased: LeasedRun) {
+    /// Works on the run in `slot`, which is free for the next one once the last step has ended; gives how long the steps
+    /// took.
+    pub(crate) async fn run(&self, leased: LeasedRun, slot: Slot<'_>, note: impl FnOnce(Duration)) {
+        let begun = Instant::now();
         let mut told = Told::new(&leased);
-        match self.work(&leased, &mut told).await {
+        let end = self.work(&leased, &mut told).await;
+        note(begun.elapsed());
+        drop(slot);
+        match end {
             End::Outcome(outcome) => self.report_the_end(&leased, told, outcome).await,
-            End::LetGo => tracing::debug!(run.id = %leased.run.id, "run let go"),
+            End::LetGo => {
+                self.metrics.run_ended("let_go");
+                tracing::debug!(run.id = %leased.run.id, "run let go");
+            }
         }
+    }
+
+    /// Gives back a run that was not begun.
+    pub(crate) async fn give_back(&self, leased: LeasedRun) {
+        let told = Told::new(&leased);
+        self.report_the_end(&leased, told, RunOutcome::Released).await;
     }
 
     async fn work(&self, leased: &LeasedRun, told: &mut Told) -> End {
         let deadline = Instant::now() + Duration::from_secs(leased.rule.timeout_s);
+        let mut whole = None;
         for step in &leased.rule.steps {
             let before = leased.run.steps.iter().find(|known| known.name == step.name);
             if before.is_some_and(|known| known.state == StepState::Succeeded) {
                 continue;
             }
             told.began(&step.name);
-            match self.run_step(leased, step, deadline, told).await {
+            match self.run_step(leased, step, deadline, told, &mut whole).await {
                 Ended::Output(output) => told.succeeded(&step.name, *output),
                 Ended::Failed(error) => return End::Outcome(told.failed(&step.name, error)),
                 Ended::HandedBack => {
@@ -70,41 +96,19 @@ impl Job {
         End::Outcome(RunOutcome::Succeeded)
     }
 
-    /// Runs one step on a blocking thread while keeping the lease alive.
+    /// Runs one step while keeping the lease alive.
     async fn run_step(
         &self,
         leased: &LeasedRun,
         step: &RuleStep,
         deadline: Instant,
         told: &mut Told,
+        whole: &mut Option<Bytes>,
     ) -> Ended {
-        let built = match usp_steps::build(&step.uses, &step.with) {
-            Ok(built) => built,
-            Err(error) => return Ended::Failed(StepError::Permanent(error.detail())),
-        };
         let timeout_s = step.timeout_s.min(leased.rule.timeout_s);
-        let too_long =
-            || Ended::Failed(StepError::Temporary(format!("the step took longer than its {timeout_s} s")));
         let step_deadline = deadline.min(Instant::now() + Duration::from_secs(step.timeout_s));
-        let read = ReadFile {
-            file: FileRef::Id(leased.file.id),
-            version: Some(leased.run.version),
-            range: None,
-            coding: usp_api::Coding::Plain,
-        };
-        let opened = tokio::select! {
-            opened = self.storage.read(&self.caller, read) => opened,
-            () = sleep_until(step_deadline) => return too_long(),
-            () = self.hand_back.cancelled() => return Ended::HandedBack,
-        };
-        let content = match opened {
-            Ok(reading) => reading.content,
-            Err(error) => return Ended::Failed(StepError::Temporary(error.detail())),
-        };
         let gauge = Arc::new(Gauge::default());
-        let (facts, seen) = (facts_of(leased), Arc::clone(&gauge));
-        let mut feed = Feed::start(content, gauge.stop());
-        let running = self.steps.run(move || built.run(&facts, &mut feed, seen.as_ref()));
+        let running = self.perform(leased, step, Arc::clone(&gauge), whole);
         let mut running = std::pin::pin!(running);
         let mut beat = interval(self.heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -115,14 +119,14 @@ impl Job {
             tokio::select! {
                 ended = &mut running => {
                     return verdict.unwrap_or_else(|| match ended {
-                        Ok(Ok(output)) => Ended::Output(Box::new(output)),
-                        Ok(Err(error)) => Ended::Failed(error),
-                        Err(error) => Ended::Failed(StepError::Temporary(format!("the step did not end: {error}"))),
+                        Ok(output) => Ended::Output(Box::new(output)),
+                        Err(error) => Ended::Failed(error),
                     });
                 }
                 () = sleep_until(step_deadline), if verdict.is_none() => {
                     gauge.cancel();
-                    verdict = Some(too_long());
+                    let reason = format!("the step took longer than its {timeout_s} s");
+                    verdict = Some(Ended::Failed(StepError::Temporary(reason)));
                 }
                 () = self.hand_back.cancelled(), if verdict.is_none() => {
                     gauge.cancel();
@@ -137,6 +141,57 @@ impl Job {
                 }
             }
         }
+    }
+
+    /// Opens the content and runs the step over it. Ends soon after the gauge was cancelled.
+    async fn perform(
+        &self,
+        leased: &LeasedRun,
+        step: &RuleStep,
+        gauge: Arc<Gauge>,
+        whole: &mut Option<Bytes>,
+    ) -> Result<StepOutput, StepError> {
+        let stop = gauge.stop();
+        let content = tokio::select! {
+            content = self.content(leased, whole) => content?,
+            () = stop.cancelled() => return Err(StepError::Cancelled),
+        };
+        let order = Order {
+            uses: step.uses.clone(),
+            with: step.with.clone(),
+            facts: facts_of(leased),
+            timeout_s: step.timeout_s.min(leased.rule.timeout_s),
+        };
+        let begun = Instant::now();
+        let ended = self.bench.run(order, content, gauge).await;
+        self.metrics.step_ended(&step.uses, begun.elapsed(), ended.is_ok());
+        ended
+    }
+
+    async fn content(&self, leased: &LeasedRun, whole: &mut Option<Bytes>) -> Result<Content, StepError> {
+        if let Some(whole) = whole {
+            return Ok(Content::Whole(whole.clone()));
+        }
+        let read = ReadFile {
+            file: FileRef::Id(leased.file.id),
+            version: Some(leased.run.version),
+            range: None,
+            coding: usp_api::Coding::Plain,
+        };
+        let opened = self.storage.read(&self.caller, read).await;
+        let mut reading = opened.map_err(|error| StepError::Temporary(error.detail()))?;
+        if leased.file.size_bytes > WHOLE_BYTES_MAX {
+            return Ok(Content::Stream(reading.content));
+        }
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = reading.content.next().await {
+            let failed = |error: usp_model::Error| {
+                let at = bytes.len();
+                StepError::Temporary(format!("reading the content failed at byte {at}: {}", error.detail()))
+            };
+            bytes.extend_from_slice(&piece.map_err(failed)?);
+        }
+        Ok(Content::Whole(whole.insert(bytes.freeze()).clone()))
     }
 
     /// Extends the lease, or says how the step ends. Storage that does not answer is no reason to stop: the lease number
@@ -197,8 +252,9 @@ impl Job {
         })
         .await;
         match sent {
-            Ok(Ok(ReportOutcome::Held { .. })) => {}
+            Ok(Ok(ReportOutcome::Held { .. })) => self.metrics.run_ended(word_of(&outcome)),
             Ok(Ok(ReportOutcome::Lost)) => {
+                self.metrics.run_ended("lease_lost");
                 tracing::warn!(run.id = %leased.run.id, "the lease was lost before the report")
             }
             Ok(Err(error)) => return Err(error),
@@ -207,6 +263,14 @@ impl Job {
             }
         }
         Ok(())
+    }
+}
+
+fn word_of(outcome: &RunOutcome) -> &'static str {
+    match outcome {
+        RunOutcome::Succeeded => "succeeded",
+        RunOutcome::Failed { .. } => "failed",
+        RunOutcome::Released => "handed_back",
     }
 }
 
@@ -236,108 +300,4 @@ fn facts_of(leased: &LeasedRun) -> FileFacts {
         metadata: plain(&file.metadata),
         labels: plain(&file.labels),
     }
-}
-
-/// What storage is still to be told about the steps.
-struct Told(BTreeMap<String, ToldStep>);
-
-struct ToldStep {
-    report: StepReport,
-    began: Option<Instant>,
-    ended: Option<Instant>,
-}
-
-impl Told {
-    fn new(leased: &LeasedRun) -> Self {
-        // A step that failed in an earlier attempt waits again.
-        let again = leased.run.steps.iter().filter(|step| step.state != StepState::Succeeded);
-        let waiting =
-            |name: &str| ToldStep { report: blank(name, StepState::Pending), began: None, ended: None };
-        Self(again.map(|step| (step.name.clone(), waiting(&step.name))).collect())
-    }
-
-    fn began(&mut self, name: &str) {
-        let step =
-            ToldStep { report: blank(name, StepState::Running), began: Some(Instant::now()), ended: None };
-        self.0.insert(name.to_owned(), step);
-    }
-
-    /// The step has not begun after all.
-    fn waits(&mut self, name: &str) {
-        let step = ToldStep { report: blank(name, StepState::Pending), began: None, ended: None };
-        self.0.insert(name.to_owned(), step);
-    }
-
-    fn percent(&mut self, name: &str, percent: u8) {
-        if let Some(step) = self.0.get_mut(name) {
-            step.report.percent = percent;
-        }
-    }
-
-    fn ended(&mut self, report: StepReport) {
-        let began = self.0.get(&report.name).and_then(|step| step.began);
-        self.0.insert(report.name.clone(), ToldStep { report, began, ended: Some(Instant::now()) });
-    }
-
-    fn succeeded(&mut self, name: &str, output: StepOutput) {
-        self.ended(StepReport {
-            percent: 100,
-            report: output.report,
-            labels: checked(output.labels),
-            metadata: checked(output.metadata),
-            ..blank(name, StepState::Succeeded)
-        });
-    }
-
-    /// The step and what follows from its failure. Later steps are skipped for good if it is permanent.
-    fn failed(&mut self, name: &str, error: StepError) -> RunOutcome {
-        let reason = format!("step '{name}': {error}");
-        let is_permanent = matches!(error, StepError::Permanent(_) | StepError::Invalid { .. });
-        let report = match error {
-            StepError::Invalid { report, .. } => Some(report),
-            StepError::Permanent(_) | StepError::Temporary(_) | StepError::Cancelled => None,
-        };
-        self.ended(StepReport { report, error: Some(reason.clone()), ..blank(name, StepState::Failed) });
-        if is_permanent {
-            for step in self.0.values_mut().filter(|step| step.report.state == StepState::Pending) {
-                step.report.state = StepState::Skipped;
-            }
-        }
-        RunOutcome::Failed { reason, is_permanent }
-    }
-
-    fn steps(&self) -> Vec<StepReport> {
-        let ms_since = |at: Instant| u32::try_from(at.elapsed().as_millis()).unwrap_or(u32::MAX);
-        let told = self.0.values().map(|step| StepReport {
-            began_ms_ago: step.began.map(ms_since),
-            ended_ms_ago: step.ended.map(ms_since),
-            ..step.report.clone()
-        });
-        told.collect()
-    }
-
-    /// What ended was told and need not be told again.
-    fn forget_ended(&mut self) {
-        self.0.retain(|_, step| matches!(step.report.state, StepState::Running | StepState::Pending));
-    }
-}
-
-fn blank(name: &str, state: StepState) -> StepReport {
-    StepReport {
-        name: name.to_owned(),
-        state,
-        percent: 0,
-        error: None,
-        began_ms_ago: None,
-        ended_ms_ago: None,
-        report: None,
-        labels: BTreeMap::new(),
-        metadata: BTreeMap::new(),
-    }
-}
-
-/// Labels and metadata that usp can keep; a step that makes others has them left out.
-fn checked(map: BTreeMap<String, String>) -> BTreeMap<LabelKey, String> {
-    let key = |name: &str| -> Result<LabelKey, Error> { LabelKey::parse(name) };
-    map.into_iter().filter_map(|(name, value)| key(&name).ok().map(|key| (key, value))).collect()
 }

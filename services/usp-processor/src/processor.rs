@@ -1,18 +1,35 @@
-//! The worker's loop: as many runs at once as there are slots.
+//! The worker's loop: as many runs at once as there are slots, and a few short ones held ready for the next slot.
+//!
+//! A run that takes a millisecond must not wait for a question to storage and its answer, so runs are leased ahead: as
+//! many as the slots work off in `AHEAD_TIME`, by what the last runs took. One that waits much longer is given back, for
+//! another processor may be idle.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use usp_api::{Caller, StorageApi};
 use usp_model::{Grant, LeasedRun, Principal, PrincipalKind, Result, Role, UserName};
 use usp_queue::Queue;
-use usp_rt::{Pool, Shutdown, jittered};
+use usp_rt::{Shutdown, jittered};
 
+use crate::bench::{Bench, Isolation};
 use crate::job::Job;
+use crate::metrics::{Counted, ProcessorMetrics};
 use crate::source::Source;
+
+/// Work that is held ready.
+const AHEAD_TIME: Duration = Duration::from_millis(100);
+/// A run that waited this long for a slot is given back; far below any lease time.
+const GIVE_BACK_AFTER: Duration = Duration::from_secs(1);
+/// Runs that are held ready at most, and so lose an attempt when the processor dies.
+const AHEAD_COUNT_MAX: usize = 64;
+/// Runs whose end is on its way to storage.
+const REPORTING_COUNT_MAX: usize = 256;
 
 /// What an operator can set about a processor.
 #[derive(Debug, Clone)]
@@ -27,6 +44,9 @@ pub struct ProcessorConfig {
     pub lease_wait: Duration,
     /// On stop: how long running steps may go on before they are handed back.
     pub drain_timeout: Duration,
+    /// Where steps run that read what strangers sent.
+    pub isolation: Isolation,
+    pub metrics: ProcessorMetrics,
 }
 
 impl Default for ProcessorConfig {
@@ -37,6 +57,8 @@ impl Default for ProcessorConfig {
             heartbeat: Duration::from_secs(1),
             lease_wait: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(30),
+            isolation: Isolation::None,
+            metrics: ProcessorMetrics::default(),
         }
     }
 }
@@ -48,6 +70,17 @@ pub struct Processor {
     caller: Caller,
     /// Where offers come from, if not from storage.
     queue: Option<Arc<dyn Queue>>,
+}
+
+/// What the jobs of a processor share.
+struct Shop {
+    job: Job,
+    slots: Arc<Semaphore>,
+    /// Runs that are leased and have no slot yet.
+    waiting: AtomicUsize,
+    /// Told when a run left the line or a slot became free.
+    moved: Notify,
+    pace: Pace,
 }
 
 impl Processor {
@@ -72,28 +105,38 @@ impl Processor {
 
     /// Works until `shutdown`, then lets running steps end or hands them back.
     pub async fn run(self, shutdown: Shutdown) {
-        let slots = Arc::new(Semaphore::new(self.config.concurrency.max(1)));
+        let concurrency = self.config.concurrency.max(1);
         let source = Source {
             storage: Arc::clone(&self.storage),
             caller: self.caller.clone(),
             worker: self.config.worker.clone(),
             queue: self.queue.clone(),
         };
-        let steps = Pool::new("steps", self.config.concurrency.max(1));
         let hand_back = Shutdown::new();
+        let job = Job {
+            storage: Arc::clone(&self.storage),
+            caller: self.caller.clone(),
+            heartbeat: self.config.heartbeat,
+            bench: Bench::new(self.config.isolation.clone(), concurrency, self.config.metrics.clone()),
+            metrics: self.config.metrics.clone(),
+            hand_back: hand_back.clone(),
+        };
+        let shop = Arc::new(Shop {
+            job,
+            slots: Arc::new(Semaphore::new(concurrency)),
+            waiting: AtomicUsize::new(0),
+            moved: Notify::new(),
+            pace: Pace::default(),
+        });
+        let held = Arc::new(Semaphore::new(concurrency + AHEAD_COUNT_MAX + REPORTING_COUNT_MAX));
         let jobs = TaskTracker::new();
-        while let Some(leased) = self.next_runs(&source, &slots, &shutdown).await {
-            for (leased, slot) in leased {
-                let job = Job {
-                    storage: Arc::clone(&self.storage),
-                    caller: self.caller.clone(),
-                    heartbeat: self.config.heartbeat,
-                    steps: steps.clone(),
-                    hand_back: hand_back.clone(),
-                };
+        while let Some(leased) = self.next_runs(&source, &shop, &held, &shutdown).await {
+            for (leased, held) in leased {
+                shop.waiting.fetch_add(1, Ordering::Relaxed);
+                let (shop, stop) = (Arc::clone(&shop), shutdown.clone());
                 jobs.spawn(async move {
-                    job.run(leased).await;
-                    drop(slot);
+                    shop.take_on(leased, stop).await;
+                    drop(held);
                 });
             }
         }
@@ -104,25 +147,33 @@ impl Processor {
         }
     }
 
-    /// The next runs, each with the slot it will take; `None` once it is time to stop.
+    /// The next runs, each with the permit to hold it; `None` once it is time to stop.
     async fn next_runs(
         &self,
         source: &Source,
-        slots: &Arc<Semaphore>,
+        shop: &Shop,
+        held: &Arc<Semaphore>,
         shutdown: &Shutdown,
-    ) -> Option<Vec<(LeasedRun, tokio::sync::OwnedSemaphorePermit)>> {
+    ) -> Option<Vec<(LeasedRun, OwnedSemaphorePermit)>> {
         const PAUSE_MAX: Duration = Duration::from_secs(10);
         let mut pause = Duration::from_millis(100);
         loop {
             let first = tokio::select! {
-                // The stop first: with slots free the other branch is always ready.
+                // The stop first: the other branch may always be ready.
                 biased;
                 () = shutdown.cancelled() => return None,
-                slot = Arc::clone(slots).acquire_owned() => slot.ok()?,
+                permit = Arc::clone(held).acquire_owned() => permit.ok()?,
+            };
+            let count = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return None,
+                count = shop.room(self.config.concurrency.max(1)) => count,
             };
             let mut taken = vec![first];
-            while let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-                taken.push(slot);
+            while taken.len() < count
+                && let Ok(permit) = Arc::clone(held).try_acquire_owned()
+            {
+                taken.push(permit);
             }
             let count_max = u32::try_from(taken.len()).unwrap_or(u32::MAX);
             // Waited for to its end, also when the stop comes: what a dropped answer brings would be lost until its
@@ -145,11 +196,107 @@ impl Processor {
     }
 }
 
+impl Shop {
+    /// Waits for room for more runs; gives for how many.
+    async fn room(&self, concurrency: usize) -> usize {
+        loop {
+            let moved = self.moved.notified();
+            let ahead = self.pace.ahead(concurrency);
+            let waiting = self.waiting.load(Ordering::Relaxed);
+            let room = (self.slots.available_permits() + ahead).saturating_sub(waiting);
+            // Asked for by halves: a question for each run would cost more than the run.
+            if room > ahead / 2 {
+                return room;
+            }
+            moved.await;
+        }
+    }
+
+    /// Works on the run in the next free slot, or gives it back when that takes long.
+    async fn take_on(&self, leased: LeasedRun, stop: Shutdown) {
+        let line = self.job.metrics.waiting();
+        let slot = tokio::select! {
+            biased;
+            slot = Arc::clone(&self.slots).acquire_owned() => slot.ok(),
+            () = tokio::time::sleep(GIVE_BACK_AFTER) => None,
+            () = stop.cancelled() => None,
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        drop(line);
+        match slot {
+            Some(slot) => {
+                let done = |took| {
+                    self.pace.note(took);
+                };
+                let slot = Slot { _permit: slot, _busy: self.job.metrics.busy(), moved: &self.moved };
+                self.job.run(leased, slot, done).await;
+            }
+            None => {
+                self.pace.note(GIVE_BACK_AFTER);
+                self.job.give_back(leased).await;
+            }
+        }
+        self.moved.notify_one();
+    }
+}
+
+/// A place at the bench. Whoever waits for room hears when it becomes free.
+pub(crate) struct Slot<'a> {
+    _permit: OwnedSemaphorePermit,
+    _busy: Counted,
+    moved: &'a Notify,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.moved.notify_one();
+    }
+}
+
+/// What runs took lately.
+#[derive(Debug, Default)]
+struct Pace(Mutex<Option<Duration>>);
+
+impl Pace {
+    fn note(&self, took: Duration) {
+        let mut mean = self.0.lock();
+        *mean = Some(mean.map_or(took, |mean| (mean * 7 + took) / 8));
+    }
+
+    /// How many runs the slots work off in `AHEAD_TIME`; none before the first has ended.
+    fn ahead(&self, concurrency: usize) -> usize {
+        let Some(mean) = *self.0.lock() else { return 0 };
+        let count = AHEAD_TIME.as_micros() / mean.as_micros().max(1);
+        usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(concurrency).min(AHEAD_COUNT_MAX)
+    }
+}
+
 impl fmt::Debug for Processor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Processor")
             .field("config", &self.config)
             .field("storage", &self.storage)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_runs_are_leased_ahead_and_long_ones_are_not() {
+        let pace = Pace::default();
+        assert_eq!(pace.ahead(2), 0);
+        pace.note(Duration::from_millis(10));
+        assert_eq!(pace.ahead(2), 20);
+        for _ in 0..100 {
+            pace.note(Duration::from_micros(50));
+        }
+        assert_eq!(pace.ahead(2), AHEAD_COUNT_MAX);
+        for _ in 0..100 {
+            pace.note(Duration::from_secs(5));
+        }
+        assert_eq!(pace.ahead(2), 0);
     }
 }

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use usp_api::{
     AppendUpload, ByteStream, Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport,
     EventStream, FileStatus, NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness,
-    Reading, RuleTest, ScrubOptions, ScrubStatus, Stats, StorageApi, StorageCalls, TokenGrant, TokenPair,
-    UserPatch,
+    Reading, RetriedRuns, RuleTest, ScrubOptions, ScrubStatus, Stats, StorageApi, StorageCalls, TokenGrant,
+    TokenPair, UserPatch,
 };
 use usp_auth::{Credential, Permission, authorize};
 use usp_model::{
@@ -37,15 +37,23 @@ impl StorageApi for Storage {
     }
 
     async fn put(&self, caller: &Caller, file: NewFile, content: ByteStream) -> Result<PutOutcome> {
-        self.put_file(caller, file, self.while_there_is_room(content)?).await
+        let content = self.while_there_is_room(content)?;
+        let outcome = self.put_file(caller, file, content).await;
+        self.metrics.uploaded(&outcome);
+        outcome
     }
 
     async fn append(&self, caller: &Caller, append: AppendUpload, content: ByteStream) -> Result<Upload> {
-        self.append_content(caller, append, self.while_there_is_room(content)?).await
+        let content = self.while_there_is_room(content)?;
+        let outcome = self.append_content(caller, append, content).await;
+        self.metrics.failed(&outcome);
+        outcome
     }
 
     async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
-        self.open_content(caller, read).await
+        let outcome = self.open_content(caller, read).await;
+        self.metrics.failed(&outcome);
+        outcome
     }
 
     async fn watch(&self, caller: &Caller, query: EventQuery) -> Result<EventStream> {
@@ -93,7 +101,9 @@ impl StorageCalls for Storage {
         id: UploadId,
         expected_digests: Vec<ContentDigest>,
     ) -> Result<PutOutcome> {
-        self.complete_upload(caller, id, expected_digests).await
+        let outcome = self.complete_upload(caller, id, expected_digests).await;
+        self.metrics.uploaded(&outcome);
+        outcome
     }
 
     async fn terminate_upload(&self, caller: &Caller, id: UploadId) -> Result<()> {
@@ -172,6 +182,10 @@ impl StorageCalls for Storage {
         self.run_again(caller, id).await
     }
 
+    async fn retry_runs(&self, caller: &Caller, query: RunQuery) -> Result<RetriedRuns> {
+        self.run_many_again(caller, query).await
+    }
+
     async fn cancel_run(&self, caller: &Caller, id: RunId) -> Result<Run> {
         self.stop_run(caller, id).await
     }
@@ -183,7 +197,9 @@ impl StorageCalls for Storage {
         count_max: u32,
         wait_ms: u64,
     ) -> Result<Vec<LeasedRun>> {
-        self.hand_out(caller, &worker, count_max, wait_ms).await
+        let outcome = self.hand_out(caller, &worker, count_max, wait_ms).await;
+        self.metrics.failed(&outcome);
+        outcome
     }
 
     async fn lease_offered(
@@ -196,7 +212,9 @@ impl StorageCalls for Storage {
     }
 
     async fn report_run(&self, caller: &Caller, report: RunReport) -> Result<ReportOutcome> {
-        self.take_report(caller, report).await
+        let outcome = self.take_report(caller, report).await;
+        self.metrics.failed(&outcome);
+        outcome
     }
 
     async fn last_event(&self, caller: &Caller) -> Result<EventSeq> {

@@ -25,6 +25,7 @@ mod identity;
 mod index;
 mod live;
 mod media;
+mod metrics;
 mod progress;
 mod put;
 mod relay;
@@ -38,6 +39,7 @@ mod work;
 
 pub use check::Checker;
 pub use index::CatalogIndex;
+pub use metrics::StorageMetrics;
 pub use room::Room;
 pub use rules::{built_in_rules, parse_rules};
 pub use storage::{Storage, StorageConfig, StorageParts};

@@ -173,7 +173,8 @@ impl Storage {
             "labels": file.labels,
             "metadata": file.metadata,
         }));
-        let (runs, release) = self.rule_book().plan(policy, &facts, file.rule.as_ref())?;
+        let (mut runs, release) = self.rule_book().plan(policy, &facts, file.rule.as_ref())?;
+        runs.iter_mut().for_each(|run| run.trace.clone_from(&file.trace));
         let Batch { chunks, dirty, redo, stored, pins, .. } = received.batch;
         let version = NewVersion {
             upload: received.upload,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use usp_model::{Error, Event, EventKind, EventQuery, EventSeq, Result, RuleName, RunId};
+use usp_model::{Error, Event, EventKind, EventQuery, EventSeq, Result, RuleName, RunId, Timestamp};
 use usp_queue::{Offer, Offered};
 use usp_rt::Shutdown;
 
@@ -18,10 +18,13 @@ const RELAY_PAGE: u32 = 500;
 const OFFERS_AT_ONCE: usize = 256;
 /// Offers between two looks at whether there is room.
 const SWEEP_PAGE: usize = 1_000;
-/// Runs looked up in one sweep; a longer backlog comes with the next ones, soonest due first.
-const SWEEP_COUNT: u32 = 10_000;
+/// Runs looked up in one sweep. An offer wakes whoever waits for work, and who has work asks for more, so a longer
+/// backlog needs no more offers.
+const SWEEP_COUNT: u32 = 1_000;
 /// Rows of one transaction, so that uploads need not wait long for it.
 const FORGET_COUNT: u32 = 500;
+/// How old what gauges show may be.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Storage {
@@ -34,6 +37,7 @@ impl Storage {
             self.keep_collecting(&shutdown),
             self.keep_scrubbing(&shutdown),
             self.keep_room(&shutdown),
+            self.keep_measuring(&shutdown),
         );
     }
 
@@ -64,19 +68,20 @@ impl Storage {
         }
     }
 
-    /// Offers every run that was queued after an event; gives the last event seen.
+    /// Offers every run that was queued, or waits for its next attempt, after an event; gives the last event seen.
     async fn offer_queued(&self, mut after: EventSeq) -> Result<EventSeq> {
         loop {
             let query = EventQuery {
                 after,
-                kinds: vec![EventKind::RunQueued],
+                kinds: vec![EventKind::RunQueued, EventKind::RunRetrying],
                 limit: RELAY_PAGE,
                 ..EventQuery::default()
             };
             let newest = *self.catalog.event_signal().borrow();
             let page = self.catalog.events(query).await?;
             let book = self.rule_book();
-            let offers = page.iter().filter_map(|event| offer_of(event, &book));
+            let now = self.now();
+            let offers = page.iter().filter_map(|event| offer_of(event, &book, now));
             self.offer_all(offers.collect()).await?;
             after = page.last().map_or(after, |event| event.seq);
             if page.len() < RELAY_PAGE as usize {
@@ -136,6 +141,27 @@ impl Storage {
                 tracing::warn!(error = %error.chain(), "housekeeping waits");
             }
         }
+    }
+
+    async fn keep_measuring(&self, shutdown: &Shutdown) {
+        loop {
+            if let Err(error) = self.measure().await {
+                tracing::debug!(error = %error.chain(), "nothing was measured");
+            }
+            if pause(MEASURE_INTERVAL, shutdown).await {
+                return;
+            }
+        }
+    }
+
+    /// What gauges show: sums that are cheap to ask for, but not at every scrape.
+    async fn measure(&self) -> Result<()> {
+        let (totals, now) = (self.catalog.totals().await?, self.now());
+        let due = self.catalog.due_runs(now, SWEEP_COUNT).await?;
+        let oldest = due.iter().map(|run| run.due_at).min().unwrap_or(now);
+        let age_s = (now.unix_ms() - oldest.unix_ms()).max(0) / 1_000;
+        self.metrics.measured(&totals, self.queue.waiting_count().await?, age_s);
+        Ok(())
     }
 
     async fn keep_collecting(&self, shutdown: &Shutdown) {
@@ -226,10 +252,12 @@ async fn pause(wait: Duration, shutdown: &Shutdown) -> bool {
 }
 
 /// The event names the rule, whose priority now is the run's unless the rule has just changed; the sweeper knows best.
-fn offer_of(event: &Event, book: &RuleBook) -> Option<Offer> {
+fn offer_of(event: &Event, book: &RuleBook, now: Timestamp) -> Option<Offer> {
     let field = |name: &str| event.data.get(name).and_then(serde_json::Value::as_str);
     let run = RunId::parse(field("run_id")?).ok()?;
     let rule = RuleName::parse(field("rule")?).ok()?;
     let priority = book.get(&rule).map_or(0, |rule| rule.priority);
-    Some(Offer { run, priority, delay: Duration::ZERO, event: Some(event.seq) })
+    let due_at = field("next_attempt_at").and_then(|text| Timestamp::parse(text).ok()).unwrap_or(now);
+    let delay_ms = u64::try_from(due_at.unix_ms() - now.unix_ms()).unwrap_or(0);
+    Some(Offer { run, priority, delay: Duration::from_millis(delay_ms), event: Some(event.seq) })
 }

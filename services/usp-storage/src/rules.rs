@@ -1,5 +1,6 @@
 //! Rules: read from YAML, compiled once, asked at every commit.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -108,6 +109,11 @@ impl RuleBook {
         self.rules.iter().map(|compiled| &compiled.rule)
     }
 
+    /// How many runs of a rule may be held at once, for rules that say so.
+    pub(crate) fn bounds(&self) -> BTreeMap<String, u32> {
+        self.rules().filter_map(|rule| Some((rule.name.to_string(), rule.concurrency?))).collect()
+    }
+
     /// Errors: `NotFound`.
     pub(crate) fn get(&self, name: &RuleName) -> Result<&Rule> {
         self.rules().find(|rule| rule.name == *name).ok_or_else(|| absent_rule(name))
@@ -180,6 +186,7 @@ pub(crate) fn new_run(rule: &Rule) -> Result<NewRun> {
         priority: rule.priority,
         required: rule.required,
         steps: step_names(&rule.steps),
+        trace: None,
     })
 }
 

@@ -19,9 +19,11 @@ use usp_rt::{Clock, Pool};
 use crate::buckets::BucketCache;
 use crate::identity::SignInThrottle;
 use crate::live::Live;
+use crate::metrics::StorageMetrics;
 use crate::room::Space;
 use crate::rules::RuleBook;
 use crate::scrub::Scrubbing;
+use crate::work::Work;
 
 /// What an operator can set about storage.
 #[derive(Debug, Clone)]
@@ -90,6 +92,8 @@ pub struct Storage {
     pub(crate) buckets: Arc<BucketCache>,
     /// Uploads to which someone appends right now.
     pub(crate) appending: Arc<Mutex<HashSet<UploadId>>>,
+    pub(crate) work: Arc<Work>,
+    pub(crate) metrics: StorageMetrics,
     /// Held by the collection that runs.
     pub(crate) collecting: Arc<tokio::sync::Mutex<()>>,
     pub(crate) scrubbing: Arc<Scrubbing>,
@@ -127,6 +131,8 @@ impl Storage {
             live: Arc::new(live),
             buckets: Arc::default(),
             appending: Arc::default(),
+            work: Arc::default(),
+            metrics: StorageMetrics::default(),
             collecting: Arc::default(),
             scrubbing: Arc::default(),
             space: Space::default(),
@@ -147,6 +153,11 @@ impl Storage {
 
     pub(crate) fn was_unclean(&self) -> bool {
         self.was_unclean
+    }
+
+    /// What this storage counts, to be registered where it is read.
+    pub fn metrics(&self) -> StorageMetrics {
+        self.metrics.clone()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -33,6 +33,7 @@ impl Storage {
             expected_digests: file.expected_digests,
             idempotency_key: file.idempotency_key,
             rule: file.rule,
+            trace: file.trace,
         };
         self.catalog
             .create_upload(NewUpload {
@@ -157,7 +158,8 @@ impl Storage {
             resume: record.resume,
         });
         let (batch, digests) = ingest.finish().await?;
-        let UploadTerms { condition, expected_digests: announced, idempotency_key, rule } = record.terms;
+        let UploadTerms { condition, expected_digests: announced, idempotency_key, rule, trace } =
+            record.terms;
         check_digests(&announced, &digests)?;
         check_digests(&expected_digests, &digests)?;
         let upload = record.upload;
@@ -165,7 +167,8 @@ impl Storage {
         file.declared_media_type = upload.declared_media_type;
         file.metadata = upload.metadata;
         file.labels = upload.labels;
-        (file.condition, file.idempotency_key, file.rule) = (condition, idempotency_key, rule);
+        (file.condition, file.idempotency_key) = (condition, idempotency_key);
+        (file.rule, file.trace) = (rule, trace);
         let received = Received {
             batch,
             size_bytes: received_bytes,

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
-use usp_api::{Caller, RuleTest};
+use usp_api::{Caller, RetriedRuns, RuleTest};
 use usp_auth::{Permission, authorize};
-use usp_catalog::records::Claim;
+use usp_catalog::records::{ClaimRuns, Turn};
 use usp_model::{
-    ErrorKind, FileId, FileRef, LeasedRun, ReportOutcome, Result, RuleName, Run, RunId, RunPage, RunQuery,
-    RunReport, StepState,
+    Error, ErrorKind, FileId, FileRef, LeasedRun, ReportOutcome, Result, RuleName, Run, RunId, RunPage,
+    RunQuery, RunReport, RunState, StepState, Violation,
 };
-use usp_queue::Delivery;
 
 use crate::rules::{Facts, new_run};
 use crate::storage::Storage;
@@ -23,8 +23,24 @@ const LEASE_WAIT_MS_MAX: u64 = 30_000;
 /// The longest wait before another attempt.
 const RETRY_WAIT_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 
+/// Runs that one request tries again, and how many unless it says so.
+const RETRY_COUNT_MAX: u32 = 10_000;
+const RETRY_COUNT_DEFAULT: u32 = 1_000;
+/// Of one transaction, so that uploads need not wait long for it.
+const RETRY_PAGE: u32 = 250;
+
+/// What those who ask for work share.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    turn: Mutex<Turn>,
+    /// Told when a run ended.
+    freed: Notify,
+}
+
 impl Storage {
     /// Hands out due runs; an answer that gets lost costs the lease time, then the runs are due again.
+    ///
+    /// The catalogue says which runs those are; an offer of the queue only says that it is time to ask again.
     pub(crate) async fn hand_out(
         &self,
         caller: &Caller,
@@ -33,36 +49,28 @@ impl Storage {
         wait_ms: u64,
     ) -> Result<Vec<LeasedRun>> {
         authorize(&caller.principal, Permission::WorkLease, None)?;
-        let count_max = count_max.clamp(1, LEASE_COUNT_MAX) as usize;
+        let count_max = count_max.clamp(1, LEASE_COUNT_MAX);
         let deadline = Instant::now() + Duration::from_millis(wait_ms.min(LEASE_WAIT_MS_MAX));
         loop {
+            // Registered before the look, so that a run that ends between look and wait is not missed.
+            let freed = self.work.freed.notified();
+            let leased = self.claim(worker, count_max).await?;
+            if !leased.is_empty() {
+                self.spend_offers(leased.len(), Duration::ZERO).await;
+                return Ok(leased);
+            }
             let wait = deadline.saturating_duration_since(Instant::now());
-            let deliveries = match self.queue.lease(count_max, wait).await {
-                Ok(deliveries) => deliveries,
-                Err(error) => {
-                    tracing::debug!(error = %error.chain(), "no offers from the queue; the catalogue is asked instead");
-                    return self.claim_due(worker, count_max).await;
-                }
+            let is_over = tokio::select! {
+                taken = self.spend_offers(count_max as usize, wait) => taken == 0,
+                () = freed => false,
             };
-            let is_over = deliveries.is_empty();
-            let claims = join_all(deliveries.into_iter().map(|delivery| self.claim(delivery, worker))).await;
-            let leased: Vec<LeasedRun> = claims.into_iter().flatten().collect();
-            if !leased.is_empty() || is_over {
+            if is_over && Instant::now() >= deadline {
                 return Ok(leased);
             }
         }
     }
 
-    /// Takes what the catalogue says is due, without the queue.
-    async fn claim_due(&self, worker: &str, count_max: usize) -> Result<Vec<LeasedRun>> {
-        let now = self.now();
-        let due = self.catalog.due_runs(now, u32::try_from(count_max).unwrap_or(LEASE_COUNT_MAX)).await?;
-        let due: Vec<RunId> = due.into_iter().filter(|run| run.due_at <= now).map(|run| run.id).collect();
-        let claims = join_all(due.iter().map(|run| self.claim_run(run, worker))).await;
-        Ok(claims.into_iter().filter_map(|claimed| claimed.ok().flatten()).collect())
-    }
-
-    /// Hands out runs to a worker that took offers from the broker itself.
+    /// Hands out runs to a worker that took offers from the broker itself: one for each, those whose turn it is.
     pub(crate) async fn redeem(
         &self,
         caller: &Caller,
@@ -70,37 +78,48 @@ impl Storage {
         offers: Vec<RunId>,
     ) -> Result<Vec<LeasedRun>> {
         authorize(&caller.principal, Permission::WorkLease, None)?;
-        let claims = offers.iter().take(LEASE_COUNT_MAX as usize).map(|run| self.claim_run(run, worker));
-        Ok(join_all(claims).await.into_iter().filter_map(|claimed| claimed.ok().flatten()).collect())
+        let count = u32::try_from(offers.len()).unwrap_or(LEASE_COUNT_MAX).min(LEASE_COUNT_MAX);
+        self.claim(worker, count).await
     }
 
-    /// Takes one run, or finds that there is nothing to take. A failure leaves the offer to come back by itself.
-    async fn claim(&self, delivery: Delivery, worker: &str) -> Option<LeasedRun> {
-        let leased = self.claim_run(&delivery.run, worker).await.ok()?;
-        if let Err(error) = self.queue.ack(delivery.tag).await {
-            tracing::debug!(run.id = %delivery.run, error = %error, "an offer was not acknowledged");
-        }
-        leased
-    }
-
-    async fn claim_run(&self, run: &RunId, worker: &str) -> Result<Option<LeasedRun>> {
+    async fn claim(&self, worker: &str, count_max: u32) -> Result<Vec<LeasedRun>> {
         let now = self.now();
         let lease_ms = i64::try_from(self.config.lease_time.as_millis()).unwrap_or(i64::MAX);
-        let claimed = self.catalog.claim_run(run, now, now.plus_ms(lease_ms)).await;
-        let leased = match claimed {
-            Ok(Claim::Leased(leased)) => Some(*leased),
-            Ok(Claim::NotDue) => None,
-            // Deleted with its file.
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!(run.id = %run, error = %error.chain(), "a run could not be claimed");
-                return Err(error);
-            }
+        let asked = ClaimRuns {
+            count_max,
+            now,
+            lease_until: now.plus_ms(lease_ms),
+            bounds: self.rule_book().bounds(),
+            turn: self.work.turn.lock().clone(),
         };
-        if let Some(leased) = &leased {
+        let claimed = self.catalog.claim_runs(asked).await?;
+        *self.work.turn.lock() = claimed.turn;
+        self.metrics.leased(claimed.runs.len());
+        for leased in &claimed.runs {
             tracing::debug!(run.id = %leased.run.id, worker, attempt = leased.run.attempt, "run leased");
         }
-        Ok(leased)
+        Ok(claimed.runs)
+    }
+
+    /// Takes offers off the queue: as many as runs were claimed, or what wakes whoever waits. Gives their number.
+    ///
+    /// Without the queue the catalogue is asked every second instead.
+    async fn spend_offers(&self, count_max: usize, wait: Duration) -> usize {
+        const ASK_EVERY: Duration = Duration::from_secs(1);
+        let offers = match self.queue.lease(count_max, wait).await {
+            Ok(offers) => offers,
+            Err(error) => {
+                tracing::debug!(error = %error.chain(), "no offers from the queue; the catalogue is asked instead");
+                tokio::time::sleep(wait.min(ASK_EVERY)).await;
+                return 0;
+            }
+        };
+        for offer in &offers {
+            if let Err(error) = self.queue.ack(offer.tag).await {
+                tracing::debug!(run.id = %offer.run, error = %error, "an offer was not acknowledged");
+            }
+        }
+        offers.len()
     }
 
     pub(crate) async fn take_report(&self, caller: &Caller, mut report: RunReport) -> Result<ReportOutcome> {
@@ -109,6 +128,20 @@ impl Storage {
         report.at = self.now();
         report.lease_until = report.at.plus_ms(lease_ms);
         report.retry_wait_ms = report.retry_wait_ms.clamp(0, RETRY_WAIT_MS_MAX);
+        let ends = report.outcome.is_some();
+        self.metrics.reported(report.outcome.as_ref());
+        let answer = self.write_report(report).await;
+        if let Ok(ReportOutcome::Lost) = answer {
+            self.metrics.lease_lost();
+        }
+        if ends {
+            // A rule may hold one more run now.
+            self.work.freed.notify_waiters();
+        }
+        answer
+    }
+
+    async fn write_report(&self, mut report: RunReport) -> Result<ReportOutcome> {
         let moves_steps = report.steps.iter().any(|step| step.state != StepState::Pending);
         if !moves_steps || !self.live.has_watchers() {
             return self.catalog.report_run(report).await;
@@ -158,6 +191,48 @@ impl Storage {
     pub(crate) async fn run_again(&self, caller: &Caller, id: RunId) -> Result<Run> {
         self.run_for(caller, Permission::RunManage, &id).await?;
         self.catalog.retry_run(&id, self.now()).await
+    }
+
+    /// Tries every run again that the query finds, up to its limit; the cursor leads to the rest.
+    pub(crate) async fn run_many_again(&self, caller: &Caller, mut query: RunQuery) -> Result<RetriedRuns> {
+        if let Some(bucket) = &query.bucket {
+            self.bucket_for(caller, Permission::RunManage, bucket).await?;
+        }
+        if let Some(file) = query.file {
+            self.file_for(caller, Permission::RunManage, &FileRef::Id(file), None).await?;
+        }
+        let state = query.state.unwrap_or(RunState::Dead);
+        if !matches!(state, RunState::Dead | RunState::Cancelled) {
+            let reason = format!("only dead and cancelled runs can be retried, not {state} ones");
+            let violations = vec![Violation::new("/state", "dead or cancelled")];
+            return Err(Error::new(ErrorKind::InvalidInput, "retry runs")
+                .because(reason)
+                .with_violations(violations));
+        }
+        let count_max =
+            u64::from(if query.limit == 0 { RETRY_COUNT_DEFAULT } else { query.limit.min(RETRY_COUNT_MAX) });
+        query.state = Some(state);
+        query.buckets = Self::scope(caller, Permission::RunManage);
+        let mut answer = RetriedRuns { retried: 0, next_cursor: query.cursor.take() };
+        loop {
+            let left = u32::try_from(count_max.saturating_sub(answer.retried)).unwrap_or(RETRY_PAGE);
+            let cursor = answer.next_cursor.take();
+            let page = self
+                .catalog
+                .list_runs(RunQuery { limit: left.min(RETRY_PAGE), cursor, ..query.clone() })
+                .await?;
+            let mut ids = Vec::with_capacity(page.runs.len());
+            for run in &page.runs {
+                if self.shows_run(caller, run).await? {
+                    ids.push(run.id);
+                }
+            }
+            answer.retried += self.catalog.retry_runs(ids, self.now()).await?;
+            answer.next_cursor = page.next_cursor;
+            if answer.next_cursor.is_none() || answer.retried >= count_max {
+                return Ok(answer);
+            }
+        }
     }
 
     pub(crate) async fn stop_run(&self, caller: &Caller, id: RunId) -> Result<Run> {

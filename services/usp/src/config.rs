@@ -18,7 +18,7 @@ use usp_auth::{SecretText, SigningKeys, TokenConfig, TokenService};
 use usp_content::{ChunkBounds, ContentConfig};
 use usp_gateway::{GatewayConfig, Rate};
 use usp_model::{Error, ErrorKind, Result, Violation};
-use usp_processor::ProcessorConfig;
+use usp_processor::{Isolation, ProcessorConfig};
 use usp_storage::StorageConfig;
 
 pub(crate) use load::{Loaded, Origin, Sources};
@@ -26,10 +26,10 @@ pub(crate) use print::{as_json, as_toml};
 pub(crate) use sections::{LogFormat, Role};
 pub(crate) use units::{ByteSize, Interval};
 
-use crate::paths;
+use crate::{paths, step_worker};
 use sections::{
-    AuthSection, ContentSection, GatewaySection, Key, LogSection, ProbeSection, ProcessorSection,
-    QueueSection, RulesSection, StorageSection, TOP_LEVEL,
+    AuthSection, ContentSection, GatewaySection, IsolationWord, Key, LogSection, MetricsSection,
+    ProbeSection, ProcessorSection, QueueSection, RulesSection, StorageSection, TOP_LEVEL,
 };
 
 /// A secret has one line; a file with more than this is none.
@@ -50,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) processor: ProcessorSection,
     pub(crate) probe: ProbeSection,
     pub(crate) auth: AuthSection,
+    pub(crate) metrics: MetricsSection,
     pub(crate) log: LogSection,
 }
 
@@ -66,6 +67,7 @@ impl Default for Config {
             processor: ProcessorSection::default(),
             probe: ProbeSection::default(),
             auth: AuthSection::default(),
+            metrics: MetricsSection::default(),
             log: LogSection::default(),
         }
     }
@@ -84,6 +86,7 @@ impl Config {
             .chain(ProcessorSection::KEYS)
             .chain(ProbeSection::KEYS)
             .chain(AuthSection::KEYS)
+            .chain(MetricsSection::KEYS)
             .chain(LogSection::KEYS)
     }
 
@@ -158,6 +161,11 @@ impl Config {
             heartbeat: section.heartbeat.0,
             lease_wait: section.lease_wait.0,
             drain_timeout: section.drain_timeout.0,
+            metrics: usp_processor::ProcessorMetrics::default(),
+            isolation: match section.isolation {
+                IsolationWord::None => Isolation::None,
+                IsolationWord::Process => Isolation::Process(step_worker::program(section.step_memory.0)),
+            },
         }
     }
 
@@ -221,6 +229,7 @@ impl Config {
             "levels per module are needed, such as info,usp_storage=debug",
         );
         demand((1..=1024).contains(&self.processor.concurrency), "/processor/concurrency", "1 to 1024");
+        demand(self.processor.step_memory.0 >= 64 << 20, "/processor/step_memory", "at least 64MiB");
         demand(
             usp_model::UserName::parse(&self.processor.worker).is_ok(),
             "/processor/worker",

@@ -19,10 +19,14 @@ mod render;
 mod room;
 mod serve;
 mod session;
+mod step_worker;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(args) = step_worker::asked_for(std::env::args_os()) {
+        return step_worker::run(args);
+    }
     // Fails only when a provider stands already, and then one stands.
     let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     cli::run().into()

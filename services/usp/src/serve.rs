@@ -10,6 +10,7 @@
 
 mod announce;
 mod local;
+mod metrics;
 mod node;
 mod probe;
 mod queue;
@@ -19,11 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use usp_api::{GrpcStorage, GrpcStorageConfig, StorageApi};
 use usp_gateway::{BoundGateway, Gateway};
-use usp_processor::Processor;
+use usp_processor::{Processor, ProcessorConfig, ProcessorMetrics};
 use usp_queue::Queue;
 use usp_rt::Shutdown;
 
@@ -31,6 +33,7 @@ use crate::config::{Config, Role};
 use crate::paths;
 use announce::{Ready, print_password};
 use local::{Local, LocalConfig, reload_rules};
+use metrics::MetricsDoor;
 use node::NodeDoor;
 use probe::{ProbeDoor, Watched};
 
@@ -51,9 +54,13 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     if let Some(local) = &local {
         start_storage(&config, local, &below, &mut ready).await?;
     }
+    let mut processor_metrics = None;
     let work = Layer::default();
     let offers = match config.has_role(Role::Processor) {
-        true => start_processor(&config, local.as_ref(), &storage, &work).await?,
+        true => {
+            let metrics = processor_metrics.insert(ProcessorMetrics::default()).clone();
+            start_processor(&config, local.as_ref(), &storage, &work, metrics).await?
+        }
         false => None,
     };
     ready.worker = config.has_role(Role::Processor).then(|| config.processor.worker.clone());
@@ -66,9 +73,28 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     }
     let doors = Layer::default();
     if config.has_role(Role::Gateway) {
-        let bound = Gateway::new(config.gateway_config(), storage).bind().await?;
+        let gateway = Gateway::new(config.gateway_config(), storage);
+        if let Some(local) = &local {
+            gateway.register_metrics(|doors| local.register_metrics(doors));
+        }
+        if let Some(metrics) = &processor_metrics {
+            gateway.register_metrics(|doors| metrics.register(doors));
+        }
+        let bound = gateway.bind().await?;
         (ready.http, ready.grpc) = (Some(bound.http_addr()), Some(bound.grpc_addr()));
         doors.spawn(open_doors(bound, doors.stop.clone()));
+    }
+    if let Some(address) = config.metrics.listen {
+        let door = MetricsDoor::bind(address).await?;
+        ready.metrics = Some(door.address);
+        let mut registry = Registry::default();
+        if let Some(local) = &local {
+            local.register_metrics(&mut registry);
+        }
+        if let Some(metrics) = &processor_metrics {
+            metrics.register(&mut registry);
+        }
+        below.spawn(door.serve(registry, below.stop.clone()));
     }
     ready.print(local.as_ref().is_some_and(|local| local.admin_password.is_some()))?;
     tokio::select! {
@@ -158,8 +184,10 @@ async fn start_processor(
     local: Option<&Local>,
     storage: &Arc<dyn StorageApi>,
     work: &Layer,
+    metrics: ProcessorMetrics,
 ) -> Result<Option<Arc<dyn Queue>>> {
-    let mut processor = Processor::new(config.processor_config(), Arc::clone(storage))?;
+    let processor_config = ProcessorConfig { metrics, ..config.processor_config() };
+    let mut processor = Processor::new(processor_config, Arc::clone(storage))?;
     let offers = queue::of_processor(config, local).await?;
     if let Some(queue) = &offers {
         processor = processor.with_queue(Arc::clone(queue));

@@ -11,6 +11,8 @@ use crate::Finding;
 
 const TABLE_FILE: &str = "tools/xtask/arrows.txt";
 const RULE: &str = "arrows";
+/// Features that only tests may enable.
+const TEST_FEATURES: &[&str] = &["poison"];
 
 /// All arrows below `root` that its table does not allow.
 pub fn check(root: &Path) -> Result<Vec<Finding>> {
@@ -24,6 +26,11 @@ pub fn check(root: &Path) -> Result<Vec<Finding>> {
                 None => table.refuses_outside(package, dependency),
             };
             found.extend(reason.map(|reason| package.finding(dependency, reason)));
+        }
+        for feature in
+            TEST_FEATURES.iter().filter(|feature| package.enables.iter().any(|one| one == *feature))
+        {
+            found.push(package.finding(feature, format!("enable {feature} in [dev-dependencies] only")));
         }
         if !package.is_tool() && !table.rows.iter().any(|row| row.name == package.name) {
             found.push(package.finding("name", format!("add a row for {} to {TABLE_FILE}", package.name)));
@@ -40,6 +47,8 @@ struct Package {
     manifest: String,
     /// Normal and build dependencies.
     dependencies: Vec<String>,
+    /// Features of dependencies that a release is built with, and its own that are on by default.
+    enables: Vec<String>,
 }
 
 impl Package {
@@ -124,7 +133,13 @@ fn packages(root: &Path) -> Result<Vec<Package>> {
         let manifest_path = Path::new(text(package, "manifest_path"));
         let dir = manifest_path.parent().unwrap_or(manifest_path);
         let dependencies = list(package, "dependencies").iter().filter(|d| text(d, "kind") != "dev");
+        let asked = dependencies.clone().flat_map(|dependency| list(dependency, "features"));
+        let by_default = package.get("features").map_or(&[][..], |features| list(features, "default"));
+        let enables = asked.chain(by_default).filter_map(Value::as_str);
+        let enables =
+            enables.map(|feature| feature.rsplit('/').next().unwrap_or(feature).to_owned()).collect();
         packages.push(Package {
+            enables,
             name: text(package, "name").to_owned(),
             dir: dir.strip_prefix(&root).unwrap_or(dir).to_string_lossy().replace('\\', "/"),
             manifest: fs::read_to_string(manifest_path).context("read a Cargo.toml")?,

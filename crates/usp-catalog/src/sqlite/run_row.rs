@@ -15,13 +15,14 @@ pub(super) struct RunRow {
     pub(super) file_row: i64,
     pub(super) lease_no: i64,
     pub(super) due_at: Option<Timestamp>,
+    pub(super) trace: Option<String>,
     pub(super) run: Run,
 }
 
 /// The columns that `run_row` reads; a condition on `r` follows.
 pub(super) const RUN: &str = "SELECT r.id, r.run_id, r.file, f.file_id, b.name, r.version, r.rule, r.rule_version,
          r.state, r.attempt, r.attempts_max, r.priority, r.created_at, r.started_at, r.ended_at, r.next_attempt_at,
-         r.error, r.lease_no, r.due_at
+         r.error, r.lease_no, r.due_at, r.trace
      FROM runs r JOIN files f ON f.id = r.file JOIN buckets b ON b.id = f.bucket ";
 
 /// Without steps; `with_steps` adds them.
@@ -49,6 +50,7 @@ pub(super) fn run_row(row: &Row<'_>) -> Outcome<RunRow> {
         file_row: row.get(2)?,
         lease_no: row.get(17)?,
         due_at: row.time_or_none(18)?,
+        trace: row.get(19)?,
         run,
     })
 }
@@ -85,6 +87,11 @@ impl RunRow {
 
     /// Writes every column that a run changes in its life, as `self` has them now.
     pub(super) fn write(&self, tx: &Tx<'_>) -> Outcome<()> {
+        self.write_run(tx)?;
+        self.write_steps(tx, &[])
+    }
+
+    pub(super) fn write_run(&self, tx: &Tx<'_>) -> Outcome<()> {
         let run = &self.run;
         tx.run(
             "UPDATE runs SET state = ?2, attempt = ?3, started_at = ?4, ended_at = ?5, next_attempt_at = ?6,
@@ -101,8 +108,15 @@ impl RunRow {
                 self.due_at.map(Timestamp::unix_ms),
             ),
         )?;
-        for (position, step) in (0_i64..).zip(&run.steps) {
-            self.write_step(tx, position, step)?;
+        Ok(())
+    }
+
+    /// Writes the steps that differ from what their rows hold; what is not in `standing` is written.
+    pub(super) fn write_steps(&self, tx: &Tx<'_>, standing: &[Step]) -> Outcome<()> {
+        for (index, step) in self.run.steps.iter().enumerate() {
+            if standing.get(index) != Some(step) {
+                self.write_step(tx, i64::try_from(index).unwrap_or(i64::MAX), step)?;
+            }
         }
         Ok(())
     }
@@ -133,6 +147,7 @@ impl RunRow {
         });
         let failed_step = run.steps.iter().find(|step| step.error.is_some()).map(|step| step.name.clone());
         let optional = [
+            ("traceparent", self.trace.clone().map(Value::from)),
             ("step", failed_step.map(Value::from)),
             ("error", run.error.clone().map(Value::from)),
             ("next_attempt_at", run.next_attempt_at.map(|at| Value::from(at.to_string()))),

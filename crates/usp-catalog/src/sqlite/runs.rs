@@ -1,17 +1,16 @@
-//! The life of a run: made, taken, retried, cancelled. What its worker says is in `report`.
+//! The life of a run: made, begun, retried, cancelled. Who is next is decided in `claim`, what its worker says is in
+//! `report`.
 
 use rusqlite::Connection;
-use usp_model::{
-    Error, ErrorKind, EventKind, File, FileId, LeasedRun, Run, RunId, RunState, StepState, Timestamp,
-};
+use usp_model::{Error, ErrorKind, EventKind, File, FileId, Run, RunId, RunState, StepState, Timestamp};
 
-use super::ask::{Ask, Column};
-use super::fail::{Outcome, corrupt};
+use super::ask::Ask;
+use super::fail::Outcome;
+use super::files;
 use super::rollup::roll_up;
 use super::run_row::{self, RUN, RunRow, run_row};
 use super::tx::Tx;
-use super::{files, rules, version_row};
-use crate::records::{Claim, DueRun, NewRun};
+use crate::records::NewRun;
 
 /// Runs that one file shows: far more than rules and retries make.
 const RUN_COUNT_MAX: u32 = 1_000;
@@ -20,8 +19,8 @@ const RUN_COUNT_MAX: u32 = 1_000;
 pub(super) fn insert(tx: &Tx<'_>, file_row: i64, file: &File, new: &NewRun, at: Timestamp) -> Outcome<Run> {
     tx.run(
         "INSERT INTO runs (run_id, file, version, rule, rule_version, state, attempts_max, priority, required,
-             created_at, due_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?9)",
+             created_at, due_at, trace, bucket)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'queued', ?6, ?7, ?8, ?9, ?9, ?10, (SELECT bucket FROM files WHERE id = ?2))",
         (
             new.id.as_bytes(),
             file_row,
@@ -32,6 +31,7 @@ pub(super) fn insert(tx: &Tx<'_>, file_row: i64, file: &File, new: &NewRun, at: 
             new.priority,
             new.required,
             at.unix_ms(),
+            &new.trace,
         ),
     )?;
     let id = tx.last_insert_rowid();
@@ -63,56 +63,30 @@ pub(super) fn ids_of_version(conn: &Connection, file_row: i64, version: u32) -> 
     conn.all(sql, (file_row, version, RUN_COUNT_MAX), |row| Ok(RunId::from_bytes(row.get(0)?)))
 }
 
-pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32) -> Outcome<Vec<DueRun>> {
-    let sql = "SELECT run_id, priority, due_at FROM runs
-         WHERE due_at IS NOT NULL AND (state <> 'running' OR due_at <= ?1) ORDER BY due_at LIMIT ?2";
-    conn.all(sql, (now.unix_ms(), limit), |row| {
-        Ok(DueRun { id: RunId::from_bytes(row.get(0)?), priority: row.get(1)?, due_at: row.time(2)? })
-    })
-}
-
-pub(super) fn claim(tx: &Tx<'_>, id: &RunId, now: Timestamp, lease_until: Timestamp) -> Outcome<Claim> {
-    let Some(mut row) = run_row::find(tx, id)? else { return Ok(Claim::NotDue) };
-    if row.due_at.is_none_or(|due_at| due_at > now) {
-        return Ok(Claim::NotDue);
-    }
-    if row.run.state == RunState::Running {
-        row.run.error = Some("the worker gave no sign before its lease was over".to_owned());
-        if row.run.attempt >= row.run.attempts_max {
-            row.die(tx, now)?;
-            return Ok(Claim::NotDue);
-        }
-    }
-    let Some(rule) = rules::version(tx, &row.run.rule, row.run.rule_version)? else {
-        row.run.error = Some(format!("rule {} has no version {}", row.run.rule, row.run.rule_version));
-        row.die(tx, now)?;
-        return Ok(Claim::NotDue);
-    };
-    row.begin_attempt(now, lease_until);
-    row.write(tx)?;
-    row.emit(tx, now, EventKind::RunStarted)?;
-    let file = version_row::version(tx, row.file_row, row.run.version)?
-        .ok_or_else(|| corrupt("claim run", "its version has no row").about(id))?
-        .into_record(tx)?
-        .file;
-    let leased = LeasedRun { run: row.run, lease_no: row.lease_no, expires_at: lease_until, rule, file };
-    Ok(Claim::Leased(Box::new(leased)))
-}
-
 impl RunRow {
-    fn begin_attempt(&mut self, now: Timestamp, lease_until: Timestamp) {
+    /// Hands the run to a worker under a new lease number.
+    pub(super) fn begin_attempt(
+        &mut self,
+        tx: &Tx<'_>,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Outcome<()> {
         self.lease_no += 1;
         self.due_at = Some(lease_until);
         self.run.state = RunState::Running;
         self.run.attempt = self.run.attempt.saturating_add(1);
         self.run.started_at = self.run.started_at.or(Some(now));
         self.run.next_attempt_at = None;
+        let before = self.run.steps.clone();
         for step in &mut self.run.steps {
             // What succeeded is published already; the worker may skip it or do it again with the same outcome.
             if step.state != StepState::Succeeded {
                 reset(step);
             }
         }
+        self.write_run(tx)?;
+        self.write_steps(tx, &before)?;
+        self.emit(tx, now, EventKind::RunStarted)
     }
 
     /// Ends the run for want of hope; `error` says why.
@@ -158,17 +132,36 @@ pub(super) fn retry(tx: &Tx<'_>, id: &RunId, at: Timestamp) -> Outcome<Run> {
         let reason = format!("the run is {}; only dead and cancelled runs can be retried", row.run.state);
         return Err(Error::new(ErrorKind::Conflict, "retry run").about(id).because(reason).into());
     }
-    row.run.state = RunState::Queued;
-    row.run.attempt = 0;
-    row.run.started_at = None;
-    row.run.ended_at = None;
-    row.run.error = None;
-    row.due_at = Some(at);
-    row.run.steps.iter_mut().for_each(reset);
-    row.write(tx)?;
-    row.emit(tx, at, EventKind::RunQueued)?;
-    roll_up(tx, row.file_row, row.run.version, at)?;
+    row.begin_anew(tx, at)?;
     Ok(row.run)
+}
+
+pub(super) fn retry_many(tx: &Tx<'_>, ids: &[RunId], at: Timestamp) -> Outcome<u64> {
+    let mut count = 0;
+    for id in ids {
+        let Some(mut row) = run_row::find(tx, id)? else { continue };
+        if matches!(row.run.state, RunState::Dead | RunState::Cancelled) {
+            row.begin_anew(tx, at)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+impl RunRow {
+    /// Queues the run with all its attempts, and takes its file back to `processing`.
+    fn begin_anew(&mut self, tx: &Tx<'_>, at: Timestamp) -> Outcome<()> {
+        self.run.state = RunState::Queued;
+        self.run.attempt = 0;
+        self.run.started_at = None;
+        self.run.ended_at = None;
+        self.run.error = None;
+        self.due_at = Some(at);
+        self.run.steps.iter_mut().for_each(reset);
+        self.write(tx)?;
+        self.emit(tx, at, EventKind::RunQueued)?;
+        roll_up(tx, self.file_row, self.run.version, at)
+    }
 }
 
 pub(super) fn cancel(tx: &Tx<'_>, id: &RunId, at: Timestamp) -> Outcome<Run> {

@@ -3,22 +3,24 @@
 use async_trait::async_trait;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
-    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Finding, Grant, ManifestId, PackDamage,
-    PackId, PackRecord, PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run, RunId, RunPage,
-    RunQuery, RunReport, StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User, UserName,
+    EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Finding, Grant, LeasedRun, ManifestId,
+    PackDamage, PackId, PackRecord, PlacedChunk, RedoFrame, ReportOutcome, Result, Rule, RuleName, Run,
+    RunId, RunPage, RunQuery, RunReport, StoreTotals, StoredChunk, Timestamp, Upload, UploadId, Usage, User,
+    UserName,
 };
 
 use super::ask::Ask;
 use super::users::UserPatch;
 use super::{
-    SqliteCatalog, buckets, check, chunks, collect, commit, events, file_list, files, idempotency, keys,
-    manifests, redo, report, rules, run_list, run_row, runs, scrub, totals, uploads, users,
+    SqliteCatalog, buckets, check, chunks, claim, collect, commit, events, file_list, files, idempotency,
+    keys, manifests, redo, report, rules, run_list, run_row, runs, scrub, totals, uploads, users,
 };
 use crate::Catalog;
 use crate::records::{
-    ApiKeyRecord, BucketRecord, ChunkMove, Claim, CommittedVersion, ContentCheck, ContentOwner, DueRun,
-    FileRecord, NamingPage, NewRun, NewUpload, NewVersion, PackUsage, ReferencePage, ReferencePlace,
-    RefreshRow, Rotation, ScrubState, ScrubbedPack, Swept, UploadProgress, UploadRecord, UserRecord,
+    ApiKeyRecord, BucketRecord, ChunkMove, ClaimRuns, ClaimedRuns, CommittedVersion, ContentCheck,
+    ContentOwner, DueRun, FileRecord, NamingPage, NewRun, NewUpload, NewVersion, PackUsage, ReferencePage,
+    ReferencePlace, RefreshRow, Rotation, ScrubState, ScrubbedPack, Swept, UploadProgress, UploadRecord,
+    UserRecord,
 };
 
 #[async_trait]
@@ -339,9 +341,18 @@ impl Catalog for SqliteCatalog {
         self.readers.read("list runs", move |conn| run_list::list(conn, &query)).await
     }
 
-    async fn claim_run(&self, id: &RunId, now: Timestamp, lease_until: Timestamp) -> Result<Claim> {
+    async fn claim_runs(&self, asked: ClaimRuns) -> Result<ClaimedRuns> {
+        self.writer.write("claim runs", move |tx| claim::claim(tx, &asked)).await
+    }
+
+    async fn claim_run(
+        &self,
+        id: &RunId,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Option<LeasedRun>> {
         let id = *id;
-        self.writer.write("claim run", move |tx| runs::claim(tx, &id, now, lease_until)).await
+        self.writer.write("claim run", move |tx| claim::claim_one(tx, &id, now, lease_until)).await
     }
 
     async fn report_run(&self, report: RunReport) -> Result<ReportOutcome> {
@@ -353,13 +364,17 @@ impl Catalog for SqliteCatalog {
         self.writer.write("retry run", move |tx| runs::retry(tx, &id, at)).await
     }
 
+    async fn retry_runs(&self, ids: Vec<RunId>, at: Timestamp) -> Result<u64> {
+        self.writer.write("retry runs", move |tx| runs::retry_many(tx, &ids, at)).await
+    }
+
     async fn cancel_run(&self, id: &RunId, at: Timestamp) -> Result<Run> {
         let id = *id;
         self.writer.write("cancel run", move |tx| runs::cancel(tx, &id, at)).await
     }
 
-    async fn due_runs(&self, now: Timestamp, limit: u32) -> Result<Vec<DueRun>> {
-        self.readers.read("list due runs", move |conn| runs::due(conn, now, limit)).await
+    async fn due_runs(&self, until: Timestamp, limit: u32) -> Result<Vec<DueRun>> {
+        self.readers.read("list due runs", move |conn| claim::due(conn, until, limit)).await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<Event>> {

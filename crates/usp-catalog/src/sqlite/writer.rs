@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
@@ -28,6 +28,7 @@ use super::FaultHook;
 use super::ask::Ask;
 use super::fail::{Fail, Outcome};
 use super::tx::Tx;
+use crate::CatalogMetrics;
 use job::{Job, JobEnd, Refusal, TypedJob};
 
 /// Jobs that may wait. Beyond it callers wait in line without taking memory for their work here.
@@ -49,7 +50,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(mut conn: Connection, last_event: EventSeq, fault: FaultHook) -> Result<Self> {
+    pub(super) fn start(
+        mut conn: Connection,
+        last_event: EventSeq,
+        fault: FaultHook,
+        metrics: CatalogMetrics,
+    ) -> Result<Self> {
         let logged = note_log_of(&mut conn)?;
         let (jobs, waiting) = mpsc::channel(JOB_COUNT_MAX);
         let (signal, events) = watch::channel(last_event);
@@ -57,6 +63,7 @@ impl Writer {
             conn,
             signal,
             fault,
+            metrics,
             is_faulted: AtomicBool::new(false),
             truncate_at: TRUNCATE_PAGE_COUNT,
             logged,
@@ -126,6 +133,7 @@ struct Thread {
     conn: Connection,
     signal: watch::Sender<EventSeq>,
     fault: FaultHook,
+    metrics: CatalogMetrics,
     is_faulted: AtomicBool,
     /// Pages of log at which the next truncation is tried.
     truncate_at: i64,
@@ -186,7 +194,9 @@ impl Thread {
                 return Err(self.refuse(fail));
             }
         }
+        let begun = Instant::now();
         self.conn.run("COMMIT", []).map_err(|error| self.refuse(error.into()))?;
+        self.metrics.committed(begun.elapsed(), done.len());
         if let Some(seq) = last_event {
             self.signal.send_if_modified(|last| {
                 let has_risen = seq > *last;
@@ -229,6 +239,7 @@ impl Thread {
     fn refuse(&self, fail: Fail) -> Refusal {
         let is_fault = fail.is_fault();
         let error = fail.into_error("commit catalogue changes");
+        self.metrics.refused();
         warn!(error = %error.chain(), "catalogue transaction refused");
         if is_fault {
             self.report_fault(&error);

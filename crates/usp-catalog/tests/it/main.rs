@@ -5,6 +5,7 @@ mod world;
 
 mod bucket_contract;
 mod caller_contract;
+mod claim_contract;
 mod collect_contract;
 mod commit_contract;
 mod event_contract;

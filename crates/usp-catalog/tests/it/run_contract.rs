@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use usp_catalog::Catalog;
-use usp_catalog::records::{Claim, NewRun};
+use usp_catalog::records::NewRun;
 use usp_model::{
     ErrorKind, EventKind, File, FileId, FileRef, FileState, LeasedRun, Release, ReportOutcome, Run, RunId,
     RunOutcome, RunQuery, RunReport, RunState, StepReport, StepState,
@@ -21,10 +21,7 @@ async fn put_with_runs(world: &World, text: &str, runs: Vec<NewRun>, release: Re
 }
 
 async fn claim(world: &World, id: RunId, ms: i64) -> Option<LeasedRun> {
-    match world.catalog.claim_run(&id, at(ms), at(ms + LEASE_MS)).await.unwrap() {
-        Claim::Leased(leased) => Some(*leased),
-        Claim::NotDue => None,
-    }
+    world.catalog.claim_run(&id, at(ms), at(ms + LEASE_MS)).await.unwrap()
 }
 
 fn report(leased: &LeasedRun, outcome: Option<RunOutcome>, ms: i64) -> RunReport {
@@ -348,7 +345,7 @@ async fn reports_that_break_a_limit_write_nothing_at_all() {
 }
 
 #[tokio::test]
-async fn due_runs_come_soonest_first_and_leave_out_what_is_held() {
+async fn due_runs_come_by_priority_and_leave_out_what_is_held_or_not_due_yet() {
     let world = World::new().await;
     let runs: Vec<_> = (0..4).map(|priority| NewRun { priority, ..new_run("profile") }).collect();
     let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
@@ -358,9 +355,11 @@ async fn due_runs_come_soonest_first_and_leave_out_what_is_held() {
     tell(&world, report(&retrying, failed(false), 500)).await;
     let due = world.catalog.due_runs(at(600), 10).await.unwrap();
     let found: Vec<_> = due.iter().map(|due| (due.id, due.priority, due.due_at)).collect();
-    assert_eq!(found, [(ids[2], 2, at(0)), (ids[3], 3, at(0)), (ids[1], 1, at(1_500))]);
+    assert_eq!(found, [(ids[3], 3, at(0)), (ids[2], 2, at(0))]);
+    let due = world.catalog.due_runs(at(1_500), 10).await.unwrap();
+    assert_eq!((due[2].id, due[2].due_at), (ids[1], at(1_500)));
     let due = world.catalog.due_runs(held.expires_at, 10).await.unwrap();
-    assert_eq!((due.len(), due[3].id), (4, ids[0]));
+    assert_eq!((due.len(), due[0].id), (4, ids[0]));
     assert_eq!(world.catalog.due_runs(at(600), 2).await.unwrap().len(), 2);
     assert_eq!(world.catalog.totals().await.unwrap().runs_waiting, 3);
 }

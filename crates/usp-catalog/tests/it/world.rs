@@ -76,6 +76,7 @@ pub(crate) fn rule(name: &str) -> Rule {
         retry: RetryPolicy::default(),
         timeout_s: 60,
         priority: 0,
+        concurrency: None,
         release: None,
         required: true,
     }
@@ -91,6 +92,7 @@ pub(crate) fn new_run(rule: &str) -> NewRun {
         priority: 0,
         required: true,
         steps: vec![("first".to_owned(), "profile".to_owned()), ("second".to_owned(), "profile".to_owned())],
+        trace: None,
     }
 }
 

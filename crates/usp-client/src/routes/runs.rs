@@ -6,7 +6,7 @@ use serde_json::json;
 use usp_model::{BucketName, FileId, RuleName, RunId, RunState};
 
 use crate::call::Call;
-use crate::types::{Run, RunPage};
+use crate::types::{RetriedRuns, Run, RunPage};
 use crate::{Client, ClientError};
 
 /// Which runs to list. All conditions that are set must hold.
@@ -62,6 +62,15 @@ impl Client {
     /// Errors: `Conflict` unless the run is dead or cancelled.
     pub async fn retry_run(&self, id: &RunId) -> Result<Run, ClientError> {
         self.ask(Call::new(Method::POST, self.base().at(["runs", &id.to_string(), "retry"])?)).await
+    }
+
+    /// Tries dead runs again, or cancelled ones if the state says so, up to the limit; the cursor leads to the rest.
+    pub async fn retry_runs(&self, asked: &ListRuns) -> Result<RetriedRuns, ClientError> {
+        let body = json!({
+            "state": asked.state, "bucket": asked.bucket, "rule": asked.rule, "file_id": asked.file,
+            "limit": asked.limit, "cursor": asked.cursor,
+        });
+        self.ask(Call::new(Method::POST, self.base().at(["runs", "retry"])?).json(&body)?).await
     }
 
     /// Errors: `Conflict` once the run ended.

@@ -22,6 +22,9 @@ pub struct Rule {
     pub timeout_s: u64,
     #[serde(default)]
     pub priority: i32,
+    /// How many runs of this rule may be at work at once.
+    #[serde(default)]
+    pub concurrency: Option<u32>,
     #[serde(default)]
     pub release: Option<Release>,
     #[serde(default)]

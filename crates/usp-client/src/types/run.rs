@@ -74,3 +74,11 @@ pub struct RunPage {
     #[serde(default)]
     pub next_cursor: Option<String>,
 }
+
+/// How many runs are tried again, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetriedRuns {
+    pub retried: u64,
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}

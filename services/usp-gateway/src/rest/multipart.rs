@@ -85,8 +85,10 @@ pub(crate) async fn post_files(
 ) -> Result<(StatusCode, Json<Items<FileJson>>), Failure> {
     let bucket = BucketName::parse(&bucket)?;
     let idempotency_key = labels::idempotency_key(request.headers())?;
+    let trace = labels::trace(request.headers());
     let mut parts = parts(request).await?;
     let mut form = Form::new(bucket, idempotency_key);
+    form.trace = trace;
     let mut items: Vec<FileJson> = Vec::new();
     loop {
         match store_next(&gateway, &caller, &mut form, &mut parts, items.len()).await {

@@ -9,7 +9,7 @@ use super::input::caller::By;
 use super::input::json::{Answer, JsonBody};
 use super::input::path::At;
 use super::input::query::{Parameters, limit};
-use super::json::run::{NewRunJson, RunJson, RunPageJson};
+use super::json::run::{NewRunJson, RetriedRunsJson, RetryRunsJson, RunJson, RunPageJson};
 use super::parameters::{RunOfFileParameters, RunParameters};
 use crate::Gateway;
 use crate::problem::Failure;
@@ -132,6 +132,38 @@ pub(crate) async fn retry_run(
 ) -> Result<(StatusCode, Json<RunJson>), Failure> {
     let run = gateway.storage.retry_run(&caller, RunId::parse(&id)?).await?;
     Ok((StatusCode::ACCEPTED, Json(run.into())))
+}
+
+/// Try many dead or cancelled runs again
+///
+/// Does as many as `limit` says; with `next_cursor` in the answer, ask again with it.
+#[utoipa::path(
+    post,
+    path = "/runs/retry",
+    tag = "runs",
+    request_body = RetryRunsJson,
+    responses(
+        (status = 202, body = RetriedRunsJson),
+        (status = 400, description = "A field is unknown or will not do; `errors` names it."),
+        (status = 404, description = "No such bucket or file, or not the caller's to see."),
+    )
+)]
+pub(crate) async fn retry_runs(
+    State(gateway): State<Gateway>,
+    By(caller): By,
+    JsonBody(asked): JsonBody<RetryRunsJson>,
+) -> Result<(StatusCode, Json<RetriedRunsJson>), Failure> {
+    let query = RunQuery {
+        state: asked.state,
+        bucket: asked.bucket,
+        file: asked.file_id,
+        rule: asked.rule,
+        buckets: None,
+        limit: asked.limit.unwrap_or(0),
+        cursor: asked.cursor,
+    };
+    let retried = gateway.storage.retry_runs(&caller, query).await?;
+    Ok((StatusCode::ACCEPTED, Json(retried.into())))
 }
 
 /// Cancel a run that has not ended

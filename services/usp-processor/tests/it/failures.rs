@@ -80,7 +80,8 @@ retry: {attempts_max: 3, backoff_ms_min: 10, backoff_ms_max: 10}
     let workshop = Workshop::open(rule).await;
     workshop.storage.hold_contents(true);
     let _worker = workshop.worker(1);
-    let file = workshop.put("a", "some content").await;
+    // Too long to be read once for all steps.
+    let file = workshop.put("a", vec![b'x'; 300 << 10]).await;
     workshop.until_a_content_is_held().await;
     // The first step reads to its end, the second one fails.
     workshop.storage.break_reads(1);

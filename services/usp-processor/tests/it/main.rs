@@ -7,6 +7,7 @@
 mod drain;
 mod failures;
 mod faults;
+mod kill;
 mod leases;
 mod success;
 mod support;

@@ -1,9 +1,11 @@
 //! A storage that a processor works for, and what can be asked of it.
 
 mod calls;
+mod doom;
 mod tampered;
 mod workshop;
 
+pub(crate) use doom::Point;
 pub(crate) use tampered::Tampered;
 pub(crate) use workshop::{Workshop, admin, rival};
 

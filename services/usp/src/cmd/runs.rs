@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt};
-use usp_client::ListRuns;
-use usp_client::types::Run;
+use usp_client::types::{RetriedRuns, Run};
+use usp_client::{Client, ListRuns};
 use usp_model::limits::LIST_COUNT_MAX;
 use usp_model::{BucketName, RuleName, RunState};
 
@@ -40,11 +40,27 @@ pub(crate) struct RunsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  usp retry AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]
+  usp retry AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+  usp retry --all --rule profile --bucket default")]
 pub(crate) struct RetryArgs {
     /// Run ids, as `usp runs` shows them
-    #[arg(required = true, value_name = "RUN_ID")]
+    #[arg(required_unless_present = "all", value_name = "RUN_ID")]
     runs: Vec<RunArg>,
+    /// Every dead run, or those that the options below leave
+    #[arg(long, conflicts_with = "runs")]
+    all: bool,
+    /// With --all: dead, or cancelled
+    #[arg(long, requires = "all")]
+    state: Option<RunState>,
+    /// With --all: only of files in this bucket
+    #[arg(long, requires = "all")]
+    bucket: Option<BucketName>,
+    /// With --all: only of this rule
+    #[arg(long, requires = "all")]
+    rule: Option<RuleName>,
+    /// With --all: only of this file: usp://BUCKET/KEY or a file id
+    #[arg(long, requires = "all")]
+    file: Option<FileArg>,
 }
 
 /// End runs that are not final
@@ -86,11 +102,39 @@ pub(crate) async fn run(args: RunsArgs, session: &Session) -> Result<()> {
 
 pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<()> {
     let client = session.client()?;
+    if args.all {
+        return retry_all(args, &client, session).await;
+    }
     for RunArg(id) in &args.runs {
         let run = client.retry_run(id).await?;
         session.output.outcome(&run, || format!("{id}  {}", run.state))?;
     }
     Ok(())
+}
+
+/// Asks page by page, so that no request takes long.
+async fn retry_all(args: RetryArgs, client: &Client, session: &Session) -> Result<()> {
+    let file = match &args.file {
+        Some(file) => Some(id_of(client, &file.0).await?),
+        None => None,
+    };
+    let mut asked = ListRuns {
+        state: args.state,
+        bucket: args.bucket,
+        rule: args.rule,
+        file,
+        limit: Some(LIST_COUNT_MAX),
+        cursor: None,
+    };
+    let mut sum = RetriedRuns { retried: 0, next_cursor: None };
+    loop {
+        let page = client.retry_runs(&asked).await?;
+        sum.retried += page.retried;
+        asked.cursor = page.next_cursor;
+        if asked.cursor.is_none() {
+            return session.output.outcome(&sum, || format!("{} runs are tried again", sum.retried));
+        }
+    }
 }
 
 pub(crate) async fn cancel(args: CancelArgs, session: &Session) -> Result<()> {

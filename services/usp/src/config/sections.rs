@@ -121,6 +121,14 @@ pub(super) fn read_roles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<V
     Ok(roles)
 }
 
+/// Whether steps run in processes of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IsolationWord {
+    Process,
+    None,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -331,6 +339,10 @@ section! {
         lease_wait: Interval = Interval(ProcessorConfig::default().lease_wait);
         /// On stop: how long running steps may go on before they are handed back.
         drain_timeout: Interval = Interval(ProcessorConfig::default().drain_timeout);
+        /// Where steps run that take apart what strangers sent: process or none (docs/adr/0032-step-workers.md).
+        isolation: IsolationWord = IsolationWord::Process;
+        /// What one worker process may take: heap and stacks.
+        step_memory: ByteSize = ByteSize(512 << 20);
     }
 }
 
@@ -357,6 +369,15 @@ section! {
         leeway: Interval = Interval(std::time::Duration::from_secs(u64::from(TokenConfig::default().leeway_s)));
         /// Issuers besides ourselves: issuer, audience, algorithm, key or key_file, and kid, grants, role_claim.
         trusted: TrustedIssuers = TrustedIssuers::default();
+    }
+}
+
+section! {
+    /// What a process counts, for Prometheus.
+    MetricsSection = "metrics" {
+        /// Where /metrics is served besides the gateway's, without a token; for storage and processors alone, such as
+        /// 127.0.0.1:9464. Keep it off public networks.
+        listen: Option<SocketAddr> = None;
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) struct Ready {
     pub(super) grpc: Option<SocketAddr>,
     pub(super) node: Option<SocketAddr>,
     pub(super) probe: Option<SocketAddr>,
+    pub(super) metrics: Option<SocketAddr>,
     pub(super) worker: Option<String>,
 }
 
@@ -30,8 +31,14 @@ impl Ready {
 
     fn line(&self) -> String {
         let mut line = "ready".to_owned();
-        let named = [("http", self.http), ("grpc", self.grpc), ("node", self.node), ("probe", self.probe)];
-        for (name, address) in named {
+        let served = [
+            ("http", self.http),
+            ("grpc", self.grpc),
+            ("node", self.node),
+            ("probe", self.probe),
+            ("metrics", self.metrics),
+        ];
+        for (name, address) in served {
             if let Some(address) = address {
                 line.push_str(&format!(" {name}={address}"));
             }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use prometheus_client::registry::Registry;
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
-use usp_catalog::{SqliteCatalog, SqliteConfig};
+use usp_catalog::{CatalogMetrics, SqliteCatalog, SqliteConfig};
 use usp_content::{ContentConfig, ContentStore, LocalPacks, RecoveryReport};
 use usp_queue::{EmbeddedQueue, NatsConfig, NatsQueue, Queue};
 use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
@@ -45,6 +46,7 @@ pub(crate) struct Local {
     pub(crate) nats: Option<Arc<NatsQueue>>,
     /// Drawn on the first start, to be shown once.
     pub(crate) admin_password: Option<String>,
+    catalog_metrics: CatalogMetrics,
     content: ContentStore,
     lock: DirLock,
 }
@@ -65,8 +67,10 @@ impl Local {
         open_room(&room);
         let was_recovered = catalog_fault::recover(dir)?;
         let faulted = dir.to_owned();
+        let catalog_metrics = CatalogMetrics::default();
         let catalog = SqliteCatalog::open(SqliteConfig {
             fault: Arc::new(move |fault| stop_after_fault(&faulted, fault)),
+            metrics: catalog_metrics.clone(),
             ..SqliteConfig::new(paths::catalog(dir))
         })?;
         let packs = LocalPacks::open(dir, Pool::disk())?;
@@ -99,7 +103,13 @@ impl Local {
         let admin_password = storage.ensure_admin().await?;
         let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(data_dir = %dir.display(), took_ms, "storage open");
-        Ok(Self { storage, keys, nats, admin_password, content, lock })
+        Ok(Self { storage, keys, nats, admin_password, catalog_metrics, content, lock })
+    }
+
+    /// Adds what storage and catalogue count.
+    pub(crate) fn register_metrics(&self, registry: &mut Registry) {
+        self.storage.metrics().register(registry);
+        self.catalog_metrics.register(registry);
     }
 
     /// Makes durable what is open. A crash instead of this loses nothing that was acknowledged.

@@ -19,11 +19,13 @@ mod grpc_python;
 mod limits;
 mod logs;
 mod memory;
+mod metrics;
 mod processing;
 mod rest;
 mod shutdown;
 mod trust;
 mod tus;
+mod work;
 
 use anyhow::{Context, Result};
 use serde_json::Value;

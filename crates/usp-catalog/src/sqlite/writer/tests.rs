@@ -22,7 +22,7 @@ fn fixture() -> Fixture {
     let fault: FaultHook = Arc::new(move |_fault| {
         counted.fetch_add(1, Ordering::SeqCst);
     });
-    Fixture { dir, writer: Writer::start(conn, 0, fault).unwrap(), faults }
+    Fixture { dir, writer: Writer::start(conn, 0, fault, CatalogMetrics::default()).unwrap(), faults }
 }
 
 fn note(tx: &Tx<'_>, name: &str) -> Outcome<()> {

@@ -12,6 +12,8 @@ use super::content;
 use crate::rest::headers::{conditions, digest, refused, single};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// https://www.w3.org/TR/trace-context/
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const META: &str = "x-usp-meta-";
 const LABEL: &str = "x-usp-label-";
 
@@ -35,6 +37,7 @@ pub(crate) fn new_file(
         expected_digests: digest::expected(headers)?,
         idempotency_key: idempotency_key(headers)?,
         rule,
+        trace: trace(headers),
         ..NewFile::at(bucket, key)
     })
 }
@@ -48,6 +51,25 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     } else {
         Err(refused(&IDEMPOTENCY_KEY, "has 1 to 255 printable ASCII characters without spaces"))
     }
+}
+
+/// The trace that the request belongs to. One that is malformed is none: the standard wants it ignored.
+pub(crate) fn trace(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let is_hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let names_one = |part: &str| part.bytes().any(|b| b != b'0');
+    let parts: Vec<&str> = text.split('-').collect();
+    let [version, trace, parent, flags] = *parts.as_slice() else { return None };
+    let is_sound = is_hex(version, 2)
+        && version != "ff"
+        && is_hex(trace, 32)
+        && names_one(trace)
+        && is_hex(parent, 16)
+        && names_one(parent)
+        && is_hex(flags, 2);
+    is_sound.then(|| text.to_owned())
 }
 
 /// Checks a map of labels or metadata as a whole.
@@ -76,4 +98,32 @@ fn prefixed(headers: &HeaderMap, prefix: &str, base: &str) -> Result<BTreeMap<La
     }
     check(&found, base)?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace_of(text: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, text.parse().unwrap());
+        trace(&headers)
+    }
+
+    #[test]
+    fn a_trace_is_taken_as_it_is_and_a_malformed_one_is_none() {
+        let sound = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(trace_of(sound).as_deref(), Some(sound));
+        for malformed in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+        ] {
+            assert_eq!(trace_of(malformed), None, "{malformed}");
+        }
+    }
 }

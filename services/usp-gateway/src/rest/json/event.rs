@@ -27,6 +27,10 @@ pub(crate) struct EventJson {
     time: Timestamp,
     #[schema(example = "application/json")]
     datacontenttype: &'static str,
+    /// The W3C trace context of the upload that led to it, as the CloudEvents extension has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    traceparent: Option<Value>,
     /// `bucket`, and what the kind of event adds.
     data: Value,
 }
@@ -39,6 +43,7 @@ impl EventJson {
             Value::Null => Map::new(),
             other => Map::from_iter([("value".to_owned(), other)]),
         };
+        let traceparent = told.remove("traceparent");
         told.insert("bucket".to_owned(), Value::String(event.bucket.to_string()));
         Self {
             specversion: "1.0",
@@ -48,6 +53,7 @@ impl EventJson {
             subject: event.file_id,
             time: event.at,
             datacontenttype: "application/json",
+            traceparent,
             data: Value::Object(told),
         }
     }

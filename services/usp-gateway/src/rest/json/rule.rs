@@ -27,6 +27,8 @@ pub(crate) struct RuleJson {
     timeout_s: u64,
     /// Higher goes first.
     priority: i32,
+    /// How many runs of this rule may be at work at once; `null` is as many as there are slots.
+    concurrency: Option<u32>,
     /// `null` leaves it to the bucket.
     #[schema(schema_with = words::release_or_null)]
     release: Option<Release>,
@@ -67,6 +69,7 @@ impl From<Rule> for RuleJson {
             retry: rule.retry.into(),
             timeout_s: rule.timeout_s,
             priority: rule.priority,
+            concurrency: rule.concurrency,
             release: rule.release,
             required: rule.required,
         }

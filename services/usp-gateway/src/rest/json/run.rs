@@ -1,6 +1,7 @@
 //! Runs and their steps.
 
 use serde::{Deserialize, Serialize};
+use usp_api::RetriedRuns;
 use usp_model::{BucketName, FileId, RuleName, Run, RunId, RunPage, RunState, Step, StepState, Timestamp};
 use utoipa::ToSchema;
 
@@ -134,6 +135,40 @@ pub(crate) struct RunPageJson {
 impl From<RunPage> for RunPageJson {
     fn from(page: RunPage) -> Self {
         Self { items: page.runs.into_iter().map(RunJson::from).collect(), next_cursor: page.next_cursor }
+    }
+}
+
+/// Which runs to try again. All conditions that are set must hold.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = RetryRuns)]
+pub(crate) struct RetryRunsJson {
+    /// `dead`, which it is unless it is set, or `cancelled`.
+    #[schema(value_type = Option<String>, example = "dead")]
+    pub(crate) state: Option<RunState>,
+    #[schema(value_type = Option<String>, example = "default")]
+    pub(crate) bucket: Option<BucketName>,
+    #[schema(value_type = Option<String>, example = "tables")]
+    pub(crate) rule: Option<RuleName>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) file_id: Option<FileId>,
+    /// At most so many; 1000 unless it is set, 10000 at most.
+    pub(crate) limit: Option<u32>,
+    /// From the answer before.
+    pub(crate) cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RetriedRuns)]
+pub(crate) struct RetriedRunsJson {
+    retried: u64,
+    /// Ask again with it; `null` once there are no more.
+    next_cursor: Option<String>,
+}
+
+impl From<RetriedRuns> for RetriedRunsJson {
+    fn from(retried: RetriedRuns) -> Self {
+        Self { retried: retried.retried, next_cursor: retried.next_cursor }
     }
 }
 

@@ -18,6 +18,7 @@ const FIELD_BYTES_MAX: usize = 4096;
 pub(super) struct Form {
     bucket: BucketName,
     idempotency_key: Option<String>,
+    pub(super) trace: Option<String>,
     /// Of the next file only.
     key: Option<String>,
     prefix: String,
@@ -40,6 +41,7 @@ impl Form {
         Self {
             bucket,
             idempotency_key,
+            trace: None,
             key: None,
             prefix: String::new(),
             rule: None,
@@ -121,6 +123,7 @@ impl Form {
             labels: self.labels.clone(),
             idempotency_key: self.idempotency_key.as_ref().map(|key| format!("{key}.{number}")),
             rule: self.rule.clone(),
+            trace: self.trace.clone(),
             ..NewFile::at(self.bucket.clone(), key)
         })
     }

@@ -39,6 +39,7 @@ pub(super) fn new_file(headers: &HeaderMap) -> Result<NewFile> {
     let mut file = NewFile::at(bucket, key(&pairs)?);
     file.declared_media_type =
         pairs.first_of(["filetype", "content_type"])?.as_deref().map(MediaType::parse).transpose()?;
+    file.trace = labels::trace(headers);
     file.metadata = pairs.prefixed(META)?;
     file.labels = pairs.prefixed(LABEL)?;
     labels::check(&file.metadata, "/metadata")?;

@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use serde_json::json;
 use usp_api::{
     Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, FileStatus, NewApiKey,
-    NewBucket, NewFile, NewUser, PutOutcome, RuleTest, ScrubOptions, ScrubStatus, Stats, StorageCalls,
-    UploadStatus, UserPatch,
+    NewBucket, NewFile, NewUser, PutOutcome, RetriedRuns, RuleTest, ScrubOptions, ScrubStatus, Stats,
+    StorageCalls, UploadStatus, UserPatch,
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventKind, EventSeq, File,
@@ -288,6 +288,11 @@ impl StorageCalls for FakeStorage {
     async fn get_run(&self, _caller: &Caller, id: RunId) -> Result<Run> {
         let found = self.state.lock().runs.get(&id).cloned();
         found.ok_or_else(|| fault(ErrorKind::NotFound, "there is no such run"))
+    }
+
+    async fn retry_runs(&self, _caller: &Caller, query: RunQuery) -> Result<RetriedRuns> {
+        self.asked.lock().runs = Some(query);
+        Ok(RetriedRuns { retried: 0, next_cursor: None })
     }
 
     async fn retry_run(&self, _caller: &Caller, id: RunId) -> Result<Run> {

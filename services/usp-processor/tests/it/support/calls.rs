@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use usp_api::{
     Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, FileStatus, NewApiKey,
-    NewBucket, NewFile, NewUser, PutOutcome, RuleTest, ScrubOptions, ScrubStatus, Stats, StorageCalls,
-    UserPatch,
+    NewBucket, NewFile, NewUser, PutOutcome, RetriedRuns, RuleTest, ScrubOptions, ScrubStatus, Stats,
+    StorageCalls, UserPatch,
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, EventSeq, File, FileId, FilePage,
@@ -12,7 +12,7 @@ use usp_model::{
     RunPage, RunQuery, RunReport, Upload, UploadId, User, UserName,
 };
 
-use super::Tampered;
+use super::{Point, Tampered};
 
 /// Hands calls on as they are; those of workers come first and have bodies of their own.
 macro_rules! hand_on {
@@ -27,12 +27,21 @@ macro_rules! hand_on {
                 wait_ms: u64,
             ) -> Result<Vec<LeasedRun>> {
                 self.check_away()?;
-                self.inner.lease_runs(caller, worker, count_max, wait_ms).await
+                self.pass(Point::BeforeLease).await;
+                let leased = self.inner.lease_runs(caller, worker, count_max, wait_ms).await;
+                if leased.as_ref().is_ok_and(|leased| !leased.is_empty()) {
+                    self.pass(Point::AfterLease).await;
+                }
+                leased
             }
 
             async fn report_run(&self, caller: &Caller, report: RunReport) -> Result<ReportOutcome> {
                 self.before_report(&report)?;
-                self.inner.report_run(caller, report).await
+                let (before, after) = Point::of_report(&report);
+                self.pass(before).await;
+                let answer = self.inner.report_run(caller, report).await;
+                self.pass(after).await;
+                answer
             }
 
             $(async fn $name(&self, caller: &Caller, $($arg: $ty),*) -> Result<$reply> {
@@ -66,6 +75,7 @@ hand_on! {
     list_runs(query: RunQuery) -> RunPage;
     get_run(id: RunId) -> Run;
     retry_run(id: RunId) -> Run;
+    retry_runs(query: RunQuery) -> RetriedRuns;
     cancel_run(id: RunId) -> Run;
     last_event() -> EventSeq;
     create_user(user: NewUser) -> CreatedUser;

@@ -15,6 +15,9 @@ use usp_api::{
 use usp_model::{Error, ErrorKind, EventQuery, Principal, Result, RunReport, Upload};
 use usp_storage::Storage;
 
+use super::Point;
+use super::doom::Doom;
+
 /// Hands everything on, except for what a test wants to go wrong.
 #[derive(Debug)]
 pub(crate) struct Tampered {
@@ -36,6 +39,9 @@ pub(crate) struct Tampered {
     /// What the next reports of an end are answered with.
     refused_reports: Mutex<VecDeque<ErrorKind>>,
     ends_refused: AtomicU32,
+    pub(crate) doom: Arc<Doom>,
+    /// Contents opened since the doom was armed.
+    opened_count: AtomicU32,
 }
 
 impl Tampered {
@@ -51,7 +57,19 @@ impl Tampered {
             is_away: AtomicBool::new(false),
             refused_reports: Mutex::default(),
             ends_refused: AtomicU32::new(0),
+            doom: Arc::new(Doom::new()),
+            opened_count: AtomicU32::new(0),
         }
+    }
+
+    /// The next processor that comes to `point` is gone.
+    pub(crate) fn doom_at(&self, point: Point) {
+        self.opened_count.store(0, Ordering::SeqCst);
+        self.doom.arm(point);
+    }
+
+    pub(super) async fn pass(&self, point: Point) {
+        self.doom.pass(point).await;
     }
 
     pub(crate) fn break_reads(&self, count: u32) {
@@ -120,6 +138,29 @@ impl Tampered {
     }
 }
 
+impl Tampered {
+    /// A processor may be gone behind the first piece of the content, or behind the last.
+    fn doomed(&self, content: ByteStream, is_first: bool) -> ByteStream {
+        let (doom, at_end) = (Arc::clone(&self.doom), Arc::clone(&self.doom));
+        let last = if is_first { Point::AfterLastPiece } else { Point::AfterLastPieceOfSecondStep };
+        let mut is_fresh = is_first;
+        let passed = content.then(move |piece| {
+            let doom = std::mem::take(&mut is_fresh).then(|| Arc::clone(&doom));
+            async move {
+                if let Some(doom) = doom {
+                    doom.pass(Point::AfterFirstPiece).await;
+                }
+                piece
+            }
+        });
+        let end = stream::once(async move {
+            at_end.pass(last).await;
+            None
+        });
+        passed.chain(end.filter_map(|end| async move { end })).boxed()
+    }
+}
+
 fn fault(kind: ErrorKind) -> Error {
     Error::new(kind, "pass the tampered storage").because("a fault was put here by the test")
 }
@@ -172,6 +213,8 @@ impl StorageApi for Tampered {
     }
 
     async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
+        let is_first = self.opened_count.fetch_add(1, Ordering::SeqCst) == 0;
+        self.pass(if is_first { Point::BeforeOpen } else { Point::BeforeOpenOfSecondStep }).await;
         let opening = Counted::new(&self.opening_reads);
         wait_while(self.doors_held.subscribe()).await;
         if take_one(&self.refused_reads) {
@@ -179,7 +222,9 @@ impl StorageApi for Tampered {
         }
         let reading = self.inner.read(caller, read).await?;
         drop(opening);
-        Ok(Reading { content: self.tamper(reading.content), ..reading })
+        self.pass(Point::AfterOpen).await;
+        let content = self.doomed(self.tamper(reading.content), is_first);
+        Ok(Reading { content, ..reading })
     }
 
     async fn watch(&self, caller: &Caller, query: EventQuery) -> Result<EventStream> {

@@ -15,7 +15,7 @@ use usp_model::{
     BucketName, Event, EventKind, EventQuery, File, FileId, FileKey, FileRef, FileState, Grant, Principal,
     PrincipalKind, Role, Rule, Run, RunState, UserName,
 };
-use usp_processor::{Processor, ProcessorConfig};
+use usp_processor::{Isolation, Processor, ProcessorConfig};
 use usp_queue::EmbeddedQueue;
 use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
 use usp_storage::{CatalogIndex, Storage, StorageConfig, StorageParts, parse_rules};
@@ -77,12 +77,43 @@ impl Workshop {
             heartbeat: Duration::from_millis(20),
             lease_wait: Duration::from_millis(200),
             drain_timeout: Duration::from_secs(600),
+            isolation: Isolation::None,
+            ..ProcessorConfig::default()
         };
         change(&mut config);
         let processor = Processor::new(config, Arc::clone(&self.storage) as Arc<dyn StorageApi>).unwrap();
         let stop = Shutdown::new();
         let working = tokio::spawn(processor.run(stop.clone()));
         Worker { stop, working }
+    }
+
+    /// A processor in a runtime of its own, which ends where it stands when the storage's doom strikes it.
+    pub(crate) async fn until_doomed(&self, change: impl FnOnce(&mut ProcessorConfig)) {
+        let mut config = ProcessorConfig {
+            worker: "doomed".to_owned(),
+            concurrency: 1,
+            heartbeat: Duration::from_millis(20),
+            lease_wait: Duration::from_millis(200),
+            drain_timeout: Duration::from_millis(20),
+            isolation: Isolation::None,
+            ..ProcessorConfig::default()
+        };
+        change(&mut config);
+        let processor = Processor::new(config, Arc::clone(&self.storage) as Arc<dyn StorageApi>).unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let stop = Shutdown::new();
+        runtime.spawn(processor.run(stop.clone()));
+        self.struck(&stop).await;
+        runtime.shutdown_background();
+    }
+
+    /// Waits until the doom has struck; a processor that would only strike when it is told to stop is told so.
+    async fn struck(&self, stop: &Shutdown) {
+        let patience = Duration::from_millis(500);
+        while tokio::time::timeout(patience, self.storage.doom.struck()).await.is_err() {
+            stop.cancel();
+        }
     }
 
     pub(crate) async fn put(&self, key: &str, content: impl Into<Bytes>) -> File {

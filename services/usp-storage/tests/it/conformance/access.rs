@@ -99,6 +99,8 @@ fn changing_calls() -> Vec<(&'static str, Role, Call)> {
         create_run takes Writer: |h, c, s| h.door.create_run(c, s.file, rule("by-hand"));
         cancel_run takes Writer: |h, c, s| h.door.cancel_run(c, s.run);
         retry_run takes Writer: |h, c, s| h.door.retry_run(c, s.run);
+        retry_runs takes Writer:
+            |h, c, s| h.door.retry_runs(c, RunQuery { bucket: Some(bucket("default")), ..RunQuery::default() });
         update_bucket takes Manager:
             |h, c, s| h.door.update_bucket(c, bucket("default"), BucketPolicy::default());
         delete_bucket takes Admin: |h, c, s| h.door.delete_bucket(c, bucket("default"));
