@@ -95,10 +95,22 @@ check_node() {
     cp "$packages/package-lock.json" "$installed/installed.json"
 }
 
+# Crash and fault tests watch and disturb system calls with strace, and cut power on loop devices.
+check_torture() {
+    local missing=()
+    command -v strace > /dev/null || missing+=(strace)
+    command -v mkfs.ext4 > /dev/null || missing+=(e2fsprogs)
+    command -v mkfs.xfs > /dev/null || missing+=(xfsprogs)
+    if [ "${#missing[@]}" -gt 0 ]; then
+        install_packages "${missing[@]}"
+    fi
+}
+
 rust_min=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 check_toolchain
 if [ "${1:-all}" = all ]; then
     check_nextest
     check_python
     check_node
+    check_torture
 fi

@@ -172,7 +172,7 @@ pub(crate) fn open_frame(
         Codec::None => payload,
         codec => Bytes::from(codecs.decompress(codec, &payload, header.plain_bytes as usize)?),
     };
-    (digest_of(&plain, key) == expected.digest).then_some(plain)
+    (usp_rt::is_planted("digest-not-compared") || digest_of(&plain, key) == expected.digest).then_some(plain)
 }
 
 /// The chunk in `frame` as a Zstandard frame: the stored one where it is one, so that nothing is decoded. `None` when any
@@ -203,7 +203,8 @@ fn sound_payload(frame: &Bytes, expected: Expected) -> Option<(FrameHeader, Byte
         && header.stored_bytes() == expected.stored_bytes
         && frame.len() == expected.stored_bytes as usize;
     let payload = agrees.then(|| frame.slice(FRAME_HEADER_BYTES..))?;
-    (wire::crc32c(&payload) == header.payload_crc).then_some((header, payload))
+    let is_sound = wire::crc32c(&payload) == header.payload_crc || usp_rt::is_planted("digest-not-compared");
+    is_sound.then_some((header, payload))
 }
 
 /// What a chunk is called in the domain of `key`.

@@ -5,10 +5,12 @@
 pub mod backoff;
 pub mod budget;
 pub mod clock;
+pub mod planted;
 pub mod pool;
 
 pub use backoff::jittered;
 pub use budget::{ByteBudget, BytePermit};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use planted::{is_planted, plant};
 pub use pool::{Pool, PoolError};
 pub use tokio_util::sync::CancellationToken as Shutdown;

@@ -199,7 +199,9 @@ impl Storage {
             quota_bytes: policy.quota_bytes,
             at: self.now(),
         };
-        self.content.sync(&dirty).await?;
+        if !usp_rt::is_planted("commit-without-sync") {
+            self.content.sync(&dirty).await?;
+        }
         let committed = self.catalog.commit_version(version).await?;
         drop(pins);
         if let Some(session) = session {

@@ -158,8 +158,12 @@ impl Thread {
             }
             self.checkpoint();
         }
-        if !self.has_faulted() {
-            drop(self.checkpoint_now("TRUNCATE"));
+        if !self.has_faulted()
+            && let Err(fail) = self.checkpoint_now("TRUNCATE")
+            && fail.is_fault()
+        {
+            // Before the connection closes: it would ask the failed descriptor to sync again.
+            self.report_fault(&fail.into_error("checkpoint catalogue"));
         }
     }
 
@@ -193,6 +197,9 @@ impl Thread {
             if let Err(fail) = end {
                 return Err(self.refuse(fail));
             }
+        }
+        if usp_rt::is_planted("answer-before-commit") {
+            done.drain(..).for_each(|job| job.answer(None));
         }
         let begun = Instant::now();
         self.conn.run("COMMIT", []).map_err(|error| self.refuse(error.into()))?;

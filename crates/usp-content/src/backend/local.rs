@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use usp_model::{ByteRange, Error, ErrorKind, PackId, Result};
-use usp_rt::Pool;
+use usp_rt::{Pool, is_planted};
 
 use super::PackBackend;
 
@@ -143,6 +143,9 @@ impl PackBackend for LocalPacks {
     }
 
     async fn sync(&self, pack: PackId) -> Result<()> {
+        if is_planted("skip-fdatasync") {
+            return Ok(());
+        }
         self.with(pack, "sync pack", move |shared| shared.writer(pack)?.sync_data()).await
     }
 
@@ -304,6 +307,9 @@ fn make_directory(path: &Path) -> io::Result<()> {
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
+    if is_planted("no-directory-sync") {
+        return Ok(());
+    }
     File::open(path)?.sync_all()
 }
 

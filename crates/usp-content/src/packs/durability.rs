@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Mutex;
 use usp_model::{Error, ErrorKind, PackId, Result};
+use usp_rt::is_planted;
 
 /// Shared by the appender of a pack and those who wait for its bytes to be durable.
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl Durability {
     /// Returns once the first `target` bytes are durable; asks for a sync only if none that covers them has ended.
     ///
     /// Errors: that of the sync; `Unavailable` ever after, without another sync.
-    pub(super) async fn sync_to<F>(&self, target: u64, sync: impl FnOnce() -> F) -> Result<()>
+    pub(super) async fn sync_to<F>(&self, target: u64, sync: impl Fn() -> F) -> Result<()>
     where
         F: Future<Output = Result<()>>,
     {
@@ -87,7 +88,11 @@ impl Durability {
             return Ok(());
         }
         let covers = self.written();
-        if let Err(error) = sync().await {
+        let mut ended = sync().await;
+        if ended.is_err() && is_planted("sync-tried-again") {
+            ended = sync().await;
+        }
+        if let Err(error) = ended {
             // Before the lock opens, so that nobody who waits asks the failed descriptor again: the kernel reports
             // a lost write once and then says that all is well.
             self.mark_lost();

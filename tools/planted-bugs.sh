@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Proves that the tests can fail: builds storage with bugs planted in it, and runs for each bug the test that must find it.
+#
+#   tools/planted-bugs.sh          all of them; ends with "N of N caught"
+#   tools/planted-bugs.sh NAME…    only these
+#
+# The bugs are in a build of its own (`--cfg usp_bug`, crates/usp-rt/src/planted.rs): one build has them all, and USP_BUG says which
+# one acts. A test must pass without a bug and fail with it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+
+# bug, then the test that must find it
+bugs='
+skip-fdatasync              power::no_power_cut_breaks_a_promise::put_small
+no-directory-sync           power::no_power_cut_breaks_a_promise::rotation
+synchronous-normal          power::no_power_cut_breaks_a_promise::put_small
+answer-before-commit        power::no_power_cut_breaks_a_promise::put_small
+commit-without-sync         power::no_power_cut_breaks_a_promise::put_below_a_checkpoint
+recovery-trusts-the-file    power::no_power_cut_breaks_a_promise::put_abandoned
+sync-tried-again            faults::no_sync_that_failed_is_tried_again_and_nothing_acknowledged_is_lost
+digest-not-compared         bits::no_flipped_bit_makes_a_read_answer_wrong_bytes
+no-epoch-fence              collect::what_is_referred_to_between_mark_and_sweep_stays
+hit-not-looked-at-again     collect::an_upload_that_pauses_over_many_collections_hears_of_no_error
+forgotten-pin               collect::an_upload_that_pauses_over_many_collections_hears_of_no_error
+lease-without-number        time::a_worker_that_slept_through_its_lease_writes_nothing
+'
+
+# Only the packages of this workspace are built anew.
+wrapper="$target_dir/planted-rustc.sh"
+mkdir -p "$target_dir"
+cat > "$wrapper" << 'END'
+#!/bin/sh
+exec "$@" --cfg usp_bug
+END
+chmod +x "$wrapper"
+export RUSTC_WORKSPACE_WRAPPER="$wrapper"
+
+echo "planted-bugs: building with --cfg usp_bug"
+cargo test --quiet --locked --package usp-torture --test it --no-run
+binary=$(cargo test --quiet --locked --package usp-torture --test it --no-run --message-format json 2> /dev/null |
+    grep -oE '"executable":"[^"]+"' | tail -n 1 | cut -d '"' -f 4)
+[ -x "$binary" ] || { echo "planted-bugs: the tests did not build" >&2; exit 1; }
+
+wanted=("$@")
+count=0
+caught=0
+missed=()
+while read -r bug test; do
+    [ -n "$bug" ] || continue
+    if [ "${#wanted[@]}" -gt 0 ] && ! printf '%s\n' "${wanted[@]}" | grep -qxF "$bug"; then
+        continue
+    fi
+    count=$((count + 1))
+    log="$target_dir/planted-$bug.log"
+    if ! "$binary" --exact "$test" > "$log" 2>&1; then
+        echo "  $bug: $test fails without any bug; see $log"
+        missed+=("$bug")
+    elif USP_BUG="$bug" "$binary" --exact "$test" > "$log" 2>&1; then
+        echo "  $bug: MISSED by $test"
+        missed+=("$bug")
+    else
+        echo "  $bug: caught by $test"
+        caught=$((caught + 1))
+    fi
+    grep -q ' 0 passed; 0 failed' "$log" && echo "  $bug: there is no test $test"
+done <<< "$bugs"
+rm -rf "${TMPDIR:-/tmp}"/usp-torture-*
+echo "planted bugs: $caught of $count caught"
+[ "${#missed[@]}" -eq 0 ]

@@ -1,0 +1,29 @@
+//! The process that is killed, cut off and lied to: plays one scenario on one directory.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use usp_torture::actor::Actor;
+use usp_torture::scenario::{self, Phase};
+
+/// `usp-torture SCENARIO PHASE DIR LEDGER SEED [lenient]`; a planted bug is named by `--bug=NAME`.
+fn main() -> Result<()> {
+    let (options, words): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|word| word.starts_with("--"));
+    if let Some(bug) = options.iter().find_map(|option| option.strip_prefix("--bug=")) {
+        usp_rt::plant(bug);
+    }
+    let mut words = words.into_iter();
+    let mut word = |what: &str| words.next().with_context(|| format!("name the {what}"));
+    let scenario = word("scenario")?;
+    let phase = if word("phase")? == "prepare" { Phase::Prepare } else { Phase::Recorded };
+    let (dir, ledger) = (PathBuf::from(word("directory")?), PathBuf::from(word("ledger")?));
+    let seed = word("seed")?.parse().context("the seed is a number")?;
+    let is_lenient = word("last word").is_ok_and(|word| word == "lenient");
+    // Few threads, so that a fault of "the n-th call of a thread" finds the same call in every run.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let actor = Actor::open(&dir, &ledger, is_lenient).await?;
+        scenario::play(&scenario, phase, actor, seed).await
+    })
+}

@@ -1,0 +1,162 @@
+//! Runs an actor under strace.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::trace::{CALLS, Places, Trace};
+
+/// The program that plays scenarios, and what is planted in it.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub path: PathBuf,
+    pub bug: Option<String>,
+}
+
+/// One process that plays one phase.
+#[derive(Debug, Clone)]
+pub struct Run<'a> {
+    pub program: &'a Program,
+    pub scenario: &'a str,
+    pub dir: PathBuf,
+    pub ledger: PathBuf,
+    pub seed: u64,
+}
+
+/// What a recorded process did, and how it ended.
+#[derive(Debug)]
+pub struct Recorded {
+    pub trace: Trace,
+    pub status: ExitStatus,
+    /// Calls that were made to fail: name and what they were about.
+    pub injected: Vec<String>,
+    /// What strace and the process wrote to standard error.
+    pub said: String,
+}
+
+/// A fault that strace puts in: `fdatasync:error=EIO:when=3`.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault<'a> {
+    pub rule: &'a str,
+    /// Go on after operations that failed.
+    pub is_lenient: bool,
+}
+
+impl Run<'_> {
+    fn arguments(&self, phase: &str) -> Vec<String> {
+        let mut words = vec![
+            self.scenario.to_owned(),
+            phase.to_owned(),
+            self.dir.display().to_string(),
+            self.ledger.display().to_string(),
+            self.seed.to_string(),
+        ];
+        words.extend(self.program.bug.iter().map(|bug| format!("--bug={bug}")));
+        words
+    }
+
+    /// Without a recorder, to its end.
+    pub fn prepare(&self) -> Result<()> {
+        let out = Command::new(&self.program.path).args(self.arguments("prepare")).output()?;
+        ensure!(
+            out.status.success(),
+            "{} cannot be prepared: {}",
+            self.scenario,
+            String::from_utf8_lossy(&out.stderr)
+        );
+        Ok(())
+    }
+
+    /// Without a recorder, until somebody ends it.
+    pub fn spawn(&self) -> Result<std::process::Child> {
+        let mut command = Command::new(&self.program.path);
+        command.args(self.arguments("recorded")).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().context("start the actor")
+    }
+
+    /// Under strace, to its end.
+    pub fn record(&self, fault: Option<Fault<'_>>) -> Result<Recorded> {
+        let log = self.ledger.with_extension("strace");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-y", "-xx", "-s", "67108864", "-e", "abbrev=none", "--seccomp-bpf"]);
+        command.arg("-o").arg(&log);
+        let mut calls = CALLS.to_owned();
+        if let Some(fault) = fault {
+            command.args(["-e", &format!("inject={}", fault.rule)]);
+            let more = fault.rule.split(':').next().unwrap_or_default();
+            calls = format!("{calls},{more}");
+        }
+        command.args(["-e", &format!("trace={calls}")]);
+        command.arg(&self.program.path).args(self.arguments("recorded"));
+        if fault.is_some_and(|fault| fault.is_lenient) {
+            command.arg("lenient");
+        }
+        let out = command.output().context("run strace: install it, or run tools/setup-test.sh")?;
+        let places = Places { volume: self.dir.clone(), ledger: self.ledger.clone() };
+        let text = fs::read_to_string(&log)?;
+        fs::remove_file(&log)?;
+        let trace = Trace::parse(&text, &places)?;
+        let injected =
+            text.lines().filter(|line| line.ends_with("(INJECTED)")).map(|line| site(line, &places));
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        Ok(Recorded { trace, status: out.status, injected: injected.collect(), said })
+    }
+}
+
+/// `fdatasync pack`: which call, and on what.
+fn site(line: &str, places: &Places) -> String {
+    let call = line.split_once(' ').map_or("", |(_, call)| call.trim_start());
+    let name = call.strip_prefix("<... ").unwrap_or(call);
+    let name = name.split(['(', ' ']).next().unwrap_or_default();
+    let volume = hexadecimal(&places.volume.display().to_string());
+    // The last path named: the first may be the working directory.
+    let what = match line.rsplit_once(&format!("{volume}\\x2f")) {
+        None if line.contains(&volume) => "directory of the store",
+        None => "elsewhere",
+        Some((_, rest)) => {
+            let rest = rest.split(['"', '>']).next().unwrap_or_default();
+            let is = |text: &str| rest.ends_with(&hexadecimal(text));
+            match () {
+                () if is(".pack") => "pack",
+                () if is("catalog.db") => "catalog.db",
+                () if is("-wal") => "catalog.db-wal",
+                () if is("-shm") => "catalog.db-shm",
+                () if rest.starts_with(&hexadecimal("packs")) => "directory of packs",
+                () => "lost+found",
+            }
+        }
+    };
+    format!("{name} {what}")
+}
+
+/// As strace prints it.
+fn hexadecimal(text: &str) -> String {
+    text.bytes().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
+/// Whether processes can be traced here, and why not.
+pub fn can_trace() -> Result<(), String> {
+    let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
+    match tried {
+        Ok(out) if out.status.success() => Ok(()),
+        Ok(out) => Err(format!("strace cannot trace here: {}", String::from_utf8_lossy(&out.stderr).trim())),
+        Err(error) => Err(format!("strace does not run ({error}); tools/setup-test.sh installs it")),
+    }
+}
+
+/// A copy of all files and directories.
+pub fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

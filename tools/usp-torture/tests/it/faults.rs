@@ -1,0 +1,175 @@
+//! T5, T6, T38: calls that fail, one at a time, in a process that goes on as well as it can.
+//!
+//! strace counts calls by thread. The actor has few threads and does one thing at a time, so "the n-th call" walks through all
+//! calls of its kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, ensure};
+use usp_torture::check::runtime;
+use usp_torture::figures::{Plan, note, seed};
+use usp_torture::power::{Recording, record_with};
+use usp_torture::record::{Fault, Recorded, can_trace};
+
+use crate::program;
+
+/// One process whose calls fail by `rule`: it ended well, gave up at its start, or stopped as a fault of the catalogue demands.
+fn suffer(scenario: &str, rule: &str) -> Result<(Recording, Recorded)> {
+    let fault = Fault { rule, is_lenient: true };
+    let (recording, recorded) = record_with(&program(), scenario, seed(), Some(fault), |_, _| Ok(()))?;
+    let code = recorded.status.code();
+    ensure!(
+        matches!(code, Some(0 | 1 | 74 | 127)),
+        "{rule}: the process ended with {:?}: {}",
+        recorded.status,
+        recorded.said
+    );
+    ensure!(!recorded.said.contains("panicked"), "{rule}: {}", recorded.said);
+    let again = recording.trace.syncs_after_a_failure();
+    ensure!(again.is_empty(), "{rule}: after a sync that failed, {again:?} was synced again");
+    Ok((recording, recorded))
+}
+
+/// Every n, until no call is reached any more; each time the disk is cut at many moments.
+fn every_call(
+    scenario: &str,
+    calls: &str,
+    error: &str,
+    mode: &str,
+    cuts: u64,
+) -> Result<BTreeMap<String, u64>> {
+    // More than any thread of the actor makes of one kind.
+    const CALLS_MAX: u64 = 400;
+    let runtime = runtime()?;
+    let mut reached = BTreeMap::new();
+    let mut stride = 1;
+    let mut n = 1;
+    let plan = Plan::new(CALLS_MAX, CALLS_MAX, 2);
+    while plan.goes_on(n) {
+        let rule = format!("{calls}:error={error}:when={n}{mode}");
+        let (recording, recorded) = suffer(scenario, &rule)?;
+        if recorded.injected.is_empty() {
+            break;
+        }
+        for call in recorded.injected {
+            *reached.entry(call).or_insert(0) += 1;
+        }
+        recording.cut(&runtime, Plan::fixed(cuts)).map_err(|error| error.context(rule))?;
+        // The first calls one by one; of hundreds of equal ones some, unless there is time.
+        if n >= 12 && !usp_torture::figures::is_torture() {
+            stride = 5;
+        }
+        n += stride;
+    }
+    Ok(reached)
+}
+
+fn tell(test: &str, reached: &BTreeMap<String, u64>) {
+    let count = reached.values().sum();
+    note(test, &[("faults", count), ("sites", reached.len() as u64), ("violations", 0)]);
+    println!("{test}: {count} faults at {} sites: {reached:?}", reached.len());
+}
+
+fn skipped(test: &str) -> bool {
+    let tried = can_trace();
+    if let Err(why) = &tried {
+        println!("{test} is skipped: {why}");
+    }
+    tried.is_err()
+}
+
+#[test]
+fn no_sync_that_failed_is_tried_again_and_nothing_acknowledged_is_lost() -> Result<()> {
+    if skipped("T5") {
+        return Ok(());
+    }
+    let mut all = BTreeMap::new();
+    for calls in ["fdatasync", "fsync"] {
+        for mode in ["", "+"] {
+            for (call, count) in every_call("few", calls, "EIO", mode, 6)? {
+                *all.entry(call).or_insert(0) += count;
+            }
+        }
+    }
+    tell("T5 syncs that fail", &all);
+    let sites: BTreeSet<&str> = all.keys().map(String::as_str).collect();
+    for site in ["fdatasync pack", "fsync catalog.db-wal", "fsync catalog.db", "fsync pack", "fsync directory of packs"] {
+        ensure!(sites.contains(site), "no sync of '{site}' failed, only {sites:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn no_write_that_fails_loses_what_was_acknowledged() -> Result<()> {
+    if skipped("T6") {
+        return Ok(());
+    }
+    // Packs and catalogue apart: a catalogue that cannot be written ends the process before the packs have their turn.
+    let mut all = BTreeMap::new();
+    for calls in ["pwritev,pwritev2", "pwrite64", "fallocate", "ftruncate"] {
+        for error in ["ENOSPC", "EIO", "EDQUOT"] {
+            for (call, count) in every_call("few", calls, error, "", 4)? {
+                *all.entry(format!("{error} {call}")).or_insert(0) += count;
+            }
+        }
+    }
+    tell("T6 writes that fail", &all);
+    ensure!(all.contains_key("ENOSPC pwritev pack") || all.contains_key("ENOSPC pwritev2 pack"), "{all:?}");
+    Ok(())
+}
+
+#[test]
+fn an_interrupted_write_goes_on_and_nobody_hears_of_it() -> Result<()> {
+    if skipped("T6") {
+        return Ok(());
+    }
+    let rule = "pwrite64,pwritev,pwritev2:error=EINTR:when=1+2";
+    let (recording, recorded) = suffer("few", rule)?;
+    let disk = recording.disk_at(usize::MAX)?;
+    let ledger = String::from_utf8_lossy(disk.ledger()).into_owned();
+    ensure!(recorded.status.success() && !ledger.contains("\"Failed\""), "{}{ledger}", recorded.said);
+    tell(
+        "T6 writes that are interrupted",
+        &BTreeMap::from([("EINTR".to_owned(), recorded.injected.len() as u64)]),
+    );
+    Ok(())
+}
+
+#[test]
+fn every_call_of_the_content_store_to_the_disk_fails_once() -> Result<()> {
+    if skipped("T38") {
+        return Ok(());
+    }
+    let mut all = BTreeMap::new();
+    let calls = [
+        "openat",
+        "mkdir",
+        "getdents64",
+        "pread64",
+        "preadv,preadv2",
+        "unlink",
+        "rename,renameat,renameat2",
+        "ftruncate",
+        "statx",
+    ];
+    for call in calls {
+        for (call, count) in every_call("upkeep", call, "EIO", "", 2)? {
+            *all.entry(call).or_insert(0) += count;
+        }
+    }
+    tell("T38 calls that fail", &all);
+    let reached =
+        |call: &str, what: &str| all.keys().any(|site| site.starts_with(call) && site.ends_with(what));
+    for (call, what) in [
+        ("openat", " pack"),
+        ("openat", " directory of packs"),
+        ("mkdir", " directory of packs"),
+        ("getdents64", " directory of packs"),
+        ("pread64", " pack"),
+        ("unlink", " pack"),
+        ("statx", " directory of packs"),
+    ] {
+        ensure!(reached(call, what), "no {call} of '{what}' failed, only {all:?}");
+    }
+    Ok(())
+}
