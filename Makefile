@@ -22,7 +22,7 @@ test: ## every test; installs or names what it needs first
 
 torture: ## the long figures of the same tests: crashes, faults, load (an hour or more)
 	tools/setup-test.sh
-	USP_TORTURE=1 tools/run-tests.sh torture
+	tools/torture.sh
 
 bench: build ## usp beside its peers: docs/BENCHMARKS.md (BENCH=--quick for five minutes)
 	tools/bench-corpus.sh

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use usp_api::{Caller, NewFile, ReadFile, StorageApi};
+use usp_api::{Caller, Coding, NewFile, ReadFile, StorageApi};
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
 use usp_content::{ChunkBounds, ContentConfig, ContentStore, LocalPacks, PackBackend, RecoveryReport};
@@ -91,7 +91,7 @@ impl Store {
     }
 
     pub async fn read(&self, key: &str, range: Option<ByteRange>) -> usp_model::Result<Vec<u8>> {
-        let read = ReadFile { file: file_ref(key)?, version: None, range };
+        let read = ReadFile { file: file_ref(key)?, version: None, range, coding: Coding::Plain };
         let mut content = self.storage.read(&admin()?, read).await?.content;
         let mut bytes = Vec::new();
         while let Some(piece) = content.try_next().await? {

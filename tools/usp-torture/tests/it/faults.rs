@@ -93,7 +93,13 @@ fn no_sync_that_failed_is_tried_again_and_nothing_acknowledged_is_lost() -> Resu
     }
     tell("T5 syncs that fail", &all);
     let sites: BTreeSet<&str> = all.keys().map(String::as_str).collect();
-    for site in ["fdatasync pack", "fsync catalog.db-wal", "fsync catalog.db", "fsync pack", "fsync directory of packs"] {
+    for site in [
+        "fdatasync pack",
+        "fsync catalog.db-wal",
+        "fsync catalog.db",
+        "fsync pack",
+        "fsync directory of packs",
+    ] {
         ensure!(sites.contains(site), "no sync of '{site}' failed, only {sites:?}");
     }
     Ok(())

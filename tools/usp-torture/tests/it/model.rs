@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use usp_api::{AppendUpload, NewFile, ReadFile, StorageApi, StorageCalls};
+use usp_api::{AppendUpload, Coding, NewFile, ReadFile, StorageApi, StorageCalls};
 use usp_content::Extent;
 use usp_model::{
     ByteRange, ErrorKind, FileKey, FilePatch, FileQuery, FileRef, KeyCondition, LabelKey, PackState, UploadId,
@@ -216,7 +216,12 @@ impl Model {
         let key = self.key();
         let count = self.files.get(&key).map_or(0, |file| file.versions.len() as u64);
         let version = 1 + self.below(count + 1);
-        let read = ReadFile { file: file_ref(&key)?, version: Some(u32::try_from(version)?), range: None };
+        let read = ReadFile {
+            file: file_ref(&key)?,
+            version: Some(u32::try_from(version)?),
+            range: None,
+            coding: Coding::Plain,
+        };
         let reading = self.store()?.storage.read(&admin()?, read).await;
         let expected =
             self.files.get(&key).and_then(|file| file.versions.get(usize::try_from(version - 1).ok()?));
