@@ -4,6 +4,13 @@
 //! In a build with `--cfg usp_bug`, `USP_BUG` plants a bug in the tested code: then one of these tests must fail
 //! (tools/planted-bugs.sh).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop, and tells its figures"
+)]
+
 mod bits;
 mod collect;
 mod faults;
