@@ -4,10 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help build run test torture bench lint fmt docs gen docker
+.PHONY: help build run test torture bench lint fmt docs gen docker docker-test
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## release binary at target/release/usp
 	cargo build --release --locked -p usp
@@ -47,10 +47,8 @@ docs: ## API documentation of all crates at target/doc
 gen: ## regenerate gen/ from proto/
 	cargo xtask gen
 
-docker: ## container image usp:latest
-	@if [ ! -f deploy/Dockerfile ]; then \
-		echo "make docker needs deploy/Dockerfile, which this version does not have." >&2; exit 1; \
-	elif ! command -v docker > /dev/null; then \
-		echo "make docker needs Docker: https://docs.docker.com/engine/install" >&2; exit 1; \
-	fi
-	docker build --file deploy/Dockerfile --tag usp:latest .
+docker: ## container image usp:latest; installs and starts an engine where none runs
+	tools/docker.sh image
+
+docker-test: ## a cluster of containers under fire: uploads while a processor, a gateway and NATS are killed
+	tools/docker.sh test

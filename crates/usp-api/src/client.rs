@@ -15,14 +15,16 @@ use usp_auth::{Credential, SecretText};
 use usp_model::{Error, ErrorKind, EventQuery, Principal, Result, Upload};
 use usp_proto::node::storage_node_client::StorageNodeClient;
 use usp_proto::node::{CallReply, CallRequest, PutFrame, put_frame::Frame};
+use usp_rt::jittered;
 
+use crate::breaker::Breaker;
 use crate::server::cut;
 use crate::types::{
     AppendUpload, Caller, NewFile, PutOutcome, ReadFile, Readiness, Reading, TokenGrant, TokenPair,
 };
 use crate::wire::{
     Answer, Ask, MESSAGE_BYTES_MAX, NODE_SECRET_HEADER, TRAILER_BYTES_MAX, decode, encode, from_status,
-    unexpected_reply,
+    is_answer, unexpected_reply,
 };
 use crate::{ByteStream, EventStream, Reply, Request, StorageApi};
 
@@ -37,6 +39,11 @@ pub struct GrpcStorageConfig {
     pub call_timeout: Duration,
 }
 
+/// Tries of a question that changes nothing, and the first pause between two; it doubles. Together they outlast a restart
+/// of the storage role that takes a moment.
+const TRY_COUNT_MAX: u32 = 4;
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+
 /// How long the end of a collection is waited for. It goes on without whoever waits.
 const COLLECT_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
@@ -47,6 +54,7 @@ pub struct GrpcStorage {
     secret: MetadataValue<Ascii>,
     call_timeout: Duration,
     url: Arc<str>,
+    breaker: Arc<Breaker>,
 }
 
 impl GrpcStorage {
@@ -69,7 +77,8 @@ impl GrpcStorage {
         let client = StorageNodeClient::new(endpoint.connect_lazy())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { client, secret, call_timeout: config.call_timeout, url: config.url.as_str().into() })
+        let (call_timeout, url) = (config.call_timeout, config.url.as_str().into());
+        Ok(Self { client, secret, call_timeout, url, breaker: Arc::default() })
     }
 
     fn signed<T>(&self, message: T) -> GrpcRequest<T> {
@@ -78,14 +87,65 @@ impl GrpcStorage {
         request
     }
 
+    /// Asks; and asks again, with growing pauses, what did not get through and changes nothing.
     async fn ask(&self, caller: Option<&Caller>, ask: &Ask, timeout: Duration) -> Result<Answer> {
-        let request = self.signed(message(caller, ask)?);
-        let sent = tokio::time::timeout(timeout, self.client.clone().call(request)).await;
-        let reply = sent.map_err(|_elapsed| {
-            Error::new(ErrorKind::Unavailable, "ask the storage role")
-                .because("the storage role took too long to answer")
-        })?;
-        answer(reply.map_err(|status| from_status(&status))?.into_inner())
+        let request = message(caller, ask)?;
+        let try_count = if ask.is_question() { TRY_COUNT_MAX } else { 1 };
+        let mut pause = PAUSE_FIRST;
+        for _ in 1..try_count {
+            match self.within(timeout, self.client.clone().call(self.signed(request.clone()))).await {
+                Err(Missed::OnTheWay(_)) => {
+                    tokio::time::sleep(jittered(pause)).await;
+                    pause *= 2;
+                }
+                Err(Missed::Refused(error)) => return Err(error),
+                Ok(reply) => return answer(reply),
+            }
+        }
+        answer(self.within(timeout, self.client.clone().call(self.signed(request))).await?)
+    }
+
+    /// One call: through the breaker, and with a deadline for its answer or the head of it.
+    async fn within<T>(
+        &self,
+        timeout: Duration,
+        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Missed> {
+        self.admit()?;
+        match tokio::time::timeout(timeout, call).await {
+            Ok(sent) => self.noted(sent).map(tonic::Response::into_inner),
+            Err(_elapsed) => {
+                self.breaker.missed();
+                let late = Error::new(ErrorKind::Unavailable, "ask the storage role");
+                Err(Missed::OnTheWay(late.because("the storage role took too long to answer")))
+            }
+        }
+    }
+
+    fn admit(&self) -> Result<(), Missed> {
+        self.breaker.admit().map_err(|wait| {
+            let away = Error::new(ErrorKind::Unavailable, "ask the storage role")
+                .because(format!("the storage role at {} does not answer; try again shortly", self.url));
+            Missed::OnTheWay(away.retry_after(wait.max(Duration::from_secs(1))))
+        })
+    }
+
+    /// Tells the breaker whether storage was reached.
+    fn noted<T>(&self, sent: Result<T, Status>) -> Result<T, Missed> {
+        match sent {
+            Ok(reply) => {
+                self.breaker.reached();
+                Ok(reply)
+            }
+            Err(status) if is_answer(&status) => {
+                self.breaker.reached();
+                Err(Missed::Refused(from_status(&status)))
+            }
+            Err(status) => {
+                self.breaker.missed();
+                Err(Missed::OnTheWay(from_status(&status)))
+            }
+        }
     }
 
     pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Result<Reply> {
@@ -136,6 +196,7 @@ impl StorageApi for GrpcStorage {
 
     async fn put(&self, caller: &Caller, file: NewFile, content: ByteStream) -> Result<PutOutcome> {
         let (frames, broken) = transfer(message(Some(caller), &Ask::Put(file))?, content);
+        self.admit()?;
         let sent = self.client.clone().put(self.signed(frames)).await;
         match finish_transfer(sent, &broken)? {
             Answer::Put(outcome) => Ok(*outcome),
@@ -145,6 +206,7 @@ impl StorageApi for GrpcStorage {
 
     async fn append(&self, caller: &Caller, append: AppendUpload, content: ByteStream) -> Result<Upload> {
         let (frames, broken) = transfer(message(Some(caller), &Ask::Append(append))?, content);
+        self.admit()?;
         let sent = self.client.clone().append(self.signed(frames)).await;
         match finish_transfer(sent, &broken)? {
             Answer::Appended(upload) => Ok(*upload),
@@ -154,8 +216,7 @@ impl StorageApi for GrpcStorage {
 
     async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
         let request = self.signed(message(Some(caller), &Ask::Read(read))?);
-        let opened = self.client.clone().read(request).await.map_err(|status| from_status(&status))?;
-        let mut frames = opened.into_inner();
+        let mut frames = self.within(self.call_timeout, self.client.clone().read(request)).await?;
         let head = frames.message().await.map_err(|status| from_status(&status))?.unwrap_or_default();
         let Answer::Reading { file, range } = decode(&head.head)? else {
             return Err(unexpected_reply(&"a read without a head"));
@@ -169,12 +230,28 @@ impl StorageApi for GrpcStorage {
 
     async fn watch(&self, caller: &Caller, query: EventQuery) -> Result<EventStream> {
         let request = self.signed(message(Some(caller), &Ask::Watch(query))?);
-        let opened = self.client.clone().watch(request).await.map_err(|status| from_status(&status))?;
-        let events = opened.into_inner().map(|frame| match frame {
+        let opened = self.within(self.call_timeout, self.client.clone().watch(request)).await?;
+        let events = opened.map(|frame| match frame {
             Ok(frame) => decode(&frame.event),
             Err(status) => Err(from_status(&status)),
         });
         Ok(Box::pin(events))
+    }
+}
+
+/// Why there is no answer.
+enum Missed {
+    /// Storage said no.
+    Refused(Error),
+    /// It may not have heard the question.
+    OnTheWay(Error),
+}
+
+impl From<Missed> for Error {
+    fn from(missed: Missed) -> Self {
+        match missed {
+            Missed::Refused(error) | Missed::OnTheWay(error) => error,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! checked behind this door, for every dialect at once.
 
 pub mod api;
+mod breaker;
 mod client;
 mod server;
 pub mod types;

@@ -100,6 +100,33 @@ pub(crate) fn to_status(error: &Error) -> Status {
     Status::with_details(code, wire.kind.code(), details.into())
 }
 
+/// Whether storage said it itself, so that it was reached.
+pub(crate) fn is_answer(status: &Status) -> bool {
+    status.code() == Code::Unauthenticated || serde_json::from_slice::<WireError>(status.details()).is_ok()
+}
+
+impl Ask {
+    /// Whether it may be asked twice: it changes nothing.
+    pub(crate) fn is_question(&self) -> bool {
+        match self {
+            Self::Authenticate { .. } => true,
+            Self::Call(request) => {
+                let name = request.name();
+                name.starts_with("get_")
+                    || name.starts_with("list_")
+                    || ["file_status", "known_contents", "test_rule", "last_event", "stats"].contains(&name)
+            }
+            // Readiness tells how things are now; the others have contents that cannot be sent again from here.
+            Self::IssueToken { .. }
+            | Self::Readiness
+            | Self::Put(_)
+            | Self::Append(_)
+            | Self::Read(_)
+            | Self::Watch(_) => false,
+        }
+    }
+}
+
 /// The error that storage meant; a broken connection is `Unavailable`.
 pub(crate) fn from_status(status: &Status) -> Error {
     const ACTION: &str = "ask the storage role";
@@ -140,6 +167,21 @@ mod tests {
             assert_eq!(received.detail(), "because of a reason");
             assert_eq!(received.violations(), sent.violations());
             assert_eq!(received.retry_after_hint(), sent.retry_after_hint());
+        }
+    }
+
+    #[test]
+    fn only_what_changes_nothing_is_asked_twice() {
+        let id = usp_model::RunId::from_bytes([1; 32]);
+        for (request, is_question) in [
+            (Request::GetRun { id }, true),
+            (Request::ListBuckets {}, true),
+            (Request::Stats {}, true),
+            (Request::RetryRun { id }, false),
+            (Request::LeaseRuns { worker: String::new(), count_max: 1, wait_ms: 0 }, false),
+            (Request::Collect { dry_run: true }, false),
+        ] {
+            assert_eq!(Ask::Call(request.clone()).is_question(), is_question, "{request:?}");
         }
     }
 

@@ -53,6 +53,7 @@ struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Serve(cmd::serve::ServeArgs),
+    Health(cmd::health::HealthArgs),
     Token(cmd::token::TokenArgs),
     Login(cmd::login::LoginArgs),
     Put(cmd::put::PutArgs),
@@ -103,6 +104,7 @@ fn run_verb(verb: Verb, session: &Session) -> Result<()> {
 async fn dispatch(verb: Verb, session: &Session) -> Result<()> {
     match verb {
         Verb::Serve(args) => cmd::serve::run(args).await,
+        Verb::Health(args) => cmd::health::run(args, session).await,
         Verb::Token(args) => cmd::token::run(&args, session),
         Verb::Login(args) => cmd::login::run(args, session).await,
         Verb::Put(args) => cmd::put::run(args, session).await,

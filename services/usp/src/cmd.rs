@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod get;
+pub(crate) mod health;
 pub(crate) mod login;
 pub(crate) mod ls;
 pub(crate) mod put;

@@ -22,6 +22,7 @@ mod memory;
 mod metrics;
 mod processing;
 mod rest;
+mod roles;
 mod shutdown;
 mod trust;
 mod tus;

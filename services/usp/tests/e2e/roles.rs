@@ -1,0 +1,101 @@
+//! Roles that do not fit together are refused at start, with the reason and the mend.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use tokio::process::Command;
+use usp_testkit::{NatsServer, PATIENCE, Topology, until};
+
+use crate::{prove, setup};
+
+/// `usp serve` in an environment where nothing of the machine's own settings counts.
+fn serve(dir: &std::path::Path, env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_usp"));
+    command.arg("serve").env_clear().env("HOME", dir).env("USP__DATA_DIR", dir.join("data"));
+    command.env("USP__GATEWAY__HTTP", "127.0.0.1:0").env("USP__GATEWAY__GRPC", "127.0.0.1:0");
+    command.envs(env.iter().copied()).current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Runs it to its end; gives the exit code and what it said.
+async fn refusal(env: &[(&str, &str)]) -> Result<(Option<i32>, String)> {
+    let dir = tempfile::tempdir()?;
+    let ended = tokio::time::timeout(PATIENCE, serve(dir.path(), env).output()).await;
+    let output = ended.context("it was not refused")??;
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+#[tokio::test]
+async fn impossible_combinations_are_refused_at_start() -> Result<()> {
+    let processor = ("USP__ROLES", "processor");
+    let url = ("USP__STORAGE__URL", "http://127.0.0.1:1");
+    let nats = ("USP__QUEUE__KIND", "nats");
+    let table: [(&[(&str, &str)], &str); 7] = [
+        (&[processor], "storage.url: without the storage role, name the storage process to use"),
+        (&[processor, url], "storage.node_secret_file: without the storage role, give the secret"),
+        (&[("USP__ROLES", "storage")], "storage.node_listen: a storage role alone is of use to nobody"),
+        (&[url], "storage.url: this process has the storage role itself"),
+        (&[nats], "queue.url: name the broker"),
+        (&[("USP__QUEUE__URL", "nats://127.0.0.1:1")], "queue.url: the embedded queue has no broker"),
+        (
+            &[nats, ("USP__QUEUE__URL", "nats://a:b@127.0.0.1:1")],
+            "queue.url: a credential does not belong there",
+        ),
+    ];
+    for (env, told) in table {
+        let (code, said) = refusal(env).await?;
+        assert_eq!(code, Some(2), "{env:?}: {said}");
+        assert!(said.contains(told), "{env:?}: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_processor_on_a_broker_beside_a_storage_without_one_ends_and_says_why() -> Result<()> {
+    let broker = NatsServer::start().await?;
+    prove(setup().topology(Topology::FourProcesses), async |usp| {
+        let storage = format!("http://{}", usp.server("storage")?.address("node")?);
+        let secret = usp.data_dir().join("keys/node.secret").display().to_string();
+        let (code, said) = refusal(&[
+            ("USP__ROLES", "processor"),
+            ("USP__STORAGE__URL", &storage),
+            ("USP__STORAGE__NODE_SECRET_FILE", &secret),
+            ("USP__QUEUE__KIND", "nats"),
+            ("USP__QUEUE__URL", &broker.url()),
+        ])
+        .await?;
+        assert_ne!(code, Some(0), "{said}");
+        assert!(said.contains("the storage role has the embedded queue"), "{said}");
+        assert!(said.contains("set queue.kind = \"nats\" and queue.url there too"), "{said}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_processor_alone_says_on_its_probe_what_it_waits_for() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    // A port at which nobody listens once this is dropped.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let env = [
+        ("USP__ROLES", "processor"),
+        ("USP__STORAGE__URL", "http://127.0.0.1:1"),
+        ("USP__STORAGE__NODE_SECRET", "uspn_of-an-installation-that-is-away"),
+        ("USP__PROBE__LISTEN", free.as_str()),
+    ];
+    let _server = serve(dir.path(), &env).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let health = async || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_usp"));
+        command.arg("health").env_clear().env("HOME", dir.path()).env("USP__PROBE__LISTEN", &free);
+        command.current_dir(dir.path()).stdin(Stdio::null()).output().await
+    };
+    let said = until("the probe to answer", PATIENCE, async || {
+        let output = health().await?;
+        assert_eq!(output.status.code(), Some(6));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((!said.contains("nobody answers")).then_some(said))
+    })
+    .await?;
+    assert!(said.contains("waits for the storage role at http://127.0.0.1:1"), "{said}");
+    Ok(())
+}
