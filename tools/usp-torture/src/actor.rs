@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use usp_api::{AppendUpload, ByteStream, NewFile, StorageApi, StorageCalls};
-use usp_catalog::records::Claim;
+use usp_catalog::records::{ClaimRuns, Turn};
 use usp_model::{
     ErrorKind, FileKey, FilePatch, LabelKey, ReportOutcome, RunOutcome, RunReport, StepReport, StepState,
     Timestamp, UploadId,
@@ -222,11 +222,17 @@ impl Actor {
         let mut lease = None;
         let work = async {
             let file = catalog.file(&file, None).await?.file;
-            for run in catalog.runs_of_file(&file.id).await? {
-                if let Claim::Leased(leased) = catalog.claim_run(&run.id, now, now.plus_ms(30_000)).await? {
-                    lease = Some((run.id, leased.lease_no));
-                }
-            }
+            let asked = ClaimRuns {
+                count_max: 1,
+                now,
+                lease_until: now.plus_ms(30_000),
+                bounds: BTreeMap::new(),
+                turn: Turn::default(),
+            };
+            // Of the few files that wait only this one is of a kind that has runs.
+            let claimed =
+                catalog.claim_runs(asked).await?.runs.into_iter().find(|leased| leased.file.id == file.id);
+            lease = claimed.map(|leased| (leased.run.id, leased.lease_no));
             Ok(Answer::Done)
         };
         self.run(Operation::Claim { key: key.to_owned() }, work).await?;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use usp_api::{AppendUpload, StorageApi, StorageCalls};
-use usp_content::Extent;
+use usp_content::{Extent, Pace};
 use usp_model::{
     ChunkId, ErrorKind, EventKind, EventQuery, File, FileQuery, PackState, RunState, UploadId, UploadState,
 };
@@ -261,7 +261,7 @@ async fn check_packs(store: &Store) -> Result<()> {
             PackState::Open => Extent::Committed(row.committed_bytes),
             PackState::SetAside | PackState::Doomed => continue,
         };
-        let report = store.content.scrub(row.pack, extent).await?;
+        let report = store.content.inspector().scrub(row.pack, extent, &mut Pace::unlimited()).await?;
         ensure!(report.is_sound(), "I4: {} is damaged: {report:?}", row.pack);
     }
     Ok(())

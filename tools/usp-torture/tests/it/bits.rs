@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use usp_content::{Extent, MemoryPacks, PackBackend};
+use usp_content::{Extent, MemoryPacks, Pace, PackBackend};
 use usp_model::{ByteRange, ErrorKind, PackId, PackState};
 use usp_testkit::generate::Numbers;
 use usp_torture::check::{runtime, scratch};
@@ -63,7 +63,12 @@ async fn flip_every_bit(full: &Full, from: u64, to: u64) -> Result<u64> {
         let byte = full.byte(offset).await?;
         for bit in 0..8 {
             full.put_byte(offset, byte ^ (1 << bit)).await?;
-            let report = full.store.content.scrub(full.pack, Extent::Sealed(full.size_bytes)).await?;
+            let report = full
+                .store
+                .content
+                .inspector()
+                .scrub(full.pack, Extent::Sealed(full.size_bytes), &mut Pace::unlimited())
+                .await?;
             ensure!(!report.is_sound(), "bit {bit} of byte {offset} was not found");
             found += 1;
         }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use usp_api::{AppendUpload, Coding, NewFile, ReadFile, StorageApi, StorageCalls};
-use usp_content::Extent;
+use usp_content::{Extent, Pace};
 use usp_model::{
     ByteRange, ErrorKind, FileKey, FilePatch, FileQuery, FileRef, KeyCondition, LabelKey, PackState, UploadId,
 };
@@ -344,7 +344,8 @@ impl Model {
                 PackState::Doomed => continue,
                 PackState::SetAside => anyhow::bail!("{} was set aside", row.pack),
             };
-            let report = self.store()?.content.scrub(row.pack, extent).await?;
+            let report =
+                self.store()?.content.inspector().scrub(row.pack, extent, &mut Pace::unlimited()).await?;
             ensure!(report.is_sound(), "{}: {report:?}", row.pack);
         }
         Ok(())

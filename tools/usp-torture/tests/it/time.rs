@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use usp_api::StorageCalls;
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
-use usp_catalog::records::Claim;
+use usp_catalog::records::{ClaimRuns, Turn};
 use usp_model::{ReportOutcome, RunOutcome, RunReport, RunState, StepReport, StepState, Timestamp, UserName};
 use usp_rt::Clock as _;
 use usp_testkit::generate::Numbers;
@@ -51,10 +51,15 @@ async fn report(store: &Store, run: usp_model::RunId, lease_no: i64, sum: &str) 
 
 async fn claim(store: &Store, run: usp_model::RunId) -> Result<Option<i64>> {
     let at = now(store);
-    Ok(match store.catalog.claim_run(&run, at, at.plus_ms(LEASE_MS)).await? {
-        Claim::Leased(leased) => Some(leased.lease_no),
-        _ => None,
-    })
+    let asked = ClaimRuns {
+        count_max: 256,
+        now: at,
+        lease_until: at.plus_ms(LEASE_MS),
+        bounds: BTreeMap::new(),
+        turn: Turn::default(),
+    };
+    let claimed = store.catalog.claim_runs(asked).await?.runs;
+    Ok(claimed.into_iter().find(|leased| leased.run.id == run).map(|leased| leased.lease_no))
 }
 
 /// Sleeps past the lease, finds that another has done the work, and reports all the same.
