@@ -16,6 +16,7 @@ mod probe;
 mod queue;
 mod rules;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,8 +86,6 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         doors.spawn(open_doors(bound, doors.stop.clone()));
     }
     if let Some(address) = config.metrics.listen {
-        let door = MetricsDoor::bind(address).await?;
-        ready.metrics = Some(door.address);
         let mut registry = Registry::default();
         if let Some(local) = &local {
             local.register_metrics(&mut registry);
@@ -94,7 +93,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         if let Some(metrics) = &processor_metrics {
             metrics.register(&mut registry);
         }
-        below.spawn(door.serve(registry, below.stop.clone()));
+        ready.metrics = Some(open_metrics(address, registry, &below).await?);
     }
     ready.print(local.as_ref().is_some_and(|local| local.admin_password.is_some()))?;
     tokio::select! {
@@ -146,6 +145,14 @@ impl Layer {
         }
         closed
     }
+}
+
+/// A door for what is counted here, besides that of a gateway.
+async fn open_metrics(address: SocketAddr, registry: Registry, below: &Layer) -> Result<SocketAddr> {
+    let door = MetricsDoor::bind(address).await?;
+    let address = door.address;
+    below.spawn(door.serve(registry, below.stop.clone()));
+    Ok(address)
 }
 
 /// What the storage role does by itself, and the door for other roles.
