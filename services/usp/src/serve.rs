@@ -72,27 +72,25 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         let stop = below.stop.clone();
         below.spawn(async move { door.serve(watched, stop).await });
     }
+    let register = |registry: &mut Registry| {
+        if let Some(local) = &local {
+            local.register_metrics(registry);
+        }
+        if let Some(metrics) = &processor_metrics {
+            metrics.register(registry);
+        }
+    };
     let doors = Layer::default();
     if config.has_role(Role::Gateway) {
         let gateway = Gateway::new(config.gateway_config(), storage);
-        if let Some(local) = &local {
-            gateway.register_metrics(|doors| local.register_metrics(doors));
-        }
-        if let Some(metrics) = &processor_metrics {
-            gateway.register_metrics(|doors| metrics.register(doors));
-        }
+        gateway.register_metrics(register);
         let bound = gateway.bind().await?;
         (ready.http, ready.grpc) = (Some(bound.http_addr()), Some(bound.grpc_addr()));
         doors.spawn(open_doors(bound, doors.stop.clone()));
     }
     if let Some(address) = config.metrics.listen {
         let mut registry = Registry::default();
-        if let Some(local) = &local {
-            local.register_metrics(&mut registry);
-        }
-        if let Some(metrics) = &processor_metrics {
-            metrics.register(&mut registry);
-        }
+        register(&mut registry);
         ready.metrics = Some(open_metrics(address, registry, &below).await?);
     }
     ready.print(local.as_ref().is_some_and(|local| local.admin_password.is_some()))?;
