@@ -67,6 +67,14 @@ pub(crate) async fn recover(backend: &dyn PackBackend, index: &dyn ChunkIndex) -
                 index.doubt(row.pack, ByteRange::whole(u64::MAX)).await?;
                 report.missing.push(row.pack);
             }
+            // What was committed without a sync is readable at once; later it is stored anew elsewhere.
+            PackState::SetAside if present => {
+                let written = holes::write_again(backend, index, row.pack, row.committed_bytes).await;
+                if let Err(error) = written {
+                    tracing::warn!(pack.id = %row.pack, error = %error.chain(), "frames wait for another place");
+                }
+                backend.retire(row.pack).await;
+            }
             PackState::Open | PackState::Sealed | PackState::SetAside | PackState::Doomed => {}
         }
     }

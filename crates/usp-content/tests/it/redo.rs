@@ -103,3 +103,13 @@ async fn a_pack_that_filled_up_lets_its_frames_go() {
     let (reopened, _) = world.reopened().await;
     assert_stands(&reopened, usp_model::ManifestId(0), 0).await;
 }
+
+#[tokio::test]
+async fn a_pack_that_failed_and_then_lost_its_bytes_is_readable_after_a_restart() {
+    let world = World::new(small()).await;
+    let manifest = put(&world, 1).await;
+    usp_content::ChunkIndex::set_pack_aside(&*world.index, PackId(1)).await.unwrap();
+    world.backend.truncate(PackId(1), 64).await.unwrap();
+    let (reopened, _) = world.reopened().await;
+    assert_stands(&reopened, manifest, 1).await;
+}
