@@ -10,9 +10,9 @@ use usp_testkit::generate::Numbers;
 /// Returns once the ledger has grown by so many bytes: a moment that depends on work done, not on time. Then a little more,
 /// so that no point between two operations is preferred.
 ///
-/// Errors: the process ended by itself, or did nothing for half a minute.
+/// Errors: the process ended by itself, or did nothing for two minutes.
 pub fn wait_for_work(child: &mut Child, ledger: &Path, bytes: u64, numbers: &mut Numbers) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const PATIENCE: Duration = Duration::from_secs(120);
     let len = || std::fs::metadata(ledger).map(|file| file.len()).unwrap_or(0);
     let (until, enough) = (Instant::now() + PATIENCE, len() + bytes);
     while len() < enough {
