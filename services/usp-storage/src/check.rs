@@ -4,7 +4,7 @@
 //! (the caller holds collections up), and everything is asked in the order in which it comes about: a file is listed before
 //! the row that must be older, a chunk row is read before the pack row that must cover it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use usp_api::CheckReport;
@@ -12,7 +12,10 @@ use usp_catalog::Catalog;
 use usp_catalog::records::PackUsage;
 use usp_content::pack::{FrameEntry, PACK_HEADER_BYTES};
 use usp_content::{Extent, Pace, PackInspector};
-use usp_model::{Error, ErrorKind, Finding, FindingKind, ManifestId, PackId, PackState, Result, StoredChunk};
+use usp_model::{
+    Error, ErrorKind, Finding, FindingKind, ManifestId, PackDamage, PackId, PackPart, PackState, Result,
+    StoredChunk,
+};
 
 use crate::storage::Storage;
 
@@ -75,8 +78,7 @@ impl Checker {
     async fn check_files(&self, report: &mut CheckReport) -> Result<()> {
         let files = self.packs.list().await?;
         let strays = self.packs.strays().await?;
-        let rows: std::collections::BTreeSet<PackId> =
-            self.catalog.packs().await?.into_iter().map(|row| row.pack).collect();
+        let rows: BTreeSet<PackId> = self.catalog.packs().await?.into_iter().map(|row| row.pack).collect();
         let unknown = files.into_iter().filter(|pack| !rows.contains(pack));
         add(
             report,
@@ -107,9 +109,15 @@ impl Checker {
             Err(error) => return Err(error),
         };
         let mut found = Vec::new();
-        if size_bytes < row.committed_bytes {
-            let text =
-                format!("pack {pack} has {size_bytes} bytes, commits rely on {} of it", row.committed_bytes);
+        // What the catalogue keeps of frames that were committed without a sync: a start writes them to their places.
+        let kept = self.catalog.redo(pack).await?;
+        let kept: BTreeSet<u64> = kept.iter().map(|frame| frame.place.offset).collect();
+        let chunks: Vec<StoredChunk> =
+            chunks.into_iter().filter(|chunk| !kept.contains(&chunk.place.offset)).collect();
+        let chunks_end = chunks.last().map_or(PACK_HEADER_BYTES, end_of);
+        let needed_bytes = if kept.is_empty() { row.committed_bytes } else { chunks_end };
+        if size_bytes < needed_bytes {
+            let text = format!("pack {pack} has {size_bytes} bytes, commits rely on {needed_bytes} of it");
             found.push(Finding::new(FindingKind::Pack, text));
         }
         if row.state == PackState::Sealed && size_bytes > row.committed_bytes {
@@ -117,7 +125,19 @@ impl Checker {
             found.push(Finding::new(FindingKind::Pack, text));
         }
         let (frames, damage) = self.frames(&usage).await?;
-        found.extend(damage);
+        // In a pack that takes frames only what chunks need counts: a start fills the holes that a crash left between.
+        let is_open = row.state == PackState::Open;
+        let counts = |damage: &PackDamage| {
+            damage.part == PackPart::Header || chunks.iter().any(|chunk| damage.hits(&chunk.place))
+        };
+        let damage = damage.into_iter().filter(|damage| !is_open || counts(damage));
+        found.extend(damage.map(|damage| {
+            let text = format!(
+                "pack {pack}: {} bytes at offset {} failed their check ({})",
+                damage.size_bytes, damage.offset, damage.part
+            );
+            Finding::new(FindingKind::Pack, text)
+        }));
         compare(pack, &chunks, &frames, row.committed_bytes, &mut found);
         Ok(found)
     }
@@ -137,7 +157,7 @@ impl Checker {
     }
 
     /// The frames of a pack, and what is wrong with it.
-    async fn frames(&self, usage: &PackUsage) -> Result<(Vec<FrameEntry>, Vec<Finding>)> {
+    async fn frames(&self, usage: &PackUsage) -> Result<(Vec<FrameEntry>, Vec<PackDamage>)> {
         let row = usage.record;
         if row.state == PackState::Sealed && !self.is_deep {
             match self.packs.frames(row.pack).await {
@@ -152,15 +172,12 @@ impl Checker {
             PackState::Open | PackState::Doomed => Extent::Committed(row.committed_bytes),
         };
         let scrubbed = self.packs.scrub(row.pack, extent, &mut Pace::unlimited()).await?;
-        let damage = scrubbed.damage.into_iter().map(|damage| {
-            let text = format!(
-                "pack {}: {} bytes at offset {} failed their check ({})",
-                row.pack, damage.size_bytes, damage.offset, damage.part
-            );
-            Finding::new(FindingKind::Pack, text)
-        });
-        Ok((scrubbed.frames, damage.collect()))
+        Ok((scrubbed.frames, scrubbed.damage))
     }
+}
+
+fn end_of(chunk: &StoredChunk) -> u64 {
+    chunk.place.offset.saturating_add(u64::from(chunk.place.stored_bytes))
 }
 
 /// Each chunk row against the frame at its place.

@@ -128,3 +128,20 @@ async fn only_a_deep_check_reads_frames_behind_a_sound_footer() {
     let kinds: Vec<_> = report.findings.iter().map(|finding| finding.kind).collect();
     assert_eq!(kinds, [FindingKind::Pack, FindingKind::Chunk]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_a_start_will_write_again_are_not_missed() {
+    let world = World::open().await;
+    let content = generate::bytes(5, 3_000);
+    world.put("short", &content).await;
+    let chunks = world.chunks().await;
+    let path = world.path(&chunks[0]);
+    // A power cut took what was written and not synced; the catalogue has it.
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(64).unwrap();
+    let kept = world.storage.catalog.redo(chunks[0].place.pack).await.unwrap();
+    assert_eq!(kept.len(), chunks.len(), "a short content is committed without a sync");
+    assert_eq!(check(&world, true).await.findings, []);
+    let world = world.reopened().await;
+    assert!(world.read("short").await.unwrap() == content);
+    assert_eq!(check(&world, true).await.findings, []);
+}
