@@ -9,18 +9,22 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
+use tokio::sync::Notify;
 use usp_api::ByteStream;
 use usp_model::{Error, ErrorKind, Result};
 use usp_rt::Shutdown;
 
 use crate::storage::Storage;
 
-/// How often free space is looked at.
+/// How often free space is looked at when nothing is taken in. Others write to the disk, too.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// It is looked at again when this part of what is left above the least was taken in, so that a fast upload is seen in time.
+const LOOK_AFTER_PART: u64 = 4;
 /// The ballast is taken when less than this many times the least free space is left, and given up above twice of that.
 const NEAR: u64 = 4;
 
@@ -42,11 +46,23 @@ pub trait Room: fmt::Debug + Send + Sync + 'static {
 pub(crate) struct Space {
     room: Option<Arc<dyn Room>>,
     is_short: Arc<AtomicBool>,
+    /// Bytes that may be taken in before the next look.
+    allowance: Arc<AtomicI64>,
+    look_now: Arc<Notify>,
 }
 
 impl Space {
     pub(crate) fn of(room: Arc<dyn Room>) -> Self {
-        Self { room: Some(room), is_short: Arc::default() }
+        Self { room: Some(room), ..Self::default() }
+    }
+
+    /// Counts what is taken in. Errors: as [`Self::check`].
+    fn take_in(&self, bytes: usize) -> Result<()> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.allowance.fetch_sub(bytes, Ordering::Relaxed) <= bytes {
+            self.look_now.notify_one();
+        }
+        self.check()
     }
 
     /// Errors: `StorageFull` while the disk is nearly full.
@@ -68,6 +84,8 @@ impl Space {
     pub(crate) fn look(&self, free_bytes_min: u64) {
         let Some(room) = &self.room else { return };
         let Some(free) = room.free_bytes() else { return };
+        let allowance = free.saturating_sub(free_bytes_min) / LOOK_AFTER_PART;
+        self.allowance.store(i64::try_from(allowance).unwrap_or(i64::MAX), Ordering::Relaxed);
         let was_short = self.is_short.swap(free < free_bytes_min, Ordering::Relaxed);
         if free < free_bytes_min && !was_short {
             tracing::error!(free, least = free_bytes_min, "the disk is nearly full: uploads are refused");
@@ -118,6 +136,7 @@ impl Storage {
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.space.look_now.notified() => {}
                 () = shutdown.cancelled() => return,
             }
         }
@@ -130,7 +149,8 @@ impl Storage {
             return Ok(content);
         }
         let space = self.space.clone();
-        Ok(content.map(move |piece| space.check().and(piece)).boxed())
+        let count = move |piece: Result<Bytes>| piece.and_then(|piece| space.take_in(piece.len()).map(|()| piece));
+        Ok(content.map(count).boxed())
     }
 }
 
@@ -191,5 +211,18 @@ mod tests {
         assert_eq!(see(200), (true, true));
         assert_eq!(see(100_000), (true, false));
         assert_eq!(space.check().map_err(|error| error.kind()), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_fast_upload_has_the_disk_looked_at_before_the_next_turn() {
+        let room = Arc::new(FakeRoom::default());
+        let space = Space::of(Arc::clone(&room) as Arc<dyn Room>);
+        room.free.store(500, Ordering::Relaxed);
+        space.look(LEAST);
+        space.take_in(60).unwrap();
+        let asked = tokio::time::timeout(Duration::from_millis(1), space.look_now.notified()).await;
+        assert!(asked.is_err(), "a little is within what the last look allowed");
+        space.take_in(60).unwrap();
+        space.look_now.notified().await;
     }
 }
