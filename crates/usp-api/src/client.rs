@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -274,27 +273,29 @@ fn answer(reply: CallReply) -> Result<Answer> {
 /// Where the error of a broken source waits for the end of its transfer.
 type Broken = Arc<Mutex<Option<Error>>>;
 
-/// Header first, then the pieces. A source that breaks ends the call without its proper end: storage sees a reset and
+/// Header first, then the pieces, then the end. A source that breaks has no end: storage refuses what follows instead and
 /// keeps nothing that it should not, and the caller gets the source's own error.
 fn transfer(
     header: CallRequest,
     content: ByteStream,
 ) -> (impl stream::Stream<Item = PutFrame> + Send, Broken) {
     let broken = Broken::default();
-    let noted = Arc::clone(&broken);
-    let head = stream::iter([PutFrame { frame: Some(Frame::Header(header)) }]);
+    let (noted, asked) = (Arc::clone(&broken), Arc::clone(&broken));
+    let head = stream::iter([Frame::Header(header)]).map(Some);
     let pieces = content
-        .map(move |piece| match piece {
-            Ok(piece) => cut(piece),
-            Err(error) => {
-                *noted.lock() = Some(error);
-                // An empty frame is refused by the other side as misplaced: the content did not end well.
-                vec![Bytes::new()]
-            }
+        .map(move |piece| {
+            piece.map_or_else(
+                |error| {
+                    *noted.lock() = Some(error);
+                    Vec::new()
+                },
+                cut,
+            )
         })
         .flat_map(stream::iter)
-        .map(|piece| PutFrame { frame: if piece.is_empty() { None } else { Some(Frame::Piece(piece)) } });
-    (head.chain(pieces), broken)
+        .map(|piece| Some(Frame::Piece(piece)));
+    let end = stream::once(async move { asked.lock().is_none().then_some(Frame::End(true)) });
+    (head.chain(pieces).chain(end).map(|frame| PutFrame { frame }), broken)
 }
 
 fn finish_transfer(sent: Result<tonic::Response<CallReply>, Status>, broken: &Broken) -> Result<Answer> {

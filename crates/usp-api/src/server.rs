@@ -79,15 +79,33 @@ impl StorageNode {
         };
         let caller = caller_of(&call.caller, call.request_id).map_err(|error| to_status(&error))?;
         let ask = decode(&call.request).map_err(|error| to_status(&error))?;
-        let content = frames.map(|frame| match frame {
-            Ok(PutFrame { frame: Some(Frame::Piece(piece)) }) => Ok(piece),
-            Ok(_) => Err(misplaced()),
-            Err(status) => Err(Error::new(ErrorKind::Unavailable, "receive content")
-                .because("the upload broke off before its end")
-                .caused_by(status.to_string())),
-        });
-        Ok((caller, ask, Box::pin(content)))
+        Ok((caller, ask, Box::pin(stream::unfold(Some(frames), next_piece))))
     }
+}
+
+/// The next piece, and where to go on; nothing after the proper end of the content or after an error.
+async fn next_piece(
+    frames: Option<Streaming<PutFrame>>,
+) -> Option<(Result<Bytes>, Option<Streaming<PutFrame>>)> {
+    let mut frames = frames?;
+    let error = match frames.message().await {
+        Ok(Some(PutFrame { frame: Some(Frame::Piece(piece)) })) => return Some((Ok(piece), Some(frames))),
+        Ok(Some(PutFrame { frame: Some(Frame::End(true)) })) => match frames.message().await {
+            Ok(None) => return None,
+            Ok(Some(_)) => misplaced(),
+            Err(status) => broken_off(status.to_string()),
+        },
+        Ok(Some(_)) => misplaced(),
+        Ok(None) => broken_off("the call was closed without an end frame".to_owned()),
+        Err(status) => broken_off(status.to_string()),
+    };
+    Some((Err(error), None))
+}
+
+fn broken_off(why: String) -> Error {
+    Error::new(ErrorKind::Unavailable, "receive content")
+        .because("the upload broke off before its end")
+        .caused_by(why)
 }
 
 #[async_trait]

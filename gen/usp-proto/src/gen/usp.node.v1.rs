@@ -19,11 +19,12 @@ pub struct CallReply {
     #[prost(bytes = "bytes", tag = "1")]
     pub reply: ::prost::bytes::Bytes,
 }
-/// One message of a transfer towards storage: the header first, pieces after it.
+/// One message of a transfer towards storage: the header first, pieces after it, the end last. A transfer without its end
+/// broke off, however properly the call was closed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PutFrame {
     /// Which of the two this message is.
-    #[prost(oneof = "put_frame::Frame", tags = "1, 2")]
+    #[prost(oneof = "put_frame::Frame", tags = "1, 2, 3")]
     pub frame: ::core::option::Option<put_frame::Frame>,
 }
 /// Nested message and enum types in `PutFrame`.
@@ -37,6 +38,9 @@ pub mod put_frame {
         /// The next bytes of the content, 1 byte to 1 MiB.
         #[prost(bytes, tag = "2")]
         Piece(::prost::bytes::Bytes),
+        /// Always true: all of the content was sent. Exactly one, as the last message.
+        #[prost(bool, tag = "3")]
+        End(bool),
     }
 }
 /// One message of a transfer from storage. The first carries only `head`, the others only `piece`.
@@ -170,7 +174,7 @@ pub mod storage_node_client {
                 .insert(GrpcMethod::new("usp.node.v1.StorageNode", "Call"));
             self.inner.unary(req, path, codec).await
         }
-        /// Stores a whole content: one header, then pieces until the client closes its side.
+        /// Stores a whole content: one header, pieces, one end.
         pub async fn put(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::PutFrame>,
@@ -192,7 +196,7 @@ pub mod storage_node_client {
                 .insert(GrpcMethod::new("usp.node.v1.StorageNode", "Put"));
             self.inner.client_streaming(req, path, codec).await
         }
-        /// Appends to an open upload: one header, then pieces until the client closes its side. When the call breaks, what had
+        /// Appends to an open upload: one header, pieces, one end. When the call breaks, what had
         /// arrived is kept as far as it is durable.
         pub async fn append(
             &mut self,
@@ -285,12 +289,12 @@ pub mod storage_node_server {
             &self,
             request: tonic::Request<super::CallRequest>,
         ) -> std::result::Result<tonic::Response<super::CallReply>, tonic::Status>;
-        /// Stores a whole content: one header, then pieces until the client closes its side.
+        /// Stores a whole content: one header, pieces, one end.
         async fn put(
             &self,
             request: tonic::Request<tonic::Streaming<super::PutFrame>>,
         ) -> std::result::Result<tonic::Response<super::CallReply>, tonic::Status>;
-        /// Appends to an open upload: one header, then pieces until the client closes its side. When the call breaks, what had
+        /// Appends to an open upload: one header, pieces, one end. When the call breaks, what had
         /// arrived is kept as far as it is durable.
         async fn append(
             &self,

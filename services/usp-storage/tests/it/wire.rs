@@ -1,8 +1,11 @@
 //! What only the wire can do: lose the way, be the wrong one, and carry refusals.
 
+use bytes::Bytes;
 use usp_api::{NewFile, StorageApi, StorageCalls};
 use usp_auth::{Credential, SecretText};
 use usp_model::{ErrorKind, EventQuery, FileRef, Violation};
+use usp_proto::node::storage_node_client::StorageNodeClient;
+use usp_proto::node::{CallRequest, PutFrame, put_frame::Frame};
 
 use crate::support::{
     Door, House, NODE_SECRET, admin, bucket, key, label, node_client, pieces, random_bytes, stranger,
@@ -94,4 +97,35 @@ async fn a_reader_that_leaves_in_the_middle_harms_nobody() {
         reading.content.next().await.unwrap().unwrap();
     }
     assert_eq!(house.read(&admin(), FileRef::Id(file.id)).await.unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn content_without_its_end_is_not_stored() {
+    let house = House::open(Door::InProcess).await;
+    let client = StorageNodeClient::connect(house.serve_node().await).await.unwrap();
+    let piece = || Some(Frame::Piece(Bytes::from_static(b"some of it")));
+    let end = || Some(Frame::End(true));
+    let cases: [(&str, Vec<Option<Frame>>, bool); 6] = [
+        ("closed", vec![piece()], false),
+        ("ended", vec![piece(), end()], true),
+        ("went on", vec![piece(), end(), piece()], false),
+        ("ended twice", vec![piece(), end(), end()], false),
+        ("not ended", vec![piece(), Some(Frame::End(false))], false),
+        ("empty", vec![end()], true),
+    ];
+    for (name, content, is_stored) in cases {
+        let ask = serde_json::json!({ "Put": NewFile::at(bucket("default"), key(name)) });
+        let header = CallRequest {
+            caller: serde_json::to_vec(&admin().principal).unwrap().into(),
+            request_id: "wire".to_owned(),
+            request: serde_json::to_vec(&ask).unwrap().into(),
+        };
+        let frames = [Some(Frame::Header(header))].into_iter().chain(content);
+        let frames: Vec<PutFrame> = frames.map(|frame| PutFrame { frame }).collect();
+        let mut request = tonic::Request::new(futures::stream::iter(frames));
+        request.metadata_mut().insert("x-usp-node-secret", NODE_SECRET.parse().unwrap());
+        let put = client.clone().put(request).await;
+        assert_eq!(put.is_ok(), is_stored, "{name}: {put:?}");
+    }
+    assert_eq!(house.usage().await.files, 2);
 }
