@@ -35,6 +35,10 @@ exec "$@" --cfg usp_bug
 END
 chmod +x "$wrapper"
 export RUSTC_WORKSPACE_WRAPPER="$wrapper"
+# Disks that a test keeps when it fails, as it should here; those of other runs are not touched.
+kept=$(mktemp -d "$target_dir/planted.XXXXXX")
+trap 'rm -rf "$kept"' EXIT
+export TMPDIR="$kept"
 
 echo "planted-bugs: building with --cfg usp_bug"
 cargo test --quiet --locked --package usp-torture --test it --no-run
@@ -46,6 +50,7 @@ wanted=("$@")
 count=0
 caught=0
 missed=()
+declare -A sound
 while read -r bug test; do
     [ -n "$bug" ] || continue
     if [ "${#wanted[@]}" -gt 0 ] && ! printf '%s\n' "${wanted[@]}" | grep -qxF "$bug"; then
@@ -53,18 +58,28 @@ while read -r bug test; do
     fi
     count=$((count + 1))
     log="$target_dir/planted-$bug.log"
-    if ! "$binary" --exact "$test" > "$log" 2>&1; then
-        echo "  $bug: $test fails without any bug; see $log"
-        missed+=("$bug")
-    elif USP_BUG="$bug" "$binary" --exact "$test" > "$log" 2>&1; then
+    # A test that several bugs share has to pass but once.
+    if [ -z "${sound[$test]:-}" ]; then
+        if ! "$binary" --exact "$test" > "$log" 2>&1; then
+            echo "  $bug: $test fails without any bug; see $log"
+            missed+=("$bug")
+            continue
+        fi
+        if ! grep -q 'test result: ok. 1 passed' "$log"; then
+            echo "  $bug: there is no test $test"
+            missed+=("$bug")
+            continue
+        fi
+        sound[$test]=1
+    fi
+    begin=$SECONDS
+    if USP_BUG="$bug" "$binary" --exact "$test" > "$log" 2>&1; then
         echo "  $bug: MISSED by $test"
         missed+=("$bug")
     else
-        echo "  $bug: caught by $test"
+        echo "  $bug: caught by $test in $((SECONDS - begin)) s"
         caught=$((caught + 1))
     fi
-    grep -q ' 0 passed; 0 failed' "$log" && echo "  $bug: there is no test $test"
 done <<< "$bugs"
-rm -rf "${TMPDIR:-/tmp}"/usp-torture-*
 echo "planted bugs: $caught of $count caught"
 [ "${#missed[@]}" -eq 0 ]

@@ -17,6 +17,7 @@ pub mod disk;
 pub mod figures;
 pub mod kill;
 pub mod ledger;
+pub mod mount;
 pub mod power;
 pub mod record;
 pub mod scenario;

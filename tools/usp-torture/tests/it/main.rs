@@ -13,6 +13,7 @@
 
 mod bits;
 mod collect;
+mod cuts;
 mod faults;
 mod kills;
 mod model;
