@@ -101,6 +101,8 @@ check_torture() {
     command -v strace > /dev/null || missing+=(strace)
     command -v mkfs.ext4 > /dev/null || missing+=(e2fsprogs)
     command -v mkfs.xfs > /dev/null || missing+=(xfsprogs)
+    # The program, not the word of the shell.
+    type -P kill > /dev/null || missing+=(procps)
     if [ "${#missing[@]}" -gt 0 ]; then
         install_packages "${missing[@]}"
     fi
