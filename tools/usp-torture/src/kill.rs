@@ -37,6 +37,12 @@ pub fn kill(mut child: Child) -> Result<()> {
     Ok(())
 }
 
+/// `kill -9` a few milliseconds from now: whatever it is told in them, it takes in.
+pub fn kill_soon(child: Child, numbers: &mut Numbers) -> Result<()> {
+    std::thread::sleep(Duration::from_millis(numbers.below(4)));
+    kill(child)
+}
+
 /// Stops a process in the middle of whatever it does, for a while, and lets it go on.
 pub fn pause(child: &Child, numbers: &mut Numbers) -> Result<()> {
     send("-STOP", child)?;

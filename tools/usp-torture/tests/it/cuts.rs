@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use usp_testkit::generate::Numbers;
 use usp_torture::check::{Depth, check_and_settle, runtime, scratch};
 use usp_torture::figures::{Plan, note, seed};
-use usp_torture::kill::{kill, wait_for_work};
+use usp_torture::kill::{kill_soon, wait_for_work};
 use usp_torture::mount::{Disk, FileSystem};
 use usp_torture::record::Run;
 
@@ -46,8 +46,7 @@ fn cut_again_and_again(kind: FileSystem) -> Result<()> {
         let worked = wait_for_work(&mut child, &ledger, bytes, &mut numbers);
         let certain_bytes = std::fs::metadata(&ledger)?.len();
         let cut = disk.cut();
-        std::thread::sleep(std::time::Duration::from_millis(numbers.below(4)));
-        kill(child)?;
+        kill_soon(child, &mut numbers)?;
         worked.and(cut).with_context(|| format!("USP_SEED={seed}, cut {cuts}"))?;
         doubt_answers_after(&ledger, certain_bytes)?;
         disk.mount_again()?;
