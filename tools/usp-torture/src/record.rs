@@ -1,5 +1,6 @@
 //! Runs an actor under strace.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -32,6 +33,8 @@ pub struct Recorded {
     pub status: ExitStatus,
     /// Calls that were made to fail: name and what they were about.
     pub injected: Vec<String>,
+    /// Every call that was watched, and as which of its kind its thread made it first, from 1: what `when=` counts.
+    pub first_made: BTreeMap<String, u64>,
     /// What strace and the process wrote to standard error.
     pub said: String,
 }
@@ -44,7 +47,12 @@ pub struct Fault<'a> {
     pub is_lenient: bool,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// Eight clients and collections, until somebody ends it.
+    pub fn churn(program: &'a Program, dir: &Path, ledger: &Path, seed: u64) -> Self {
+        Self { program, scenario: "churn", dir: dir.to_owned(), ledger: ledger.to_owned(), seed }
+    }
+
     fn arguments(&self, phase: &str) -> Vec<String> {
         let mut words = vec![
             self.scenario.to_owned(),
@@ -101,8 +109,30 @@ impl Run<'_> {
         let injected =
             text.lines().filter(|line| line.ends_with("(INJECTED)")).map(|line| site(line, &places));
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        Ok(Recorded { trace, status: out.status, injected: injected.collect(), said })
+        let first_made = first_made(&text, &places);
+        Ok(Recorded { trace, status: out.status, injected: injected.collect(), first_made, said })
     }
+}
+
+fn first_made(text: &str, places: &Places) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    let mut first = BTreeMap::new();
+    for line in text.lines() {
+        let Some((thread, call)) = line.split_once(' ') else { continue };
+        // Not the end of a call that was begun before, nor a signal, nor the end of a thread.
+        let Some((name, _)) = call.trim_start().split_once('(').filter(|(name, _)| is_name(name)) else {
+            continue;
+        };
+        let count: &mut u64 = counts.entry((thread, name)).or_default();
+        *count += 1;
+        let known = first.entry(site(line, places)).or_insert(*count);
+        *known = (*known).min(*count);
+    }
+    first
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// `fdatasync pack`: which call, and on what.

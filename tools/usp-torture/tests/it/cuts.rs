@@ -34,14 +34,7 @@ fn cut_again_and_again(kind: FileSystem) -> Result<()> {
     let plan = Plan::new(CUTS.0, CUTS.1, 50);
     let (mut cuts, mut read_bytes) = (0, 0);
     while plan.goes_on(cuts) {
-        let run = Run {
-            program: &program,
-            scenario: "churn",
-            dir: dir.clone(),
-            ledger: ledger.clone(),
-            seed: numbers.draw(),
-        };
-        let mut child = run.spawn()?;
+        let mut child = Run::churn(&program, &dir, &ledger, numbers.draw()).spawn()?;
         let bytes = numbers.below(6_000);
         let worked = wait_for_work(&mut child, &ledger, bytes, &mut numbers);
         let certain_bytes = std::fs::metadata(&ledger)?.len();

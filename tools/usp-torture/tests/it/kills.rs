@@ -30,14 +30,7 @@ fn kill_again_and_again(plan: Plan, pauses: bool) -> Result<Figures> {
     let program = program();
     let mut figures = Figures { kills: 0, pauses: 0, slowest: Duration::ZERO };
     while plan.goes_on(figures.kills) {
-        let run = Run {
-            program: &program,
-            scenario: "churn",
-            dir: dir.clone(),
-            ledger: ledger.clone(),
-            seed: numbers.draw(),
-        };
-        let mut child = run.spawn()?;
+        let mut child = Run::churn(&program, &dir, &ledger, numbers.draw()).spawn()?;
         let worked = (|| {
             if pauses {
                 for _pause in 0..1 + numbers.below(3) {

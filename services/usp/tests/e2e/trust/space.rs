@@ -101,8 +101,9 @@ async fn after_half_of_a_store_was_deleted_under_load_the_disk_holds_hardly_more
         while let Some(ended) = loads.join_next().await {
             ended??;
         }
-        // What the last uploads left behind goes with the load gone.
-        for _cycle in 0..4 {
+        // What the last uploads left behind goes with the load gone: the first cycle seals what was still open, the second
+        // dooms it, and what is doomed is erased three cycles later.
+        for _cycle in 0..6 {
             collect(&cli).await?;
         }
         let stats = stats(&http).await?;
