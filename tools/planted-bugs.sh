@@ -12,11 +12,11 @@ target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 
 # bug, then the test that must find it
 bugs='
-skip-fdatasync              power::no_power_cut_breaks_a_promise::put_small
+skip-fdatasync              power::no_power_cut_breaks_a_promise::put_with_checkpoints
 no-directory-sync           power::no_power_cut_breaks_a_promise::rotation
 synchronous-normal          power::no_power_cut_breaks_a_promise::put_small
 answer-before-commit        power::no_power_cut_breaks_a_promise::put_small
-commit-without-sync         power::no_power_cut_breaks_a_promise::put_below_a_checkpoint
+commit-without-sync         power::no_power_cut_breaks_a_promise::put_with_checkpoints
 recovery-trusts-the-file    power::no_power_cut_breaks_a_promise::put_abandoned
 sync-tried-again            faults::no_sync_that_failed_is_tried_again_and_nothing_acknowledged_is_lost
 digest-not-compared         bits::no_flipped_bit_makes_a_read_answer_wrong_bytes
@@ -27,11 +27,12 @@ lease-without-number        time::a_worker_that_slept_through_its_lease_writes_n
 '
 
 # Only the packages of this workspace are built anew.
-wrapper="$target_dir/planted-rustc.sh"
-mkdir -p "$target_dir"
+wrapper="$target_dir/planted-rustc"
+# Not a shell script: a shell drops CARGO_BIN_EXE_usp-torture, whose name it cannot have.
 cat > "$wrapper" << 'END'
-#!/bin/sh
-exec "$@" --cfg usp_bug
+#!/usr/bin/env python3
+import os, sys
+os.execvp(sys.argv[1], sys.argv[1:] + ["--cfg", "usp_bug"])
 END
 chmod +x "$wrapper"
 export RUSTC_WORKSPACE_WRAPPER="$wrapper"
@@ -43,7 +44,7 @@ export TMPDIR="$kept"
 echo "planted-bugs: building with --cfg usp_bug"
 cargo test --quiet --locked --package usp-torture --test it --no-run
 binary=$(cargo test --quiet --locked --package usp-torture --test it --no-run --message-format json 2> /dev/null |
-    grep -oE '"executable":"[^"]+"' | tail -n 1 | cut -d '"' -f 4)
+    grep -oE '"executable":"[^"]+/deps/it-[^"]+"' | cut -d '"' -f 4)
 [ -x "$binary" ] || { echo "planted-bugs: the tests did not build" >&2; exit 1; }
 
 wanted=("$@")

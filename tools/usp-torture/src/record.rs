@@ -106,12 +106,26 @@ impl<'a> Run<'a> {
         let text = fs::read_to_string(&log)?;
         fs::remove_file(&log)?;
         let trace = Trace::parse(&text, &places)?;
-        let injected =
-            text.lines().filter(|line| line.ends_with("(INJECTED)")).map(|line| site(line, &places));
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
         let first_made = first_made(&text, &places);
-        Ok(Recorded { trace, status: out.status, injected: injected.collect(), first_made, said })
+        Ok(Recorded { trace, status: out.status, injected: injected(&text, &places), first_made, said })
     }
+}
+
+/// A call during which another thread made one is told in two lines: only the first says what it is about.
+fn injected(text: &str, places: &Places) -> Vec<String> {
+    let mut begun = BTreeMap::new();
+    let mut injected = Vec::new();
+    for line in text.lines() {
+        let thread = line.split(' ').next().unwrap_or_default();
+        if line.ends_with("<unfinished ...>") {
+            begun.insert(thread, line);
+        } else if line.ends_with("(INJECTED)") {
+            let told = if line.contains(" resumed>") { begun.remove(thread) } else { None };
+            injected.push(site(told.unwrap_or(line), places));
+        }
+    }
+    injected
 }
 
 fn first_made(text: &str, places: &Places) -> BTreeMap<String, u64> {
@@ -138,8 +152,7 @@ fn is_name(text: &str) -> bool {
 /// `fdatasync pack`: which call, and on what.
 fn site(line: &str, places: &Places) -> String {
     let call = line.split_once(' ').map_or("", |(_, call)| call.trim_start());
-    let name = call.strip_prefix("<... ").unwrap_or(call);
-    let name = name.split(['(', ' ']).next().unwrap_or_default();
+    let name = call.split(['(', ' ']).next().unwrap_or_default();
     let volume = hexadecimal(&places.volume.display().to_string());
     // The last path named: the first may be the working directory.
     let what = match line.rsplit_once(&format!("{volume}\\x2f")) {
