@@ -149,7 +149,8 @@ impl Storage {
             return Ok(content);
         }
         let space = self.space.clone();
-        let count = move |piece: Result<Bytes>| piece.and_then(|piece| space.take_in(piece.len()).map(|()| piece));
+        let count =
+            move |piece: Result<Bytes>| piece.and_then(|piece| space.take_in(piece.len()).map(|()| piece));
         Ok(content.map(count).boxed())
     }
 }
