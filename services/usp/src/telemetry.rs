@@ -26,7 +26,7 @@ const QUEUE_COUNT_MAX: usize = 2048;
 /// Spans of one message.
 const BATCH_COUNT_MAX: usize = 512;
 /// How long a span waits for company.
-const GATHER_FOR: Duration = Duration::from_secs(1);
+const GATHER_FOR: Duration = Duration::from_secs(2);
 /// How long one message may take, with its repetitions.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
 /// How long the end of the process may be held up.
