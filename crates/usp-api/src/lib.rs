@@ -8,6 +8,7 @@ pub mod api;
 mod breaker;
 mod client;
 mod server;
+pub mod trace;
 pub mod types;
 mod wire;
 

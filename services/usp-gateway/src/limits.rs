@@ -4,7 +4,7 @@
 //!
 //! 1. [`request_id`]: a name for the request; on every answer, also on refusals.
 //! 2. [`client`]: who the peer speaks for, if it is a trusted proxy.
-//! 3. [`access_log`]: one line and one count at the end of each request, whatever became of it.
+//! 3. [`access_log`]: one line, one count and one [`span`] at the end of each request, whatever became of it.
 //! 4. [`security_headers`]: what browsers must not do with our answers.
 //! 5. [`cors`] (HTTP): which web pages may ask; preflights end here.
 //! 6. [`panic`]: a handler's panic is a 500, and the connection goes on.
@@ -21,6 +21,7 @@ pub(crate) mod rate;
 pub(crate) mod request_id;
 mod security_headers;
 mod slow_body;
+mod span;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
+use usp_api::trace::Span;
 use usp_api::{Caller, ReadFile, StorageApi};
 use usp_model::{
     ErrorKind, FileRef, LabelKey, LeasedRun, ReportOutcome, Result, RuleStep, RunOutcome, RunReport,
@@ -19,6 +20,7 @@ use crate::bench::{Bench, Content, Order};
 use crate::feed::Gauge;
 use crate::metrics::ProcessorMetrics;
 use crate::processor::Slot;
+use crate::spans;
 use crate::told::Told;
 
 /// A content of up to this much is read once for all steps of its run.
@@ -50,13 +52,29 @@ enum Ended {
     LetGo,
 }
 
+impl Ended {
+    fn told(&self) -> (&'static str, Option<&StepError>) {
+        match self {
+            Self::Output(_) => ("succeeded", None),
+            Self::Failed(error) => ("failed", Some(error)),
+            Self::HandedBack => ("handed_back", None),
+            Self::LetGo => ("let_go", None),
+        }
+    }
+}
+
 impl Job {
     /// Works on the run in `slot`, which is free for the next one once the last step has ended; gives how long the steps
     /// took.
     pub(crate) async fn run(&self, leased: LeasedRun, slot: Slot<'_>, note: impl FnOnce(Duration)) {
         let begun = Instant::now();
         let mut told = Told::new(&leased);
-        let end = self.work(&leased, &mut told).await;
+        let span = spans::of_run(&leased);
+        let end = self.work(&leased, &mut told, &span).await;
+        match &end {
+            End::Outcome(outcome) => spans::run_ended(span, word_of(outcome), Some(outcome)),
+            End::LetGo => spans::run_ended(span, "let_go", None),
+        }
         note(begun.elapsed());
         drop(slot);
         match end {
@@ -74,7 +92,7 @@ impl Job {
         self.report_the_end(&leased, told, RunOutcome::Released).await;
     }
 
-    async fn work(&self, leased: &LeasedRun, told: &mut Told) -> End {
+    async fn work(&self, leased: &LeasedRun, told: &mut Told, run: &Span) -> End {
         let deadline = Instant::now() + Duration::from_secs(leased.rule.timeout_s);
         let mut whole = None;
         for step in &leased.rule.steps {
@@ -83,7 +101,11 @@ impl Job {
                 continue;
             }
             told.began(&step.name);
-            match self.run_step(leased, step, deadline, told, &mut whole).await {
+            let span = spans::of_step(run, leased, step);
+            let ended = self.run_step(leased, step, deadline, told, &mut whole).await;
+            let (word, error) = ended.told();
+            spans::step_ended(span, word, error);
+            match ended {
                 Ended::Output(output) => told.succeeded(&step.name, *output),
                 Ended::Failed(error) => return End::Outcome(told.failed(&step.name, error)),
                 Ended::HandedBack => {

@@ -17,6 +17,7 @@ mod job;
 mod metrics;
 mod processor;
 mod source;
+mod spans;
 mod told;
 
 pub use bench::{ChildLimits, Isolation, WorkerProgram, serve_steps};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use futures::StreamExt;
 use serde_json::json;
+use usp_api::trace::{Attribute, Span, SpanKind};
 use usp_api::{ByteStream, Caller, NewFile, PutOutcome};
 use usp_auth::Permission;
 use usp_catalog::records::{BucketRecord, NewUpload, NewVersion, UploadTerms};
@@ -151,6 +152,31 @@ impl Storage {
 
     /// Steps 4 and 5. Cancel: not safe; run it in a task of its own.
     pub(crate) async fn commit(
+        &self,
+        caller: &Caller,
+        file: NewFile,
+        bucket: &BucketRecord,
+        received: Received,
+        session: Option<Session>,
+    ) -> Result<PutOutcome> {
+        let mut span = Span::begin(SpanKind::Internal, file.trace.as_deref(), || {
+            let file_id = Attribute::new("usp.file.id", received.file_id.to_string());
+            (
+                "commit",
+                vec![
+                    file_id,
+                    Attribute::new("usp.file.size", i64::try_from(received.size_bytes).unwrap_or(i64::MAX)),
+                ],
+            )
+        });
+        let committed = self.commit_at_once(caller, file, bucket, received, session).await;
+        if let Err(error) = &committed {
+            span.fail(error.kind().code());
+        }
+        committed
+    }
+
+    async fn commit_at_once(
         &self,
         caller: &Caller,
         file: NewFile,

@@ -8,6 +8,7 @@ mod nearest;
 mod print;
 mod queue;
 mod sections;
+mod telemetry;
 mod units;
 
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ pub(crate) use units::{ByteSize, Interval};
 use crate::{paths, step_worker};
 use sections::{
     AuthSection, ContentSection, GatewaySection, IsolationWord, Key, LogSection, MetricsSection,
-    ProbeSection, ProcessorSection, QueueSection, RulesSection, StorageSection, TOP_LEVEL,
+    ProbeSection, ProcessorSection, QueueSection, RulesSection, StorageSection, TOP_LEVEL, TelemetrySection,
 };
 
 /// A secret has one line; a file with more than this is none.
@@ -51,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) probe: ProbeSection,
     pub(crate) auth: AuthSection,
     pub(crate) metrics: MetricsSection,
+    pub(crate) telemetry: TelemetrySection,
     pub(crate) log: LogSection,
 }
 
@@ -68,6 +70,7 @@ impl Default for Config {
             probe: ProbeSection::default(),
             auth: AuthSection::default(),
             metrics: MetricsSection::default(),
+            telemetry: TelemetrySection::default(),
             log: LogSection::default(),
         }
     }
@@ -87,6 +90,7 @@ impl Config {
             .chain(ProbeSection::KEYS)
             .chain(AuthSection::KEYS)
             .chain(MetricsSection::KEYS)
+            .chain(TelemetrySection::KEYS)
             .chain(LogSection::KEYS)
     }
 
@@ -197,6 +201,7 @@ impl Config {
     pub(crate) fn problems(&self) -> Vec<Violation> {
         let mut found = self.role_problems();
         found.extend(self.queue_problems());
+        found.extend(self.telemetry.problems());
         found.extend(self.gateway_config().violations());
         if let Err(error) = self.content_config() {
             found.extend(violations_of(&error, "/content"));

@@ -20,6 +20,7 @@ mod room;
 mod serve;
 mod session;
 mod step_worker;
+mod telemetry;
 
 use std::process::ExitCode;
 

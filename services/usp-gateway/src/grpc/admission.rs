@@ -9,7 +9,7 @@ use axum::response::Response as HttpResponse;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tonic::{Request, Response, Status};
-use usp_api::Caller;
+use usp_api::{Caller, trace};
 use usp_auth::{BucketScope, Permission, SecretText, visible_buckets};
 use usp_model::{Error, ErrorKind, Principal, Result};
 
@@ -17,6 +17,7 @@ use super::status;
 use crate::Gateway;
 use crate::limits::request_id;
 use crate::metrics::Metrics;
+use crate::rest::input::labels;
 
 /// Every procedure of the three services and what it takes; storage then asks the same of the bucket at hand.
 #[rustfmt::skip]
@@ -86,6 +87,8 @@ async fn answer(gateway: Gateway, mut request: HttpRequest, next: Next) -> HttpR
 #[derive(Clone)]
 pub(super) struct Session {
     pub(super) caller: Caller,
+    /// The span of the call, for what it leads to; `None` while spans go nowhere.
+    pub(super) trace: Option<String>,
     permission: Permission,
     authorization: SecretText,
     gateway: Gateway,
@@ -102,7 +105,8 @@ impl Session {
         let caller = gateway.authenticator.authenticate(authorization, request_id).await?;
         check(&caller.principal, permission)?;
         let authorization = SecretText::new(authorization.unwrap_or_default());
-        Ok(Self { caller, permission, authorization, gateway })
+        let trace = trace::is_on().then(|| labels::trace(headers)).flatten();
+        Ok(Self { caller, trace, permission, authorization, gateway })
     }
 
     /// Takes a call apart. Errors: `Internal` for a call that was not admitted.

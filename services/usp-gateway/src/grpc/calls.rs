@@ -1,13 +1,14 @@
 //! The calls that two services offer under one name, and what several calls need.
 
 use prost::Message;
-use usp_api::{Caller, StorageApi};
+use usp_api::{Caller, NewFile, StorageApi};
 use usp_model::{File, FileId, FileRef, Result};
 use usp_proto::shared::{
     DeleteFileRequest, DeleteFileResponse, GetFileMetadataRequest, GetFileMetadataResponse, ListFilesRequest,
     ListFilesResponse, PrepareUploadRequest, PrepareUploadResponse,
 };
 
+use super::admission::Session;
 use super::ask::{self, Fields};
 use super::upload::CHUNK_BYTES_MAX;
 use super::{MESSAGE_BYTES_MAX, show};
@@ -17,10 +18,11 @@ const LIST_BYTES_MAX: usize = MESSAGE_BYTES_MAX - (64 << 10);
 
 pub(super) async fn prepare_upload(
     storage: &dyn StorageApi,
-    caller: &Caller,
+    session: &Session,
     ask: PrepareUploadRequest,
 ) -> Result<PrepareUploadResponse> {
-    let upload = storage.start_upload(caller, ask::prepared_upload(ask)?).await?;
+    let file = NewFile { trace: session.trace.clone(), ..ask::prepared_upload(ask)? };
+    let upload = storage.start_upload(&session.caller, file).await?;
     Ok(PrepareUploadResponse {
         upload_id: upload.id.to_string(),
         file_id: upload.file_id.to_string(),

@@ -20,7 +20,7 @@ impl ApiGatewayService for Service {
         request: Request<PrepareUploadRequest>,
     ) -> Result<Response<PrepareUploadResponse>, Status> {
         let (session, ask) = Session::open(request)?;
-        session.answer(calls::prepare_upload(self.storage.as_ref(), &session.caller, ask).await)
+        session.answer(calls::prepare_upload(self.storage.as_ref(), &session, ask).await)
     }
 
     async fn get_file_metadata(

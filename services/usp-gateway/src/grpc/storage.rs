@@ -26,7 +26,7 @@ impl FileStorageService for Service {
         request: Request<PrepareUploadRequest>,
     ) -> Result<Response<PrepareUploadResponse>, Status> {
         let (session, ask) = Session::open(request)?;
-        session.answer(calls::prepare_upload(self.storage.as_ref(), &session.caller, ask).await)
+        session.answer(calls::prepare_upload(self.storage.as_ref(), &session, ask).await)
     }
 
     async fn upload(

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use futures::{StreamExt, future};
 use tonic::{Code, Status, Streaming};
-use usp_api::{AppendUpload, ByteStream, Caller, StorageApi};
+use usp_api::{AppendUpload, ByteStream, Caller, NewFile, StorageApi};
 use usp_model::{Error, ErrorKind, File, FileRef, Result, Upload, UploadId, UploadState};
 use usp_proto::storage::upload_request::Part;
 use usp_proto::storage::{UploadHeader, UploadRequest, UploadResponse};
@@ -34,7 +34,7 @@ pub(super) async fn upload(
         .filter(|chunk| future::ready(chunk.as_ref().map_or(true, |bytes| !bytes.is_empty())));
     let content = while_allowed(session.clone(), content, |_, error| error);
     if header.upload_id.is_empty() {
-        put(storage, &session.caller, header, content).await
+        put(storage, session, header, content).await
     } else {
         append(storage, &session.caller, &header, content).await
     }
@@ -42,11 +42,12 @@ pub(super) async fn upload(
 
 async fn put(
     storage: &dyn StorageApi,
-    caller: &Caller,
+    session: &Session,
     header: UploadHeader,
     content: ByteStream,
 ) -> Result<UploadResponse> {
-    let outcome = storage.put(caller, ask::one_shot_upload(header)?, content).await?;
+    let file = NewFile { trace: session.trace.clone(), ..ask::one_shot_upload(header)? };
+    let outcome = storage.put(&session.caller, file, content).await?;
     Ok(stored(outcome.file))
 }
 

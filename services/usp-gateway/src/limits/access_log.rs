@@ -17,10 +17,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tracing::info;
+use usp_api::trace::Span;
 use usp_model::Principal;
 
 use super::client::ClientAddress;
-use super::{Entrance, request_id};
+use super::{Entrance, request_id, span};
 use crate::metrics::{Door, GaugeGuard, RequestEnd};
 
 /// Longer paths are cut in the log.
@@ -39,16 +40,18 @@ pub(crate) fn note_principal(principal: &Principal) {
 pub(super) async fn observe(
     State(entrance): State<Entrance>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let principal = Arc::new(OnceLock::new());
     let bytes_in = Arc::new(AtomicU64::new(0));
+    let (method, route) = (method_word(request.method()), route_of(&request, entrance.door));
+    let span = span::begin(entrance.door, method, &route, request.headers_mut());
     let mut ending = Ending {
         begun: Instant::now(),
-        method: method_word(request.method()),
+        method,
         path: request.uri().path().chars().take(PATH_CHARS_MAX).collect(),
-        route: route_of(&request, entrance.door),
+        route,
         request_id: request_id::of(request.extensions()),
         client: request.extensions().get::<ClientAddress>().map_or(peer.ip(), |client| client.0),
         principal: Arc::clone(&principal),
@@ -57,6 +60,7 @@ pub(super) async fn observe(
         status: None,
         grpc_status: None,
         event_stream: None,
+        span,
         entrance,
     };
     let request = request.map(|body| Body::new(CountedBody { body, count: bytes_in }));
@@ -84,6 +88,7 @@ struct Ending {
     grpc_status: Option<&'static str>,
     /// Counts server-sent events while they flow.
     event_stream: Option<GaugeGuard>,
+    span: Span,
     entrance: Entrance,
 }
 
@@ -129,6 +134,7 @@ impl Drop for Ending {
             client = %self.client,
             "request",
         );
+        span::end(&mut self.span, self.entrance.door, self.status, self.grpc_status);
         let end = RequestEnd {
             door: self.entrance.door,
             method: self.method,

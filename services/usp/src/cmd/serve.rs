@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::config::Sources;
+use crate::telemetry::Telemetry;
 use crate::{logging, serve};
 
 /// Start a server: storage, gateway and processor in one process, or some of them
@@ -60,5 +61,10 @@ pub(crate) async fn run(args: ServeArgs) -> Result<()> {
         .with_flag("gateway.grpc", "--grpc", args.grpc)
         .load()?;
     logging::install(loaded.config.log.format, &loaded.config.log.filter)?;
-    serve::run(loaded.config).await
+    let telemetry = Telemetry::start(&loaded.config)?;
+    let served = serve::run(loaded.config).await;
+    if let Some(telemetry) = telemetry {
+        telemetry.close().await;
+    }
+    served
 }

@@ -35,7 +35,7 @@ impl Config {
     }
 
     /// `gateway+storage`
-    fn role_words(&self) -> String {
+    pub(crate) fn role_words(&self) -> String {
         let words = self.roles.iter().map(|role| format!("{role:?}").to_ascii_lowercase());
         words.collect::<Vec<_>>().join("+")
     }

@@ -382,6 +382,19 @@ section! {
 }
 
 section! {
+    /// Spans of requests and runs, for whoever follows a trace (docs/adr/0034-spans.md).
+    TelemetrySection = "telemetry" {
+        /// The collector that takes them: http://HOST:PORT of its OTLP gRPC receiver, such as http://127.0.0.1:4317. Nothing
+        /// is made and nothing is sent unless it is set.
+        otlp_endpoint: Option<String> = None;
+        /// What this process is called there (service.name).
+        service_name: String = "usp".to_owned();
+        /// The share of traces begun here that is told, 0 to 1. Whoever sends a traceparent decides about its own.
+        sample_ratio: f64 = 1.0;
+    }
+}
+
+section! {
     /// The log, on standard error.
     LogSection = "log" {
         /// text or json.

@@ -24,6 +24,7 @@ mod processing;
 mod rest;
 mod roles;
 mod shutdown;
+mod telemetry;
 mod trust;
 mod tus;
 mod work;

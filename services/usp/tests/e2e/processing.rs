@@ -4,7 +4,7 @@ mod hostile;
 mod runs;
 
 /// Takes tables under `orders/` whose first column must be a number; tries once.
-const ORDERS_RULE: &str = "\
+pub(super) const ORDERS_RULE: &str = "\
 name: orders
 description: orders have a number
 when: file.key.startsWith('orders/')

@@ -13,7 +13,7 @@ use crate::rest::headers::{conditions, digest, refused, single};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// https://www.w3.org/TR/trace-context/
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const META: &str = "x-usp-meta-";
 const LABEL: &str = "x-usp-label-";
 
