@@ -105,10 +105,7 @@ async fn recover_open(
     row: &PackRecord,
     report: &mut RecoveryReport,
 ) -> Result<()> {
-    let mut committed = row.committed_bytes.max(PACK_HEADER_BYTES);
-    if usp_rt::is_planted("recovery-trusts-the-file") {
-        committed = committed.max(backend.len(row.pack).await?);
-    }
+    let committed = row.committed_bytes.max(PACK_HEADER_BYTES);
     match holes::write_again(backend, index, row.pack, committed).await {
         // A full disk must not keep the store from opening. What could not be written again stays in the index.
         Err(error) if error.kind() == ErrorKind::StorageFull => {

@@ -17,6 +17,8 @@ pub(crate) struct Places {
     pub(crate) usp: PathBuf,
     /// What `tools/bench-peers.sh` installs.
     pub(crate) peers: PathBuf,
+    /// What `tools/setup-test.sh` installs.
+    pub(crate) nats_server: PathBuf,
 }
 
 impl Places {

@@ -68,7 +68,8 @@ fn main() -> Result<()> {
     let grow_time_max = Duration::from_secs(if args.quick { 20 } else { args.grow_seconds });
     let plan = Plan { runs, quick: args.quick, who: args.who, cell_time_max, grow_time_max };
     let usp = args.usp.canonicalize().unwrap_or(args.usp);
-    let places = Places { usp, peers: target.join("bench-peers") };
+    let places =
+        Places { usp, peers: target.join("bench-peers"), nats_server: target.join("venv/bin/nats-server") };
     let chosen = chosen(&args.only)?;
 
     let mut bench = Bench::new(plan, places, &target)?;

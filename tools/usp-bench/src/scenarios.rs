@@ -11,6 +11,7 @@ pub(crate) mod many;
 pub(crate) mod small;
 pub(crate) mod upload;
 pub(crate) mod versions;
+pub(crate) mod work;
 
 /// One scenario of the benchmark.
 pub(crate) struct Scenario {
@@ -27,4 +28,5 @@ pub(crate) const ALL: &[Scenario] = &[
     versions::SCENARIO,
     download::SCENARIO,
     growth::SCENARIO,
+    work::SCENARIO,
 ];

@@ -1,6 +1,7 @@
 //! The process that is killed, cut off and lied to: plays one scenario on one directory.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use usp_torture::actor::Actor;
@@ -20,8 +21,12 @@ fn main() -> Result<()> {
     let (dir, ledger) = (PathBuf::from(word("directory")?), PathBuf::from(word("ledger")?));
     let seed = word("seed")?.parse().context("the seed is a number")?;
     let is_lenient = word("last word").is_ok_and(|word| word == "lenient");
-    // Few threads, so that a fault of "the n-th call of a thread" finds the same call in every run.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    if is_lenient {
+        // One thread for all that blocks, so that a fault of "the n-th call of a thread" finds the same call in every run.
+        runtime.max_blocking_threads(1).thread_keep_alive(Duration::from_secs(3_600));
+    }
+    let runtime = runtime.enable_all().build()?;
     runtime.block_on(async {
         let actor = Actor::open(&dir, &ledger, is_lenient).await?;
         scenario::play(&scenario, phase, actor, seed).await

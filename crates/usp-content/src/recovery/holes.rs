@@ -22,6 +22,9 @@ pub(super) async fn write_again(
     pack: PackId,
     committed_bytes: u64,
 ) -> Result<()> {
+    if usp_rt::is_planted("recovery-writes-nothing-again") {
+        return Ok(());
+    }
     let frames = index.redo(pack).await?;
     let mut is_dirty = false;
     for frame in frames {

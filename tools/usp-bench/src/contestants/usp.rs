@@ -55,9 +55,18 @@ pub(crate) fn start_with(places: &Places, dir: &Path, more: &str) -> Result<Runn
 
 /// As [`start_with`], with what more of its API can be asked with.
 pub(crate) fn start_rest(places: &Places, dir: &Path, more: &str) -> Result<(Running, Rest)> {
+    let (running, rest) = launch(places, dir, "", more)?;
+    let mut connection = Connection::open(running.address)?;
+    // Binary content meets no built-in rule, but sources would be profiled, which nobody else here does.
+    rest.json(&mut connection, "PATCH", "/api/v1/buckets/default", r#"{"policy":{"rules":[]}}"#)?;
+    Ok((running, rest))
+}
+
+/// Starts usp with the default rules; `first` and `more` are added to the configuration before its sections and after.
+pub(crate) fn launch(places: &Places, dir: &Path, first: &str, more: &str) -> Result<(Running, Rest)> {
     let storage = dir.join("data");
     let config = dir.join("usp.toml");
-    fs::write(&config, format!("{CONFIG}\n{more}"))?;
+    fs::write(&config, format!("{first}{CONFIG}\n{more}"))?;
     let mut command = Command::new(&places.usp);
     command.arg("serve").arg("--config").arg(&config).arg("--data-dir").arg(&storage);
     command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]);
@@ -69,11 +78,8 @@ pub(crate) fn start_rest(places: &Places, dir: &Path, more: &str) -> Result<(Run
         line.split_whitespace().find_map(|word| word.strip_prefix("http="))?.parse().ok()
     })?;
     let token = token(places, &storage)?;
-    let dialect = Rest { authorization: format!("Authorization: Bearer {token}\r\n") };
-    let mut connection = Connection::open(address)?;
-    // Binary content meets no built-in rule, but sources would be profiled, which nobody else here does.
-    dialect.json(&mut connection, "PATCH", "/api/v1/buckets/default", r#"{"policy":{"rules":[]}}"#)?;
-    Ok((Running { process, address, storage, dialect: Box::new(dialect.clone()) }, dialect))
+    let rest = Rest { authorization: format!("Authorization: Bearer {token}\r\n") };
+    Ok((Running { process, address, storage, dialect: Box::new(rest.clone()) }, rest))
 }
 
 /// What `usp token` mints for an admin.
@@ -97,22 +103,41 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    fn json(&self, connection: &mut Connection, method: &str, path: &str, body: &str) -> Result<()> {
-        let lines = [self.authorization.as_str(), "Content-Type: application/json\r\n"];
-        let answer = connection.ask(method, path, &lines, Body::Bytes(body.as_bytes()), &mut ignore)?;
-        answer.expect_success(path)?;
-        Ok(())
+    fn json(&self, connection: &mut Connection, method: &str, path: &str, body: &str) -> Result<Value> {
+        let kind = "Content-Type: application/json\r\n";
+        self.exchange(connection, method, path, &[&self.authorization, kind], Body::Bytes(body.as_bytes()))
     }
 
     /// What a GET answers, as JSON.
     pub(crate) fn document(&self, connection: &mut Connection, path: &str) -> Result<Value> {
-        let mut body = Vec::new();
-        let answer = connection.ask("GET", path, &[&self.authorization], Body::None, &mut |piece| {
-            body.extend_from_slice(piece);
+        self.exchange(connection, "GET", path, &[&self.authorization], Body::None)
+    }
+
+    /// What a POST of `body` answers.
+    pub(crate) fn post(&self, connection: &mut Connection, path: &str, body: &Value) -> Result<Value> {
+        self.json(connection, "POST", path, &body.to_string())
+    }
+
+    /// What a PUT of a file answers; usp finds out by itself what kind of content it is.
+    pub(crate) fn put_file(&self, connection: &mut Connection, path: &str, content: &[u8]) -> Result<Value> {
+        self.exchange(connection, "PUT", path, &[&self.authorization], Body::Bytes(content))
+    }
+
+    fn exchange(
+        &self,
+        connection: &mut Connection,
+        method: &str,
+        path: &str,
+        lines: &[&str],
+        body: Body<'_>,
+    ) -> Result<Value> {
+        let mut received = Vec::new();
+        let answer = connection.ask(method, path, lines, body, &mut |piece| {
+            received.extend_from_slice(piece);
             Ok(())
         })?;
         answer.expect_success(path)?;
-        serde_json::from_slice(&body).with_context(|| format!("read the answer to {path}"))
+        serde_json::from_slice(&received).with_context(|| format!("read the answer to {method} {path}"))
     }
 }
 

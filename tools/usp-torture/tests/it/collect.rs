@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
+use tokio::task::JoinHandle;
 use usp_api::{NewFile, StorageApi, StorageCalls};
 use usp_content::MemoryPacks;
 use usp_model::{ByteRange, ChunkId, FileKey};
@@ -15,7 +16,7 @@ use usp_testkit::generate::Numbers;
 use usp_torture::check::{runtime, scratch};
 use usp_torture::content::Content;
 use usp_torture::figures::{Plan, note, seed};
-use usp_torture::store::{Store, admin, bucket, file_ref};
+use usp_torture::store::{PACK_BYTES, Store, admin, bucket, file_ref};
 
 use crate::plant;
 
@@ -141,6 +142,36 @@ fn what_is_referred_to_between_mark_and_sweep_stays() -> Result<()> {
     })
 }
 
+/// An upload whose client sent the first part of its content and nothing more.
+struct Paused {
+    sender: mpsc::Sender<usp_model::Result<Bytes>>,
+    late: Bytes,
+    putting: JoinHandle<usp_model::Result<usp_api::PutOutcome>>,
+}
+
+impl Paused {
+    async fn put(store: &Store, key: &'static str, bytes: &[u8]) -> Result<Self> {
+        let (mut sender, receiver) = mpsc::channel(0);
+        let storage = store.storage.clone();
+        let putting = tokio::spawn(async move {
+            let file = NewFile::at(bucket()?, FileKey::parse(key)?);
+            storage.put(&admin()?, file, receiver.boxed()).await
+        });
+        let (early, late) = bytes.split_at(20_000);
+        sender.send(Ok(Bytes::copy_from_slice(early))).await?;
+        // Taken once the first piece was pushed: its hits are found, and nothing of it is committed.
+        sender.send(Ok(Bytes::new())).await?;
+        Ok(Self { sender, late: Bytes::copy_from_slice(late), putting })
+    }
+
+    async fn go_on(mut self) -> Result<()> {
+        self.sender.send(Ok(self.late)).await?;
+        drop(self.sender);
+        self.putting.await?.context("a client sees nothing of a collection")?;
+        Ok(())
+    }
+}
+
 /// A laptop that was closed in the middle of an upload: hits were found, their file is deleted, and collection runs on.
 #[test]
 fn an_upload_that_pauses_over_many_collections_hears_of_no_error() -> Result<()> {
@@ -148,35 +179,47 @@ fn an_upload_that_pauses_over_many_collections_hears_of_no_error() -> Result<()>
         let (_home, store) = open().await?;
         let stock = Content((0..4).map(|piece| (piece * 2, 15_000)).collect());
         store.put("first", &stock).await?;
-        // Full packs, so that what is emptied is also doomed and erased.
-        let store = Store { ..store };
-        let (mut sender, receiver) = mpsc::channel(0);
-        let putting = tokio::spawn({
-            let storage = store.storage.clone();
-            async move {
-                let file = NewFile::at(bucket()?, FileKey::parse("second")?);
-                storage.put(&admin()?, file, receiver.boxed()).await
-            }
-        });
-        let bytes = stock.bytes();
-        let (early, late) = bytes.split_at(20_000);
-        sender.send(Ok(Bytes::copy_from_slice(early))).await?;
-        // Taken once the first piece was pushed: its hits are found, and nothing of it is committed.
-        sender.send(Ok(Bytes::new())).await?;
+        let paused = Paused::put(&store, "second", &stock.bytes()).await?;
         store.storage.delete_file(&admin()?, file_ref("first")?, None).await?;
         let mut swept = 0;
         for _cycle in 0..5 {
             swept += collect(&store).await?;
         }
         ensure!(swept > 0, "nothing referred to the chunks");
-        sender.send(Ok(Bytes::copy_from_slice(late))).await?;
-        drop(sender);
-        putting.await?.context("a client sees nothing of a collection")?;
-        ensure!(store.read("second", None).await? == bytes);
+        paused.go_on().await?;
+        ensure!(store.read("second", None).await? == stock.bytes());
         for _cycle in 0..3 {
             collect(&store).await?;
         }
-        ensure!(store.read("second", None).await? == bytes, "after three more collections");
+        ensure!(store.read("second", None).await? == stock.bytes(), "after three more collections");
+        Ok(())
+    })
+}
+
+/// The same with packs that are full, so that what is emptied would be doomed and erased.
+#[test]
+fn a_pack_that_a_paused_upload_refers_to_is_not_erased() -> Result<()> {
+    runtime()?.block_on(async {
+        let (_home, store) = open().await?;
+        let stock = Content((0..4).map(|piece| (piece * 2, 15_000)).collect());
+        store.put("first", &stock).await?;
+        // Fills the pack of the stock, and more than one behind it.
+        store.put("filler", &Content::of(1_001, 3 * u32::try_from(PACK_BYTES)?)).await?;
+        let paused = Paused::put(&store, "second", &stock.bytes()).await?;
+        for key in ["first", "filler"] {
+            store.storage.delete_file(&admin()?, file_ref(key)?, None).await?;
+        }
+        let mut erased = 0;
+        for _cycle in 0..5 {
+            erased += store.storage.collect(&admin()?, false).await?.erased_packs;
+        }
+        ensure!(erased > 0, "no pack was erased: those of the filler should be");
+        paused.go_on().await?;
+        ensure!(store.read("second", None).await? == stock.bytes());
+        for _cycle in 0..3 {
+            collect(&store).await?;
+        }
+        ensure!(store.read("second", None).await? == stock.bytes(), "after three more collections");
         Ok(())
     })
 }

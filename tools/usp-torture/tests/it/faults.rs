@@ -1,11 +1,13 @@
 //! T5, T6, T38: calls that fail, one at a time, in a process that goes on as well as it can.
 //!
-//! strace counts calls by thread. The actor has few threads and does one thing at a time, so "the n-th call" walks through all
-//! calls of its kind.
+//! strace counts calls by thread. The actor blocks in one thread only and does one thing at a time, so "the n-th call" walks
+//! through all calls of its kind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use tokio::runtime::Runtime;
 use usp_torture::check::runtime;
 use usp_torture::figures::{Plan, is_torture, note, seed};
 use usp_torture::power::{Recording, record_with};
@@ -30,8 +32,48 @@ fn suffer(scenario: &str, rule: &str) -> Result<(Recording, Recorded)> {
     Ok((recording, recorded))
 }
 
+/// What fails in one sweep, and how often the disk is cut after each.
+struct Sweep<'a> {
+    scenario: &'a str,
+    calls: &'a str,
+    error: &'a str,
+    mode: &'a str,
+    cuts: u64,
+    runtime: Arc<Runtime>,
+    /// Places where a call failed, and how often.
+    reached: BTreeMap<String, u64>,
+}
+
+impl Sweep<'_> {
+    /// Lets the n-th call fail, and cuts the disk at many moments; whether there was such a call.
+    fn fail(&mut self, n: u64) -> Result<bool> {
+        let rule = format!("{}:error={}:when={n}{}", self.calls, self.error, self.mode);
+        let (recording, recorded) = suffer(self.scenario, &rule)?;
+        let is_reached = !recorded.injected.is_empty();
+        for call in recorded.injected {
+            *self.reached.entry(call).or_insert(0) += 1;
+        }
+        if is_reached {
+            recording.cut(&self.runtime, Plan::fixed(self.cuts)).map_err(|error| error.context(rule))?;
+        }
+        Ok(is_reached)
+    }
+
+    /// The first call of each kind of place that was not reached yet, as a run without a fault makes them.
+    fn first_calls(&self) -> Result<BTreeSet<u64>> {
+        const NEVER: u64 = 60_000;
+        let (_, plain) = suffer(self.scenario, &format!("{}:error={}:when={NEVER}", self.calls, self.error))?;
+        let is_meant = |site: &str| self.calls.split(',').any(|call| site.split(' ').next() == Some(call));
+        let open = plain
+            .first_made
+            .iter()
+            .filter(|(site, _)| is_meant(site) && !self.reached.contains_key(*site))
+            .map(|(_, &n)| n);
+        Ok(open.collect())
+    }
+}
+
 /// Each kind of place where such a call is made fails at least once; beyond that every n, until no call is reached any more.
-/// Each time the disk is cut at many moments.
 fn every_call(
     scenario: &str,
     calls: &str,
@@ -41,35 +83,28 @@ fn every_call(
 ) -> Result<BTreeMap<String, u64>> {
     // More than any thread of the actor makes of one kind.
     const CALLS_MAX: u64 = 400;
-    const NEVER: u64 = 60_000;
+    // The n-th call is not at the same place in every run: what was missed is looked for again.
+    const ROUNDS: usize = 4;
     let runtime = runtime()?;
-    let mut reached = BTreeMap::new();
-    let mut fail = |n: u64| {
-        let rule = format!("{calls}:error={error}:when={n}{mode}");
-        let (recording, recorded) = suffer(scenario, &rule)?;
-        let is_reached = !recorded.injected.is_empty();
-        for call in recorded.injected {
-            *reached.entry(call).or_insert(0) += 1;
+    let mut sweep = Sweep { scenario, calls, error, mode, cuts, runtime, reached: BTreeMap::new() };
+    let mut tried = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let first = sweep.first_calls()?;
+        if first.is_empty() {
+            break;
         }
-        if is_reached {
-            recording.cut(&runtime, Plan::fixed(cuts)).map_err(|error| error.context(rule))?;
+        for &n in &first {
+            sweep.fail(n)?;
         }
-        Ok::<bool, anyhow::Error>(is_reached)
-    };
-    let (_, plain) = suffer(scenario, &format!("{calls}:error={error}:when={NEVER}"))?;
-    let is_meant = |site: &str| calls.split(',').any(|call| site.split(' ').next() == Some(call));
-    let first: BTreeSet<u64> =
-        plain.first_made.iter().filter(|(site, _)| is_meant(site)).map(|(_, &n)| n).collect();
-    for &n in &first {
-        fail(n)?;
+        tried.extend(first);
     }
     let plan = Plan::new(CALLS_MAX, CALLS_MAX, 2);
     let mut n = 1;
-    while plan.goes_on(n) && (first.contains(&n) || fail(n)?) {
+    while plan.goes_on(n) && (tried.contains(&n) || sweep.fail(n)?) {
         // The first calls one by one; of hundreds of equal ones some, unless there is time.
         n += if n >= 12 && !is_torture() { 5 } else { 1 };
     }
-    Ok(reached)
+    Ok(sweep.reached)
 }
 
 fn tell(test: &str, reached: &BTreeMap<String, u64>) {
