@@ -49,11 +49,17 @@ pub struct ProcessorConfig {
     pub metrics: ProcessorMetrics,
 }
 
+/// Twice the cores, and eight at least: a short run mostly waits, for its content and for its turn on a thread.
+fn default_concurrency() -> usize {
+    const LEAST: usize = 8;
+    std::thread::available_parallelism().map_or(LEAST, |cores| (2 * cores.get()).max(LEAST))
+}
+
 impl Default for ProcessorConfig {
     fn default() -> Self {
         Self {
             worker: "processor".to_owned(),
-            concurrency: std::thread::available_parallelism().map_or(2, usize::from),
+            concurrency: default_concurrency(),
             heartbeat: Duration::from_secs(1),
             lease_wait: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(30),

@@ -33,6 +33,7 @@ impl Storage {
         tokio::join!(
             self.relay(&shutdown),
             self.sweep(&shutdown),
+            self.keep_spending(&shutdown),
             self.keep_house(&shutdown),
             self.keep_collecting(&shutdown),
             self.keep_scrubbing(&shutdown),

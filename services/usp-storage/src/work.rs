@@ -1,5 +1,6 @@
 //! Runs on their way to workers and back. The catalogue's claim decides; the queue only says where to look.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,6 +13,8 @@ use usp_model::{
     Error, ErrorKind, FileId, FileRef, LeasedRun, ReportOutcome, Result, RuleName, Run, RunId, RunPage,
     RunQuery, RunReport, RunState, StepState, Violation,
 };
+
+use usp_rt::Shutdown;
 
 use crate::rules::{Facts, new_run};
 use crate::storage::Storage;
@@ -35,6 +38,19 @@ pub(crate) struct Work {
     turn: Mutex<Turn>,
     /// Told when a run ended.
     freed: Notify,
+    /// Runs that were handed out whose offers are still on the queue.
+    owed: AtomicUsize,
+    /// Told when offers are owed.
+    owing: Notify,
+}
+
+impl Work {
+    fn owe(&self, count: usize) {
+        if count > 0 {
+            self.owed.fetch_add(count, Ordering::Relaxed);
+            self.owing.notify_one();
+        }
+    }
 }
 
 impl Storage {
@@ -51,17 +67,21 @@ impl Storage {
         authorize(&caller.principal, Permission::WorkLease, None)?;
         let count_max = count_max.clamp(1, LEASE_COUNT_MAX);
         let deadline = Instant::now() + Duration::from_millis(wait_ms.min(LEASE_WAIT_MS_MAX));
+        let mut spent = 0;
         loop {
             // Registered before the look, so that a run that ends between look and wait is not missed.
             let freed = self.work.freed.notified();
             let leased = self.claim(worker, count_max).await?;
             if !leased.is_empty() {
-                self.spend_offers(leased.len(), Duration::ZERO).await;
+                self.work.owe(leased.len().saturating_sub(spent));
                 return Ok(leased);
             }
             let wait = deadline.saturating_duration_since(Instant::now());
             let is_over = tokio::select! {
-                taken = self.spend_offers(count_max as usize, wait) => taken == 0,
+                taken = self.spend_offers(count_max as usize, wait) => {
+                    spent += taken;
+                    taken == 0
+                }
                 () = freed => false,
             };
             if is_over && Instant::now() >= deadline {
@@ -101,11 +121,24 @@ impl Storage {
         Ok(claimed.runs)
     }
 
+    /// Takes the offers of runs that were handed out off the queue, until `shutdown`. One that is missed costs a look
+    /// that finds nothing; whoever waits for a run does not wait for this.
+    pub(crate) async fn keep_spending(&self, shutdown: &Shutdown) {
+        loop {
+            tokio::select! {
+                () = self.work.owing.notified() => {}
+                () = shutdown.cancelled() => return,
+            }
+            let owed = self.work.owed.swap(0, Ordering::Relaxed);
+            self.spend_offers(owed, Duration::ZERO).await;
+        }
+    }
+
     /// Takes offers off the queue: as many as runs were claimed, or what wakes whoever waits. Gives their number.
     ///
-    /// Without the queue the catalogue is asked every second instead.
+    /// Without the queue the catalogue is asked four times a second instead.
     async fn spend_offers(&self, count_max: usize, wait: Duration) -> usize {
-        const ASK_EVERY: Duration = Duration::from_secs(1);
+        const ASK_EVERY: Duration = Duration::from_millis(250);
         let offers = match self.queue.lease(count_max, wait).await {
             Ok(offers) => offers,
             Err(error) => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::contestant::{About, Contestant, Dialect, Places, Running, Wanted, version_line};
 use crate::http::{Answer, Body, Connection, ignore};
@@ -58,7 +58,7 @@ pub(crate) fn start_rest(places: &Places, dir: &Path, more: &str) -> Result<(Run
     let (running, rest) = launch(places, dir, "", more)?;
     let mut connection = Connection::open(running.address)?;
     // Binary content meets no built-in rule, but sources would be profiled, which nobody else here does.
-    rest.json(&mut connection, "PATCH", "/api/v1/buckets/default", r#"{"policy":{"rules":[]}}"#)?;
+    rest.patch(&mut connection, "/api/v1/buckets/default", &json!({"policy": {"rules": []}}))?;
     Ok((running, rest))
 }
 
@@ -103,11 +103,6 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    fn json(&self, connection: &mut Connection, method: &str, path: &str, body: &str) -> Result<Value> {
-        let kind = "Content-Type: application/json\r\n";
-        self.exchange(connection, method, path, &[&self.authorization, kind], Body::Bytes(body.as_bytes()))
-    }
-
     /// What a GET answers, as JSON.
     pub(crate) fn document(&self, connection: &mut Connection, path: &str) -> Result<Value> {
         self.exchange(connection, "GET", path, &[&self.authorization], Body::None)
@@ -115,12 +110,22 @@ impl Rest {
 
     /// What a POST of `body` answers.
     pub(crate) fn post(&self, connection: &mut Connection, path: &str, body: &Value) -> Result<Value> {
-        self.json(connection, "POST", path, &body.to_string())
+        self.json(connection, "POST", path, body)
+    }
+
+    /// What a PATCH with `body` answers.
+    pub(crate) fn patch(&self, connection: &mut Connection, path: &str, body: &Value) -> Result<Value> {
+        self.json(connection, "PATCH", path, body)
     }
 
     /// What a PUT of a file answers; usp finds out by itself what kind of content it is.
     pub(crate) fn put_file(&self, connection: &mut Connection, path: &str, content: &[u8]) -> Result<Value> {
         self.exchange(connection, "PUT", path, &[&self.authorization], Body::Bytes(content))
+    }
+
+    fn json(&self, connection: &mut Connection, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let lines = [self.authorization.as_str(), "Content-Type: application/json\r\n"];
+        self.exchange(connection, method, path, &lines, Body::Bytes(body.to_string().as_bytes()))
     }
 
     fn exchange(
