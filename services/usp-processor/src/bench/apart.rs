@@ -2,7 +2,8 @@
 //!
 //! A worker serves many steps, one after the other, so that small files do not pay for a new process each. It is
 //! replaced after anything but an answer: then nobody knows what is left in it or in its pipes. Stopping a step is
-//! killing its worker.
+//! killing its worker. A step that takes long gives way to short ones, and its worker is replaced too: a process may
+//! lower its priority and not raise it.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,10 +16,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use parking_lot::Mutex;
+use rustix::process::{Pid, setpriority_process};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use usp_rt::Shutdown;
 use usp_steps::{Progress, StepError, StepOutput};
 
@@ -39,6 +41,8 @@ pub struct WorkerProgram {
 
 /// Steps that one worker runs before a new one takes its place, so that nothing gathers in it.
 const STEP_COUNT_MAX: u32 = 5_000;
+/// A step that takes longer is a long one.
+const SHORT_TIME: Duration = Duration::from_millis(250);
 /// Pieces are cut to this, far below the bound of a frame.
 const PIECE_BYTES_MAX: usize = 1 << 20;
 /// The end of what a worker printed: enough for a panic message or what the allocator said.
@@ -81,15 +85,27 @@ impl Workers {
             tracing::error!(error = %error, "no worker process could be started");
             StepError::Temporary(format!("no worker process could be started: {error}"))
         })?;
-        let stop = gauge.stop();
-        let said = tokio::select! {
-            said = worker.exchange(order, content, gauge) => said,
-            // Dropped, it is killed.
-            () = stop.cancelled() => return Err(StepError::Cancelled),
+        let (stop, process) = (gauge.stop(), worker.process());
+        let mut gives_way = false;
+        let said = {
+            let mut exchange = std::pin::pin!(worker.exchange(order, content, gauge));
+            loop {
+                tokio::select! {
+                    said = &mut exchange => break said,
+                    // Dropped, it is killed.
+                    () = stop.cancelled() => return Err(StepError::Cancelled),
+                    () = sleep(SHORT_TIME), if !gives_way => {
+                        gives_way = true;
+                        give_way(process);
+                    }
+                }
+            }
         };
         match said {
             Ok(Said::Answer(answer)) => {
-                self.keep(worker);
+                if !gives_way {
+                    self.keep(worker);
+                }
                 answer
             }
             Ok(Said::Panicked(text)) => {
@@ -128,6 +144,15 @@ impl Workers {
     }
 }
 
+/// Lets everybody else go first.
+fn give_way(process: Option<Pid>) {
+    const NICE: i32 = 19;
+    let Some(process) = process else { return };
+    if let Err(error) = setpriority_process(Some(process), NICE) {
+        tracing::debug!(%error, "a long step keeps its priority");
+    }
+}
+
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Workers").field("program", &self.program).finish_non_exhaustive()
@@ -153,6 +178,10 @@ impl Worker {
         };
         let last_words = tokio::spawn(last_words(errors));
         Ok(Self { child, input, output: BufReader::new(output), last_words, step_count: 0 })
+    }
+
+    fn process(&self) -> Option<Pid> {
+        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
     }
 
     /// One order and its answer. Cancel: the worker is of no use any more.

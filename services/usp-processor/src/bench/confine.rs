@@ -1,6 +1,7 @@
 //! What a worker process takes from itself before it reads a byte.
 //!
-//! 1. Resource limits: memory, no file may grow, few open files, no core dumps.
+//! 1. Resource limits: memory, no file may grow, few open files, no core dumps; and it gives way to the service when both
+//!    want the processor.
 //! 2. Landlock, where the kernel has it: no file or directory can be opened, no TCP port bound or connected to.
 //! 3. Seccomp, where the kernel has it: no sockets, no other programs, no look into other processes.
 //!
@@ -12,7 +13,7 @@ use std::io;
 use std::time::Duration;
 
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetError};
-use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getppid, kill_process, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getppid, kill_process, nice, setrlimit};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 /// What a worker process may use.
@@ -24,6 +25,8 @@ pub struct ChildLimits {
 
 /// Standard input, output and error, and some to spare for the runtime.
 const OPEN_FILE_COUNT_MAX: u64 = 16;
+/// Added to the nice value that the service has: uploads and reads go before steps.
+const NICE: i32 = 10;
 /// Programs and libraries that are mapped besides what the memory bound counts.
 const MAPPED_BYTES: u64 = 2 << 30;
 
@@ -35,6 +38,7 @@ impl ChildLimits {
         bound(Resource::Fsize, 0)?;
         bound(Resource::Core, 0)?;
         end_with_parent(getppid())?;
+        nice(NICE)?;
         bound(Resource::Nofile, OPEN_FILE_COUNT_MAX)?;
         // Both are done without on a kernel that does not have them.
         let _where_there = close_files();

@@ -82,7 +82,8 @@ async fn poison_among_good_files_is_dead_after_five_attempts_and_harms_nobody() 
             assert_eq!(run["attempt"], 1, "a good run paid for a poison: {run}");
         }
         ensure!(http.get("/readyz").await?.status == 200, "the server is not what it was");
-        say(format_args!("good files/s alone {alone:.0}, among five poisons {among:.0}"));
+        let after = good_rate(&http, "after", good_count()).await?;
+        say(format_args!("good files/s alone {alone:.0} and {after:.0}, among five poisons {among:.0}"));
         Ok(())
     })
     .await
