@@ -204,7 +204,7 @@ fn a_pack_that_a_paused_upload_refers_to_is_not_erased() -> Result<()> {
         let stock = Content((0..4).map(|piece| (piece * 2, 15_000)).collect());
         store.put("first", &stock).await?;
         // Fills the pack of the stock, and more than one behind it.
-        store.put("filler", &Content::of(1_001, 3 * u32::try_from(PACK_BYTES)?)).await?;
+        store.put("filler", &Content::of(1_002, 3 * u32::try_from(PACK_BYTES)?)).await?;
         let paused = Paused::put(&store, "second", &stock.bytes()).await?;
         for key in ["first", "filler"] {
             store.storage.delete_file(&admin()?, file_ref(key)?, None).await?;

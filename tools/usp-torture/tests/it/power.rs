@@ -7,12 +7,14 @@ use usp_torture::figures::{Plan, note, seed};
 use usp_torture::power::{Recording, Tally, record, record_recovery};
 use usp_torture::record::can_trace;
 
-use crate::program;
+use crate::{plant, program};
 
 /// Per scenario. 31 of them make more than 5,000 and more than 100,000.
 const STATES: (u64, u64) = (170, 4_000);
 
 fn cut_everywhere(name: &str) -> Result<()> {
+    // Recovery after the cut runs in this process.
+    plant();
     if let Err(why) = can_trace() {
         println!("T2 {name} is skipped: {why}");
         return Ok(());
