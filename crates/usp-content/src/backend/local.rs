@@ -1,6 +1,6 @@
 //! Packs as files of one directory: `packs/<xx>/<id>.pack`, and `lost+found/` beside it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -30,6 +30,7 @@ struct Shared {
     packs: PathBuf,
     lost_and_found: PathBuf,
     files: Mutex<OpenFiles>,
+    directories: Directories,
 }
 
 /// Descriptors kept open. A pack that is being written keeps its own until it is retired, so that an error of the
@@ -103,10 +104,11 @@ impl LocalPacks {
     /// Opens or makes the directories under `root`. Blocking: called once, at start.
     pub fn open(root: &Path, disk: Pool) -> Result<Self> {
         let (packs, lost_and_found) = (root.join("packs"), root.join("lost+found"));
+        let directories = Directories::default();
         for directory in [&packs, &lost_and_found] {
-            make_directory(directory).map_err(|source| failure("open packs", source))?;
+            directories.make(directory).map_err(|source| failure("open packs", source))?;
         }
-        let shared = Shared { packs, lost_and_found, files: Mutex::default() };
+        let shared = Shared { packs, lost_and_found, files: Mutex::default(), directories };
         Ok(Self { shared: Arc::new(shared), disk })
     }
 
@@ -201,11 +203,11 @@ impl Shared {
 
     fn create(&self, pack: PackId, header: &Bytes) -> io::Result<()> {
         let (directory, path) = (self.directory(pack), self.path(pack));
-        make_directory(&directory)?;
+        self.directories.make(&directory)?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         let born = write_all_at(&file, std::slice::from_ref(header), 0)
             .and_then(|()| file.sync_all())
-            .and_then(|()| sync_directory(&directory));
+            .and_then(|()| self.directories.sync(&directory));
         if let Err(error) = born {
             // Nothing counts in it yet, and its id is not used again: leave no half file behind.
             let _best_effort = fs::remove_file(&path);
@@ -275,8 +277,8 @@ impl Shared {
             target = self.lost_and_found.join(format!("{}.{copy}", file_name(pack)));
         }
         fs::rename(self.path(pack), target)?;
-        sync_directory(&self.lost_and_found)?;
-        sync_directory(&self.directory(pack))
+        self.directories.sync(&self.lost_and_found)?;
+        self.directories.sync(&self.directory(pack))
     }
 
     fn delete(&self, pack: PackId) -> io::Result<()> {
@@ -285,7 +287,7 @@ impl Shared {
         match fs::remove_file(self.path(pack)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
-            Ok(()) => sync_directory(&self.directory(pack)),
+            Ok(()) => self.directories.sync(&self.directory(pack)),
         }
     }
 }
@@ -299,18 +301,35 @@ fn pack_id(path: &Path) -> Option<PackId> {
     i64::from_str_radix(hex, 16).ok().filter(|&id| id > 0).map(PackId)
 }
 
-/// Makes a directory that only its owner may enter, and its name durable. The name of one that is there is synced too: the
-/// process that made it may have been killed before it came to that.
-fn make_directory(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    path.parent().map_or(Ok(()), sync_directory)
+/// Directories that names are made in. After a sync of one has failed no other is tried: it could succeed without the
+/// names that the first one lost. The next start begins with what is on the disk.
+#[derive(Debug, Default)]
+struct Directories {
+    failed: Mutex<HashSet<PathBuf>>,
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
-    if is_planted("no-directory-sync") {
-        return Ok(());
+impl Directories {
+    /// Makes a directory that only its owner may enter, and its name durable. The name of one that is there is synced
+    /// too: the process that made it may have been killed before it came to that.
+    fn make(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        path.parent().map_or(Ok(()), |parent| self.sync(parent))
     }
-    File::open(path)?.sync_all()
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        if is_planted("no-directory-sync") {
+            return Ok(());
+        }
+        if self.failed.lock().contains(path) {
+            let path = path.display();
+            return Err(io::Error::other(format!(
+                "{path} could not be synced before; check the disk and restart"
+            )));
+        }
+        File::open(path)?.sync_all().inspect_err(|_| {
+            self.failed.lock().insert(path.to_path_buf());
+        })
+    }
 }
 
 /// Clean pages go; those that are not written yet stay.

@@ -255,10 +255,10 @@ fn content(parts: &[u64]) -> Vec<u8> {
 
 /// Small files of a kernel's sources, the same ones each time.
 fn small_sources(corpus: &Path, count: usize) -> Result<Vec<PathBuf>> {
-    let tree = corpus.join("versions/v1");
+    let tree = corpus.join("versions");
     let is_small = |entry: &walkdir::DirEntry| {
         let size = entry.metadata().map_or(0, |meta| meta.len());
-        entry.file_type().is_file() && size > 0 && size <= REAL_FILE_SIZE_BYTES_MAX
+        entry.file_type().is_file() && entry.depth() > 1 && size > 0 && size <= REAL_FILE_SIZE_BYTES_MAX
     };
     let all = walkdir::WalkDir::new(&tree).sort_by_file_name().into_iter();
     let some: Vec<PathBuf> =
