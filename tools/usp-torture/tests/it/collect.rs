@@ -142,7 +142,7 @@ fn what_is_referred_to_between_mark_and_sweep_stays() -> Result<()> {
     })
 }
 
-/// An upload whose client sent the first part of its content and nothing more.
+/// An upload of `second` whose client sent the first part of its content and nothing more.
 struct Paused {
     sender: mpsc::Sender<usp_model::Result<Bytes>>,
     late: Bytes,
@@ -150,11 +150,11 @@ struct Paused {
 }
 
 impl Paused {
-    async fn put(store: &Store, key: &'static str, bytes: &[u8]) -> Result<Self> {
+    async fn put(store: &Store, bytes: &[u8]) -> Result<Self> {
         let (mut sender, receiver) = mpsc::channel(0);
         let storage = store.storage.clone();
         let putting = tokio::spawn(async move {
-            let file = NewFile::at(bucket()?, FileKey::parse(key)?);
+            let file = NewFile::at(bucket()?, FileKey::parse("second")?);
             storage.put(&admin()?, file, receiver.boxed()).await
         });
         let (early, late) = bytes.split_at(20_000);
@@ -164,10 +164,16 @@ impl Paused {
         Ok(Self { sender, late: Bytes::copy_from_slice(late), putting })
     }
 
-    async fn go_on(mut self) -> Result<()> {
+    /// The rest comes, and the file holds `expected` from then on.
+    async fn ends_whole(mut self, store: &Store, expected: &Content) -> Result<()> {
         self.sender.send(Ok(self.late)).await?;
         drop(self.sender);
         self.putting.await?.context("a client sees nothing of a collection")?;
+        ensure!(store.read("second", None).await? == expected.bytes());
+        for _cycle in 0..3 {
+            collect(store).await?;
+        }
+        ensure!(store.read("second", None).await? == expected.bytes(), "after three more collections");
         Ok(())
     }
 }
@@ -179,20 +185,14 @@ fn an_upload_that_pauses_over_many_collections_hears_of_no_error() -> Result<()>
         let (_home, store) = open().await?;
         let stock = Content((0..4).map(|piece| (piece * 2, 15_000)).collect());
         store.put("first", &stock).await?;
-        let paused = Paused::put(&store, "second", &stock.bytes()).await?;
+        let paused = Paused::put(&store, &stock.bytes()).await?;
         store.storage.delete_file(&admin()?, file_ref("first")?, None).await?;
         let mut swept = 0;
         for _cycle in 0..5 {
             swept += collect(&store).await?;
         }
         ensure!(swept > 0, "nothing referred to the chunks");
-        paused.go_on().await?;
-        ensure!(store.read("second", None).await? == stock.bytes());
-        for _cycle in 0..3 {
-            collect(&store).await?;
-        }
-        ensure!(store.read("second", None).await? == stock.bytes(), "after three more collections");
-        Ok(())
+        paused.ends_whole(&store, &stock).await
     })
 }
 
@@ -205,7 +205,7 @@ fn a_pack_that_a_paused_upload_refers_to_is_not_erased() -> Result<()> {
         store.put("first", &stock).await?;
         // Fills the pack of the stock, and more than one behind it.
         store.put("filler", &Content::of(1_002, 3 * u32::try_from(PACK_BYTES)?)).await?;
-        let paused = Paused::put(&store, "second", &stock.bytes()).await?;
+        let paused = Paused::put(&store, &stock.bytes()).await?;
         for key in ["first", "filler"] {
             store.storage.delete_file(&admin()?, file_ref(key)?, None).await?;
         }
@@ -214,13 +214,7 @@ fn a_pack_that_a_paused_upload_refers_to_is_not_erased() -> Result<()> {
             erased += store.storage.collect(&admin()?, false).await?.erased_packs;
         }
         ensure!(erased > 0, "no pack was erased: those of the filler should be");
-        paused.go_on().await?;
-        ensure!(store.read("second", None).await? == stock.bytes());
-        for _cycle in 0..3 {
-            collect(&store).await?;
-        }
-        ensure!(store.read("second", None).await? == stock.bytes(), "after three more collections");
-        Ok(())
+        paused.ends_whole(&store, &stock).await
     })
 }
 
