@@ -20,6 +20,8 @@ pub mod index;
 pub mod ingest;
 pub mod maintain;
 pub mod pack;
+#[doc(hidden)]
+pub mod parts;
 pub mod read;
 pub mod scrub;
 pub mod stats;
@@ -33,6 +35,8 @@ mod packs;
 mod pending;
 mod recovery;
 mod scan;
+#[cfg(test)]
+mod schedules;
 mod wire;
 
 pub use backend::{EraseLock, LocalPacks, MemoryPacks, PackBackend};

@@ -34,7 +34,7 @@ use crate::stats::Counters;
 mod durability;
 mod redo;
 
-use durability::Durability;
+pub(crate) use durability::Durability;
 use redo::RedoRoom;
 
 /// Bytes of one pack that are left to the next sync that somebody waits for.

@@ -13,9 +13,13 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use usp_model::{Digest, FramePlace, PackId};
+
+#[cfg(test)]
+use crate::schedules::Mutex;
+#[cfg(not(test))]
+use parking_lot::Mutex;
 
 mod pins;
 

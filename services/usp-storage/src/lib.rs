@@ -26,6 +26,7 @@ mod index;
 mod live;
 mod media;
 mod metrics;
+mod offers;
 mod progress;
 mod put;
 mod relay;

@@ -34,6 +34,7 @@ impl Storage {
             self.relay(&shutdown),
             self.sweep(&shutdown),
             self.keep_spending(&shutdown),
+            self.keep_replacing(&shutdown),
             self.keep_house(&shutdown),
             self.keep_collecting(&shutdown),
             self.keep_scrubbing(&shutdown),

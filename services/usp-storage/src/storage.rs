@@ -20,10 +20,10 @@ use crate::buckets::BucketCache;
 use crate::identity::SignInThrottle;
 use crate::live::Live;
 use crate::metrics::StorageMetrics;
+use crate::offers::Work;
 use crate::room::Space;
 use crate::rules::RuleBook;
 use crate::scrub::Scrubbing;
-use crate::work::Work;
 
 /// What an operator can set about storage.
 #[derive(Debug, Clone)]

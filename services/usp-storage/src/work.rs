@@ -1,20 +1,15 @@
 //! Runs on their way to workers and back. The catalogue's claim decides; the queue only says where to look.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use usp_api::{Caller, RetriedRuns, RuleTest};
 use usp_auth::{Permission, authorize};
-use usp_catalog::records::{ClaimRuns, Turn};
+use usp_catalog::records::ClaimRuns;
 use usp_model::{
     Error, ErrorKind, FileId, FileRef, LeasedRun, ReportOutcome, Result, RuleName, Run, RunId, RunPage,
     RunQuery, RunReport, RunState, StepState, Violation,
 };
-
-use usp_rt::Shutdown;
 
 use crate::rules::{Facts, new_run};
 use crate::storage::Storage;
@@ -31,27 +26,6 @@ const RETRY_COUNT_MAX: u32 = 10_000;
 const RETRY_COUNT_DEFAULT: u32 = 1_000;
 /// Of one transaction, so that uploads need not wait long for it.
 const RETRY_PAGE: u32 = 250;
-
-/// What those who ask for work share.
-#[derive(Debug, Default)]
-pub(crate) struct Work {
-    turn: Mutex<Turn>,
-    /// Told when a run ended.
-    freed: Notify,
-    /// Runs that were handed out whose offers are still on the queue.
-    owed: AtomicUsize,
-    /// Told when offers are owed.
-    owing: Notify,
-}
-
-impl Work {
-    fn owe(&self, count: usize) {
-        if count > 0 {
-            self.owed.fetch_add(count, Ordering::Relaxed);
-            self.owing.notify_one();
-        }
-    }
-}
 
 impl Storage {
     /// Hands out due runs; an answer that gets lost costs the lease time, then the runs are due again.
@@ -70,7 +44,7 @@ impl Storage {
         let mut spent = 0;
         loop {
             // Registered before the look, so that a run that ends between look and wait is not missed.
-            let freed = self.work.freed.notified();
+            let freed = self.work.freed();
             let leased = self.claim(worker, count_max).await?;
             if !leased.is_empty() {
                 self.work.owe(leased.len().saturating_sub(spent));
@@ -99,7 +73,10 @@ impl Storage {
     ) -> Result<Vec<LeasedRun>> {
         authorize(&caller.principal, Permission::WorkLease, None)?;
         let count = u32::try_from(offers.len()).unwrap_or(LEASE_COUNT_MAX).min(LEASE_COUNT_MAX);
-        self.claim(worker, count).await
+        let ends = self.work.end_count();
+        let leased = self.claim(worker, count).await?;
+        self.work.bought_nothing(offers.len().saturating_sub(leased.len()), ends);
+        Ok(leased)
     }
 
     async fn claim(&self, worker: &str, count_max: u32) -> Result<Vec<LeasedRun>> {
@@ -121,40 +98,6 @@ impl Storage {
         Ok(claimed.runs)
     }
 
-    /// Takes the offers of runs that were handed out off the queue, until `shutdown`. One that is missed costs a look
-    /// that finds nothing; whoever waits for a run does not wait for this.
-    pub(crate) async fn keep_spending(&self, shutdown: &Shutdown) {
-        loop {
-            tokio::select! {
-                () = self.work.owing.notified() => {}
-                () = shutdown.cancelled() => return,
-            }
-            let owed = self.work.owed.swap(0, Ordering::Relaxed);
-            self.spend_offers(owed, Duration::ZERO).await;
-        }
-    }
-
-    /// Takes offers off the queue: as many as runs were claimed, or what wakes whoever waits. Gives their number.
-    ///
-    /// Without the queue the catalogue is asked four times a second instead.
-    async fn spend_offers(&self, count_max: usize, wait: Duration) -> usize {
-        const ASK_EVERY: Duration = Duration::from_millis(250);
-        let offers = match self.queue.lease(count_max, wait).await {
-            Ok(offers) => offers,
-            Err(error) => {
-                tracing::debug!(error = %error.chain(), "no offers from the queue; the catalogue is asked instead");
-                tokio::time::sleep(wait.min(ASK_EVERY)).await;
-                return 0;
-            }
-        };
-        for offer in &offers {
-            if let Err(error) = self.queue.ack(offer.tag).await {
-                tracing::debug!(run.id = %offer.run, error = %error, "an offer was not acknowledged");
-            }
-        }
-        offers.len()
-    }
-
     pub(crate) async fn take_report(&self, caller: &Caller, mut report: RunReport) -> Result<ReportOutcome> {
         authorize(&caller.principal, Permission::WorkLease, None)?;
         let lease_ms = i64::try_from(self.config.lease_time.as_millis()).unwrap_or(i64::MAX);
@@ -168,8 +111,7 @@ impl Storage {
             self.metrics.lease_lost();
         }
         if ends {
-            // A rule may hold one more run now.
-            self.work.freed.notify_waiters();
+            self.work.run_ended();
         }
         answer
     }

@@ -9,7 +9,7 @@ use usp_rt::is_planted;
 
 /// Shared by the appender of a pack and those who wait for its bytes to be durable.
 #[derive(Debug)]
-pub(super) struct Durability {
+pub(crate) struct Durability {
     pack: PackId,
     /// Bytes whose write has ended.
     written: AtomicU64,
@@ -23,7 +23,7 @@ pub(super) struct Durability {
 }
 
 impl Durability {
-    pub(super) fn new(pack: PackId, durable_bytes: u64) -> Self {
+    pub(crate) fn new(pack: PackId, durable_bytes: u64) -> Self {
         Self {
             pack,
             written: AtomicU64::new(durable_bytes),
@@ -42,7 +42,7 @@ impl Durability {
         self.written.load(Ordering::Acquire)
     }
 
-    pub(super) fn note_written(&self, end: u64) {
+    pub(crate) fn note_written(&self, end: u64) {
         self.written.store(end, Ordering::Release);
     }
 
@@ -74,7 +74,7 @@ impl Durability {
     /// Returns once the first `target` bytes are durable; asks for a sync only if none that covers them has ended.
     ///
     /// Errors: that of the sync; `Unavailable` ever after, without another sync.
-    pub(super) async fn sync_to<F>(&self, target: u64, sync: impl Fn() -> F) -> Result<()>
+    pub(crate) async fn sync_to<F>(&self, target: u64, sync: impl Fn() -> F) -> Result<()>
     where
         F: Future<Output = Result<()>>,
     {

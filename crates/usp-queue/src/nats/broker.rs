@@ -13,7 +13,7 @@ use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{Context, ContextBuilder, Error as JetStreamError, ErrorCode, stream};
-use async_nats::{Client, Event};
+use async_nats::{Client, ClientError, Event};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -58,10 +58,20 @@ impl Broker {
         let trouble = Arc::new(Mutex::new(None));
         let connected = Arc::new(Notify::new());
         let (urls, seen, reached) = (config.shown_urls(), Arc::clone(&trouble), Arc::clone(&connected));
-        let options = config.options()?.event_callback(move |event| {
-            note(event, &urls, &seen, &reached);
-            async {}
-        });
+        let (tried_urls, tried) = (urls.clone(), Arc::clone(&seen));
+        let options = config
+            .options()?
+            .event_callback(move |event| {
+                note(event, &urls, &seen, &reached);
+                async {}
+            })
+            // Before each try. The choice is left to the client; only here it says why the last try failed.
+            .reconnect_to_server_callback(move |servers, _last_info| {
+                if let Some(said) = servers.iter().find_map(|server| server.last_error.as_ref()) {
+                    note_failure(said, &tried_urls, &tried);
+                }
+                async { None }
+            });
         let client = options.connect(config.urls.clone()).await.map_err(|source| {
             Error::new(ErrorKind::InvalidInput, "set up the NATS client")
                 .because(format!("{}: {source}", config.shown_urls()))
@@ -280,17 +290,30 @@ fn note(event: Event, urls: &str, trouble: &Mutex<Option<String>>, connected: &N
             tracing::warn!(broker = urls, error = %error, "the broker refused something");
         }
         Event::ClientError(error) => {
-            let said = error.to_string();
-            let mut trouble = trouble.lock();
-            // Tries are many; their common reason is told once.
-            if trouble.as_ref() != Some(&said) {
-                tracing::warn!(broker = urls, error = said, "the broker cannot be reached");
-            }
-            *trouble = Some(said);
+            let said = match error {
+                ClientError::Other(said) => said,
+                other => other.to_string(),
+            };
+            note_failure(&said, urls, trouble);
         }
         Event::LameDuckMode | Event::Draining | Event::Closed | Event::SlowConsumer(_) => {
             tracing::warn!(broker = urls, event = %event, "the connection to the broker changes");
         }
+    }
+}
+
+/// Tries are many; their common reason is told once, and a shorter word for it does not replace it.
+fn note_failure(said: &str, urls: &str, trouble: &Mutex<Option<String>>) {
+    // What a TLS client makes of an answer in plain text.
+    const NO_TLS: &str = "InvalidContentType";
+    let said = match said.contains(NO_TLS) {
+        true => format!("it does not speak TLS ({said})"),
+        false => said.to_owned(),
+    };
+    let mut trouble = trouble.lock();
+    if !trouble.as_ref().is_some_and(|known| known.contains(&said)) {
+        tracing::warn!(broker = urls, error = said, "the broker cannot be reached");
+        *trouble = Some(said);
     }
 }
 

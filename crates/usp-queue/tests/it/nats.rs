@@ -15,7 +15,7 @@ const LEASE_TIME: Duration = Duration::from_secs(2);
 const SOON: Duration = Duration::from_secs(10);
 const NO_WAIT: Duration = Duration::ZERO;
 
-fn config(url: &str, prefix: &str) -> NatsConfig {
+pub(crate) fn config(url: &str, prefix: &str) -> NatsConfig {
     NatsConfig {
         urls: vec![url.to_owned()],
         credential: NatsCredential::None,
@@ -29,7 +29,7 @@ fn config(url: &str, prefix: &str) -> NatsConfig {
 }
 
 /// A queue whose streams stand.
-async fn made(config: &NatsConfig) -> Arc<NatsQueue> {
+pub(crate) async fn made(config: &NatsConfig) -> Arc<NatsQueue> {
     let queue = Arc::new(NatsQueue::make(config, "test").await.unwrap());
     usable(&queue).await;
     queue

@@ -159,7 +159,8 @@ impl QueueSection {
             return Ok(NatsCredential::NKey(seed));
         }
         match &self.creds_file {
-            Some(path) => Ok(NatsCredential::Credentials(read_secret(path)?.expose().to_owned())),
+            // Its last line is one of dashes and ends like the others.
+            Some(path) => Ok(NatsCredential::Credentials(format!("{}\n", read_secret(path)?.expose()))),
             None => Ok(NatsCredential::None),
         }
     }

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use usp_testkit::generate::bytes;
-use usp_testkit::{Broker, Cli, Http, Installation, PATIENCE, Setup, Topology, file_path, until};
+use usp_testkit::generate::{bytes, csv};
+use usp_testkit::{
+    Broker, Cli, Http, Installation, NatsCertificates, NatsServer, NatsUser, PATIENCE, Setup, Topology,
+    file_path, until,
+};
 
 use crate::{prove, say, setup, text};
 
@@ -219,6 +222,55 @@ async fn the_status_of_the_queue_names_broker_streams_and_trouble() -> Result<()
         assert!(ready["waiting_for"][0].as_str().unwrap_or_default().contains("broker"), "{ready}");
         let http = usp.admin().await?;
         let ids = put_files(&http, 0, "without", 2).await?;
+        for id in &ids {
+            ends_ready_once(&http, id).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// What a site with a guarded broker configures: a credentials file, and certificates on both sides.
+#[tokio::test]
+async fn a_guarded_broker_is_reached_as_configured() -> Result<()> {
+    let (user, certificates) = (NatsUser::with_creds()?, NatsCertificates::make()?);
+    let creds_file = certificates.dir().join("usp.creds");
+    std::fs::write(&creds_file, &user.secret)?;
+    let broker = NatsServer::start_with(&format!("{}\n{}", user.settings, certificates.settings())).await?;
+    let (certificate, key) = certificates.identity();
+    let config = format!(
+        "[queue]\nkind = \"nats\"\nurl = \"tls://127.0.0.1:{}\"\ncreds_file = {creds_file:?}\ntls_required = true\n\
+         tls_ca_file = {:?}\ntls_cert_file = {certificate:?}\ntls_key_file = {key:?}\n",
+        broker.port(),
+        certificates.ca_file(),
+    );
+    prove(setup().config(&config), async |usp| {
+        let status = queue_status(&usp.cli().await?).await?;
+        assert_eq!((&status["kind"], &status["connected"]), (&"nats".into(), &true.into()), "{status}");
+        let http = usp.admin().await?;
+        for id in &put_files(&http, 0, "guarded", 2).await? {
+            ends_ready_once(&http, id).await?;
+        }
+        let said = usp.logs()?;
+        assert!(!said.contains(user.secret.lines().nth(1).context("no JWT")?), "a credential was logged");
+        Ok(())
+    })
+    .await
+}
+
+/// Offers that are traded while the rule is full buy nothing; each end of a run makes up for one of them.
+#[tokio::test]
+async fn a_rule_with_a_bound_goes_on_without_the_sweeper() -> Result<()> {
+    const ONE_AT_A_TIME: &str = "name: single\nwhen: file.extension == 'rows'\nconcurrency: 1\nsteps: [{name: profile, uses: profile}]\n";
+    let seldom = SHORT_LEASE.replace("[storage]\n", "[storage]\nsweep_interval = \"1h\"\n");
+    prove(over_nats().config(&seldom).rule("single", ONE_AT_A_TIME), async |usp| {
+        let http = usp.admin().await?;
+        let mut ids = Vec::new();
+        for number in 0..12 {
+            // Long enough to read that the others wait.
+            let file = http.put(&format!("{number}.rows"), "text/csv", csv(number, 5_000)).await?;
+            ids.push(text(&file.must(201)?.value()?, "id")?.to_owned());
+        }
         for id in &ids {
             ends_ready_once(&http, id).await?;
         }
