@@ -66,6 +66,11 @@ impl Work {
             }
         }
     }
+
+    fn made_up_for(&self, count: usize) {
+        // Only one task takes away.
+        self.wasted.fetch_sub(count, Ordering::SeqCst);
+    }
 }
 
 impl Storage {
@@ -81,16 +86,12 @@ impl Storage {
             let ends = self.work.end_count();
             let freed = usize::try_from(ends.saturating_sub(seen)).unwrap_or(usize::MAX);
             seen = ends;
-            let count = self.work.wasted.swap(0, Ordering::SeqCst);
-            match self.replace_offers(count.min(freed.max(1))).await {
-                // As many as were wanted: there may be more that wait.
-                Ok(made) if made > 0 => {
-                    self.work.wasted.fetch_add(count.saturating_sub(made), Ordering::SeqCst);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(error = %error.chain(), "offers are left to the sweeper");
-                }
+            let wasted = self.work.wasted.load(Ordering::SeqCst);
+            match self.replace_offers(wasted.min(freed.max(1))).await {
+                // Nothing is due that has no offer: there were more offers than runs.
+                Ok(0) => self.work.made_up_for(wasted),
+                Ok(made) => self.work.made_up_for(made),
+                Err(error) => tracing::debug!(error = %error.chain(), "offers are left to the sweeper"),
             }
         }
     }
