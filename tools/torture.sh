@@ -14,7 +14,7 @@ export USP_TORTURE=1 USP_TORTURE_FIGURES="$figures"
 
 status=0
 if [ -n "${USP_TORTURE_MINUTES:-}" ]; then
-    cargo nextest run --locked --profile torture --package usp-torture --test-threads 2 || status=$?
+    cargo nextest run --locked --release --profile torture --package usp-torture --test-threads 2 || status=$?
 else
     tools/run-tests.sh torture || status=$?
 fi

@@ -20,16 +20,22 @@ struct Figures {
     slowest: Duration,
 }
 
+/// Kills of one store. Its history, which every check reads, would else make each check longer than the last.
+const KILLS_PER_STORE: u64 = 48;
+
 /// Kills an actor again and again in one directory; each time the store must hold exactly what it promised.
 fn kill_again_and_again(plan: Plan, pauses: bool) -> Result<Figures> {
     let (runtime, seed) = (runtime()?, seed());
     let mut numbers = Numbers::new(seed);
-    let home = scratch()?;
-    let (dir, ledger) = (home.path().join("volume"), home.path().join("ledger"));
-    std::fs::create_dir(&dir)?;
+    let mut home = scratch()?;
     let program = program();
     let mut figures = Figures { kills: 0, pauses: 0, slowest: Duration::ZERO };
     while plan.goes_on(figures.kills) {
+        if figures.kills.is_multiple_of(KILLS_PER_STORE) {
+            home = scratch()?;
+            std::fs::create_dir(home.path().join("volume"))?;
+        }
+        let (dir, ledger) = (home.path().join("volume"), home.path().join("ledger"));
         let mut child = Run::churn(&program, &dir, &ledger, numbers.draw()).spawn()?;
         let worked = (|| {
             if pauses {
