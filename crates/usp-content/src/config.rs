@@ -77,7 +77,7 @@ pub struct ContentConfig {
     pub pack_size_bytes_max: u64,
     /// Packs that are appended to at the same time: one that is being synced does not stop the other. Default 2.
     pub open_pack_count: usize,
-    /// Bytes that one upload buffers before they are cut. Default 512 KiB.
+    /// Bytes that one upload buffers before they are cut. Default 1 MiB.
     pub slab_size_bytes: usize,
 }
 
@@ -120,7 +120,7 @@ impl Default for ContentConfig {
             chunk: ChunkBounds::default(),
             pack_size_bytes_max: 64 << 20,
             open_pack_count: 2,
-            slab_size_bytes: 512 << 10,
+            slab_size_bytes: 1 << 20,
         }
     }
 }

@@ -167,10 +167,14 @@ pub(crate) fn open_frame(
     key: &DomainKey,
     codecs: &mut Codecs,
 ) -> Option<Bytes> {
-    let (header, payload) = sound_payload(frame, expected)?;
+    let (header, payload) = expected_payload(frame, expected)?;
     let plain = match header.codec {
+        // Its digest is compared next, which says more than its checksum.
         Codec::None => payload,
-        codec => Bytes::from(codecs.decompress(codec, &payload, header.plain_bytes as usize)?),
+        codec => {
+            let payload = is_sound(&header, &payload).then_some(payload)?;
+            Bytes::from(codecs.decompress(codec, &payload, header.plain_bytes as usize)?)
+        }
     };
     (usp_rt::is_planted("digest-not-compared") || digest_of(&plain, key) == expected.digest).then_some(plain)
 }
@@ -186,30 +190,27 @@ pub(crate) fn open_frame_as_zstd(
     key: &DomainKey,
     codecs: &mut Codecs,
 ) -> Option<Bytes> {
-    let (header, payload) = sound_payload(frame, expected)?;
+    let (header, payload) = expected_payload(frame, expected)?;
     match header.codec {
-        Codec::Zstd => Some(payload),
+        Codec::Zstd => is_sound(&header, &payload).then_some(payload),
         Codec::None | Codec::Lz4 => {
             open_frame(frame, expected, key, codecs).map(|plain| as_zstd_frame(&plain).into())
         }
     }
 }
 
-/// Header and payload, if the frame is the one that the index means and its checksums hold.
-fn sound_payload(frame: &Bytes, expected: Expected) -> Option<(FrameHeader, Bytes)> {
+/// Header and payload, if the frame is the one that the index means. The payload is not looked at.
+fn expected_payload(frame: &Bytes, expected: Expected) -> Option<(FrameHeader, Bytes)> {
     let header = FrameHeader::decode(frame)?;
     let agrees = header.digest == expected.digest
         && header.plain_bytes == expected.plain_bytes
         && header.stored_bytes() == expected.stored_bytes
         && frame.len() == expected.stored_bytes as usize;
-    let payload = agrees.then(|| frame.slice(FRAME_HEADER_BYTES..))?;
-    let is_sound = wire::crc32c(&payload) == header.payload_crc || usp_rt::is_planted("digest-not-compared");
-    is_sound.then_some((header, payload))
+    agrees.then(|| (header, frame.slice(FRAME_HEADER_BYTES..)))
 }
 
-/// What a chunk is called in the domain of `key`.
-pub(crate) fn digest_of(plain: &[u8], key: &DomainKey) -> Digest {
-    Digest::from_bytes(*blake3::keyed_hash(key.as_bytes(), plain).as_bytes())
+fn is_sound(header: &FrameHeader, payload: &[u8]) -> bool {
+    wire::crc32c(payload) == header.payload_crc || usp_rt::is_planted("digest-not-compared")
 }
 
 #[cfg(test)]

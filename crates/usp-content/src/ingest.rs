@@ -1,7 +1,7 @@
 //! One content on its way in.
 //!
-//! Bytes gather in a slab. A full slab is cut into chunks and hashed, in stream order, while the next one is filled. Its
-//! chunks are then digested, looked up, compressed, verified and appended by a task of its own while the next slab is cut.
+//! Bytes gather in a slab. A full slab is cut into chunks and hashed, each in stream order and both at the same time, while
+//! the next one is filled. Its chunks are then digested, looked up, compressed, verified and appended by a task of its own while the next slab is cut.
 //! The permit for a slab's bytes travels with it until they are appended, so a slow disk slows the sender and never grows
 //! memory. What is short is computed where it is, without a way to another thread and back.
 //!
@@ -17,8 +17,9 @@ use usp_model::{
     ChunkRef, Compression, ContentDigests, DigestAlgorithm, DomainKey, Error, ErrorKind, PackId, RedoFrame,
     Result, ResumePoint, StoredBytes,
 };
-use usp_rt::BytePermit;
+use usp_rt::{Begun, BytePermit};
 
+use crate::hashing::ContentHasher;
 use crate::pending::PackPins;
 use crate::store::{SHORT_BYTES_MAX, Shared};
 
@@ -27,7 +28,7 @@ mod place;
 mod redo;
 mod slab;
 
-use cut::Cutter;
+use cut::{Cutter, Edges};
 use place::{Placed, Placer};
 use slab::Slab;
 
@@ -88,16 +89,16 @@ pub struct Ingest {
 #[derive(Debug)]
 enum CutterPlace {
     Here(Box<Cutter>),
-    Cutting(JoinHandle<Result<Cut>>),
+    Cutting(Cutting),
     /// It never was, or a call was cancelled.
     Nowhere,
 }
 
-/// A slab that was cut.
+/// A slab that is being hashed and cut.
 #[derive(Debug)]
-struct Cut {
-    cutter: Box<Cutter>,
-    chunks: Vec<Bytes>,
+struct Cutting {
+    hashed: Begun<ContentHasher>,
+    cut: Begun<(Edges, Vec<Bytes>)>,
     /// Stand for the bytes of the slab.
     permits: Vec<BytePermit>,
 }
@@ -159,7 +160,7 @@ impl Ingest {
     /// Errors: as `push`.
     pub async fn checkpoint(&mut self) -> Result<Batch> {
         self.begin()?;
-        self.cut(Cutter::cut).await?;
+        self.cut(Edges::cut).await?;
         let cutter = self.settle_cut().await?;
         let resume = cutter.resume_point();
         self.cutter = CutterPlace::Here(cutter);
@@ -175,12 +176,12 @@ impl Ingest {
         self.begin()?;
         let mut cutter = self.settle_cut().await?;
         if self.in_flight.is_empty() && self.slab.len() <= SHORT_BYTES_MAX {
-            let (slab, permits) = std::mem::replace(&mut self.slab, Slab::later()).into_parts();
-            let chunks = cutter.cut_to_the_end(slab);
+            let (slab, permits) = self.slab.take();
+            let chunks = cutter.take(slab, Edges::cut_to_the_end);
             self.done.append(self.placer.place(chunks, permits).await?);
         } else {
             self.cutter = CutterPlace::Here(cutter);
-            self.cut(Cutter::cut_to_the_end).await?;
+            self.cut(Edges::cut_to_the_end).await?;
             cutter = self.settle_cut().await?;
         }
         let batch = self.take_batch(ResumePoint::default()).await?;
@@ -205,7 +206,7 @@ impl Ingest {
             let slab_bytes_max = self.shared.config.slab_size_bytes;
             let room = self.slab.make_room(bytes.len(), slab_bytes_max, &self.shared.budget).await;
             if room == 0 {
-                self.cut(Cutter::cut).await?;
+                self.cut(Edges::cut).await?;
                 continue;
             }
             self.slab.fill(&bytes.split_to(room.min(bytes.len())));
@@ -214,42 +215,46 @@ impl Ingest {
     }
 
     /// Begins to cut what has gathered, once the slab before it is cut and on its way to its place.
-    async fn cut(&mut self, how: fn(&mut Cutter, Bytes) -> Vec<Bytes>) -> Result<()> {
+    async fn cut(&mut self, how: fn(&mut Edges, Bytes) -> Vec<Bytes>) -> Result<()> {
         let mut cutter = self.settle_cut().await?;
-        let (slab, permits) = std::mem::replace(&mut self.slab, Slab::later()).into_parts();
-        let is_short = slab.len() <= SHORT_BYTES_MAX;
-        let job = move || {
-            let chunks = how(&mut cutter, slab);
-            Ok(Cut { cutter, chunks, permits })
-        };
-        if is_short {
-            let cut = job()?;
-            return self.place(cut).await;
+        let (slab, permits) = self.slab.take();
+        if slab.len() <= SHORT_BYTES_MAX {
+            let chunks = cutter.take(slab, how);
+            self.cutter = CutterPlace::Here(cutter);
+            return self.place(chunks, permits).await;
         }
-        let shared = Arc::clone(&self.shared);
-        self.cutter =
-            CutterPlace::Cutting(tokio::spawn(async move { shared.on_cpu("cut chunks", job).await }));
+        let Cutter { mut hasher, mut edges } = *cutter;
+        let hashed = slab.clone();
+        self.cutter = CutterPlace::Cutting(Cutting {
+            hashed: self.shared.cpu.begin(move || {
+                hasher.update(&hashed);
+                hasher
+            }),
+            cut: self.shared.cpu.begin(move || {
+                let chunks = how(&mut edges, slab);
+                (edges, chunks)
+            }),
+            permits,
+        });
         Ok(())
     }
 
     /// Waits for the slab that is being cut and begins to place it; the cutter is left to the caller.
     async fn settle_cut(&mut self) -> Result<Box<Cutter>> {
-        if let CutterPlace::Cutting(cutting) = &mut self.cutter {
-            let cut = cutting.await;
-            let cut = cut.unwrap_or_else(|source| {
-                Err(Error::new(ErrorKind::Internal, "cut chunks").caused_by(source))
-            })?;
-            self.place(cut).await?;
-        }
         match std::mem::replace(&mut self.cutter, CutterPlace::Nowhere) {
             CutterPlace::Here(cutter) => Ok(cutter),
-            CutterPlace::Cutting(_) | CutterPlace::Nowhere => Err(unusable()),
+            CutterPlace::Cutting(Cutting { hashed, cut, permits }) => {
+                let failed = |source| Error::new(ErrorKind::Internal, "cut chunks").caused_by(source);
+                let (edges, chunks) = cut.ended().await.map_err(failed)?;
+                self.place(chunks, permits).await?;
+                let hasher = hashed.ended().await.map_err(failed)?;
+                Ok(Box::new(Cutter { hasher, edges }))
+            }
+            CutterPlace::Nowhere => Err(unusable()),
         }
     }
 
-    async fn place(&mut self, cut: Cut) -> Result<()> {
-        let Cut { cutter, chunks, permits } = cut;
-        self.cutter = CutterPlace::Here(cutter);
+    async fn place(&mut self, chunks: Vec<Bytes>, permits: Vec<BytePermit>) -> Result<()> {
         if chunks.is_empty() {
             return Ok(());
         }

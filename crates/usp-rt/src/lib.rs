@@ -12,5 +12,5 @@ pub use backoff::jittered;
 pub use budget::{ByteBudget, BytePermit};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use planted::{is_planted, plant};
-pub use pool::{Pool, PoolError};
+pub use pool::{Begun, Pool, PoolError};
 pub use tokio_util::sync::CancellationToken as Shutdown;

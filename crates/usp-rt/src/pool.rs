@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
 
 /// A named bound on how many blocking jobs of one sort run at once.
 ///
@@ -71,11 +72,56 @@ impl Pool {
             out
         })
         .await;
-        joined.map_err(|error| if error.is_panic() { PoolError::Panicked } else { PoolError::Stopped })
+        joined.map_err(PoolError::of)
+    }
+
+    /// Begins `job` at once where a slot is free, else as soon as one is. It runs to its end whether anyone waits or not.
+    pub fn begin<T, F>(&self, job: F) -> Begun<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        match Arc::clone(&self.slots).try_acquire_owned() {
+            Ok(slot) => Begun(Run::Now(tokio::task::spawn_blocking(move || {
+                let out = job();
+                drop(slot);
+                out
+            }))),
+            Err(_taken) => {
+                let pool = self.clone();
+                Begun(Run::Later(tokio::spawn(async move { pool.run(job).await })))
+            }
+        }
     }
 
     pub fn slot_count(&self) -> usize {
         self.slot_count
+    }
+}
+
+/// A job that was begun.
+#[derive(Debug)]
+pub struct Begun<T>(Run<T>);
+
+#[derive(Debug)]
+enum Run<T> {
+    Now(JoinHandle<T>),
+    Later(JoinHandle<Result<T, PoolError>>),
+}
+
+impl<T> Begun<T> {
+    /// Waits for its result. Cancel: safe, the job goes on.
+    pub async fn ended(self) -> Result<T, PoolError> {
+        match self.0 {
+            Run::Now(running) => running.await.map_err(PoolError::of),
+            Run::Later(running) => running.await.map_err(PoolError::of)?,
+        }
+    }
+}
+
+impl PoolError {
+    fn of(error: JoinError) -> Self {
+        if error.is_panic() { Self::Panicked } else { Self::Stopped }
     }
 }
 
@@ -98,6 +144,18 @@ mod tests {
         let pool = Pool::new("test", 1);
         assert_eq!(pool.run(|| panic!("on purpose")).await, Err(PoolError::Panicked));
         assert_eq!(pool.run(|| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_was_begun_runs_unwatched_and_waits_for_its_slot() {
+        let pool = Pool::new("test", 1);
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let first = pool.begin(move || gate.recv().is_ok());
+        let second = pool.begin(|| 2);
+        assert_eq!(pool.slots.available_permits(), 0);
+        open.send(()).unwrap();
+        assert_eq!((first.ended().await, second.ended().await), (Ok(true), Ok(2)));
+        assert_eq!(pool.begin(|| panic!("on purpose")).ended().await, Err::<(), _>(PoolError::Panicked));
     }
 
     #[tokio::test]

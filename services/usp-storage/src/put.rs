@@ -45,13 +45,13 @@ impl Storage {
         }
         self.check_condition_early(&file).await?;
         let arrived = self.receive(caller, &file, &bucket, content).await?;
-        let finished = tokio::spawn(arrived.finish()).await;
-        let (received, session) = finished.unwrap_or_else(|source| Err(failed_task(source)))?;
-        check_digests(&file.expected_digests, &received.digests)?;
         let (storage, caller) = (self.clone(), caller.clone());
         // From here on the caller going away changes nothing.
-        let storing =
-            tokio::spawn(async move { storage.commit(&caller, file, &bucket, received, session).await });
+        let storing = tokio::spawn(async move {
+            let (received, session) = arrived.finish().await?;
+            check_digests(&file.expected_digests, &received.digests)?;
+            storage.commit(&caller, file, &bucket, received, session).await
+        });
         storing.await.unwrap_or_else(|source| Err(failed_task(source)))
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, ReadWriteFlags};
 use usp_model::{ByteRange, Error, ErrorKind, PackId, Result};
 use usp_rt::{Pool, is_planted};
 
@@ -160,6 +161,11 @@ impl PackBackend for LocalPacks {
     }
 
     async fn read(&self, pack: PackId, range: ByteRange) -> Result<Bytes> {
+        match self.shared.read_cached(pack, range) {
+            Ok(Some(bytes)) => return Ok(bytes),
+            Ok(None) => {}
+            Err(source) => return Err(failure("read pack", source).about(pack)),
+        }
         self.with(pack, "read pack", move |shared| read_exact_at(&*shared.reader(pack)?, range)).await
     }
 
@@ -235,6 +241,17 @@ impl Shared {
         let file = Arc::new(File::open(self.path(pack))?);
         self.files.lock().add_reader(pack, Arc::clone(&file));
         Ok(file)
+    }
+
+    /// The bytes if they are in memory, without waiting for the disk and so without a way to another thread and back.
+    fn read_cached(&self, pack: PackId, range: ByteRange) -> io::Result<Option<Bytes>> {
+        /// Copied in less time than another thread takes to begin.
+        const SIZE_BYTES_MAX: u64 = 256 << 10;
+        if range.len() > SIZE_BYTES_MAX {
+            return Ok(None);
+        }
+        let file = self.files.lock().find(pack);
+        file.map_or(Ok(None), |file| read_exact_without_waiting(&file, range))
     }
 
     fn list(&self) -> io::Result<Vec<PackId>> {
@@ -358,7 +375,7 @@ fn write_all_at(file: &File, parts: &[Bytes], mut offset: u64) -> io::Result<()>
                 offset = offset.saturating_add(written as u64);
                 IoSlice::advance_slices(&mut rest, written);
             }
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -370,6 +387,19 @@ fn read_exact_at(file: &File, range: ByteRange) -> io::Result<Bytes> {
     let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, range.start())?;
     Ok(bytes.into())
+}
+
+/// `None` when the file system would have to wait for the disk, or cannot say.
+fn read_exact_without_waiting(file: &File, range: ByteRange) -> io::Result<Option<Bytes>> {
+    let len = usize::try_from(range.len()).map_err(|_too_long| io::ErrorKind::InvalidInput)?;
+    let mut bytes = vec![0; len];
+    let read =
+        rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut bytes)], range.start(), ReadWriteFlags::NOWAIT);
+    match read {
+        Ok(read) => Ok((read == len).then(|| bytes.into())),
+        Err(Errno::AGAIN | Errno::INTR | Errno::NOTSUP | Errno::NOSYS) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn failure(action: &'static str, source: io::Error) -> Error {

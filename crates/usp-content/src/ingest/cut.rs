@@ -1,4 +1,4 @@
-//! Cutting slabs into chunks: computing only, in stream order.
+//! Cutting slabs into chunks, and hashing them: computing only, in stream order.
 
 use bytes::{Buf, Bytes};
 use usp_model::{ContentDigests, DigestAlgorithm, Error, ErrorKind, Result, ResumePoint};
@@ -8,11 +8,19 @@ use crate::config::ChunkBounds;
 use crate::hashing::ContentHasher;
 
 /// What slabs of one content share: the digests of the whole, and the bytes after the last boundary.
+///
+/// The two do not need each other, so that a long slab is hashed and cut at the same time.
 #[derive(Debug)]
 pub(super) struct Cutter {
+    pub(super) hasher: ContentHasher,
+    pub(super) edges: Edges,
+}
+
+/// Where chunks end.
+#[derive(Debug)]
+pub(super) struct Edges {
     chunker: Chunker,
     chunk_bytes_max: usize,
-    hasher: ContentHasher,
     /// Hashed, not in a chunk yet; shorter than the longest chunk.
     tail: Vec<u8>,
 }
@@ -26,17 +34,29 @@ impl Cutter {
                 Error::new(ErrorKind::Corrupt, "resume upload").because("the tail is longer than any chunk")
             );
         }
-        Ok(Self {
-            chunker: Chunker::new(bounds),
-            chunk_bytes_max: bounds.size_bytes_max() as usize,
-            hasher: ContentHasher::new(digests, &resume)?,
-            tail: resume.tail,
-        })
+        let hasher = ContentHasher::new(digests, &resume)?;
+        let (chunker, chunk_bytes_max) = (Chunker::new(bounds), bounds.size_bytes_max() as usize);
+        Ok(Self { hasher, edges: Edges { chunker, chunk_bytes_max, tail: resume.tail } })
     }
 
+    /// Hashes and cuts a slab, as `how` says.
+    pub(super) fn take(&mut self, slab: Bytes, how: fn(&mut Edges, Bytes) -> Vec<Bytes>) -> Vec<Bytes> {
+        self.hasher.update(&slab);
+        how(&mut self.edges, slab)
+    }
+
+    pub(super) fn resume_point(&self) -> ResumePoint {
+        self.hasher.resume_point(&self.edges.tail)
+    }
+
+    pub(super) fn finish(self) -> ContentDigests {
+        self.hasher.finish()
+    }
+}
+
+impl Edges {
     /// Cuts at every boundary up to the end of `slab`; what follows the last one is kept for the next slab.
     pub(super) fn cut(&mut self, slab: Bytes) -> Vec<Bytes> {
-        self.hasher.update(&slab);
         let (mut rest, mut chunks) = (slab, Vec::new());
         while !self.tail.is_empty() && !rest.is_empty() {
             match self.cut_across(&mut rest) {
@@ -85,14 +105,6 @@ impl Cutter {
         }
         chunks
     }
-
-    pub(super) fn resume_point(&self) -> ResumePoint {
-        self.hasher.resume_point(&self.tail)
-    }
-
-    pub(super) fn finish(self) -> ContentDigests {
-        self.hasher.finish()
-    }
 }
 
 #[cfg(test)]
@@ -103,8 +115,8 @@ mod tests {
     fn cut_in_pieces(bounds: ChunkBounds, resume: ResumePoint, pieces: &[&[u8]]) -> Vec<Bytes> {
         let mut cutter = Cutter::new(bounds, &[], resume).unwrap();
         let mut chunks: Vec<Bytes> =
-            pieces.iter().flat_map(|piece| cutter.cut(Bytes::copy_from_slice(piece))).collect();
-        chunks.extend(cutter.cut_to_the_end(Bytes::new()));
+            pieces.iter().flat_map(|piece| cutter.take(Bytes::copy_from_slice(piece), Edges::cut)).collect();
+        chunks.extend(cutter.take(Bytes::new(), Edges::cut_to_the_end));
         chunks
     }
 
@@ -132,7 +144,7 @@ mod tests {
         blake3::Hasher::new().finalize_xof().fill(&mut bytes);
         let large = ChunkBounds::around(64 << 10).unwrap();
         let mut cutter = Cutter::new(large, &[], ResumePoint::default()).unwrap();
-        assert!(cutter.cut(Bytes::copy_from_slice(&bytes[..14_000])).is_empty());
+        assert!(cutter.take(Bytes::copy_from_slice(&bytes[..14_000]), Edges::cut).is_empty());
         let small = ChunkBounds::around(1024).unwrap();
         let chunks = cut_in_pieces(small, cutter.resume_point(), &[&bytes[14_000..]]);
         assert_eq!(chunks, cut_in_pieces(small, ResumePoint::default(), &[&bytes]));

@@ -22,23 +22,20 @@ pub(super) struct Slab {
 
 impl Slab {
     pub(super) fn first() -> Self {
-        Self::with_grants_of(FIRST_BYTES_MIN)
-    }
-
-    pub(super) fn later() -> Self {
-        Self::with_grants_of(LATER_BYTES_MIN)
-    }
-
-    fn with_grants_of(grant_bytes_min: usize) -> Self {
-        Self { bytes: Vec::new(), granted: 0, grant_bytes_min, permits: Vec::new() }
+        Self { bytes: Vec::new(), granted: 0, grant_bytes_min: FIRST_BYTES_MIN, permits: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn into_parts(self) -> (Bytes, Vec<BytePermit>) {
-        (self.bytes.into(), self.permits)
+    /// Gives the bytes with their permits away and is an empty slab again, with room for as many: growing step by step
+    /// would copy most of them.
+    pub(super) fn take(&mut self) -> (Bytes, Vec<BytePermit>) {
+        let room = Vec::with_capacity(self.bytes.len());
+        self.granted = 0;
+        self.grant_bytes_min = LATER_BYTES_MIN;
+        (std::mem::replace(&mut self.bytes, room).into(), std::mem::take(&mut self.permits))
     }
 
     /// How many bytes may be filled in; 0 means that the slab is to be cut first.

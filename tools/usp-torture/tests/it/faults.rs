@@ -214,7 +214,7 @@ fn every_call_of_the_content_store_to_the_disk_fails_once() -> Result<()> {
         ("openat", " directory of packs"),
         ("mkdir", " directory of packs"),
         ("getdents64", " directory of packs"),
-        ("pread64", " pack"),
+        ("preadv2", " pack"),
         ("unlink", " pack"),
         ("statx", " directory of packs"),
     ] {
