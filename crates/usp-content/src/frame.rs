@@ -213,6 +213,11 @@ fn is_sound(header: &FrameHeader, payload: &[u8]) -> bool {
     wire::crc32c(payload) == header.payload_crc || usp_rt::is_planted("digest-not-compared")
 }
 
+/// What a chunk is called in the domain of `key`.
+pub(crate) fn digest_of(plain: &[u8], key: &DomainKey) -> Digest {
+    Digest::from_bytes(*blake3::keyed_hash(key.as_bytes(), plain).as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
