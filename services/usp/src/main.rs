@@ -24,6 +24,11 @@ mod telemetry;
 
 use std::process::ExitCode;
 
+/// Bytes are allocated on one thread and freed on another here, which the allocator of the system is slow at
+/// (docs/adr/0035-jemalloc.md).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     if let Some(args) = step_worker::asked_for(std::env::args_os()) {
         return step_worker::run(args);
