@@ -59,6 +59,14 @@ impl Space {
             dead_bytes: sum.dead_bytes.saturating_add(dead_bytes(pack)),
         })
     }
+
+    /// Whether what is dead in the pack is worth the copies of what lives in it.
+    fn is_worth_emptying(self, pack: &PackUsage) -> bool {
+        let percent = live_percent(pack);
+        let much_is_dead =
+            self.dead_bytes.saturating_mul(100) > self.disk_bytes.saturating_mul(DEAD_PERCENT_MAX);
+        percent < LIVE_PERCENT_MIN || (percent < LIVE_PERCENT_WANTED && much_is_dead)
+    }
 }
 
 /// Header and footer entries of living frames count as alive: a pack of nothing else could not be smaller.
@@ -223,14 +231,12 @@ impl<'s> Cycle<'s> {
         self.seal_dead_open().await?;
         let mut packs = self.storage.catalog.pack_usage().await?;
         packs.retain(|pack| pack.record.state != PackState::Doomed);
-        let Space { disk_bytes, mut dead_bytes } = Space::of(&packs);
+        let mut space = Space::of(&packs);
         packs.retain(|pack| pack.record.state == PackState::Sealed);
         packs.sort_by_key(live_percent);
         let mut has_space = true;
         for pack in packs {
-            let percent = live_percent(&pack);
-            let much_is_dead = dead_bytes.saturating_mul(100) > disk_bytes.saturating_mul(DEAD_PERCENT_MAX);
-            if percent >= LIVE_PERCENT_MIN && !(percent < LIVE_PERCENT_WANTED && much_is_dead) {
+            if !space.is_worth_emptying(&pack) {
                 return Ok(());
             }
             if pack.live_chunks > 0 {
@@ -242,15 +248,18 @@ impl<'s> Cycle<'s> {
                 }
             }
             self.doom(&pack).await?;
-            dead_bytes = dead_bytes.saturating_sub(self::dead_bytes(&pack));
+            space.dead_bytes = space.dead_bytes.saturating_sub(dead_bytes(&pack));
         }
         Ok(())
     }
 
     /// Seals open packs of which much is dead: in a store that grows slowly they would stay as they are for long.
     async fn seal_dead_open(&mut self) -> Result<()> {
-        for pack in self.storage.catalog.pack_usage().await? {
-            let is_dead = dead_bytes(&pack) >= DEAD_BYTES_IN_OPEN && live_percent(&pack) < LIVE_PERCENT_MIN;
+        let mut packs = self.storage.catalog.pack_usage().await?;
+        packs.retain(|pack| pack.record.state != PackState::Doomed);
+        let space = Space::of(&packs);
+        for pack in packs {
+            let is_dead = dead_bytes(&pack) >= DEAD_BYTES_IN_OPEN && space.is_worth_emptying(&pack);
             if pack.record.state != PackState::Open || !is_dead {
                 continue;
             }

@@ -245,8 +245,13 @@ async fn a_guarded_broker_is_reached_as_configured() -> Result<()> {
         certificates.ca_file(),
     );
     prove(setup().config(&config), async |usp| {
-        let status = queue_status(&usp.cli().await?).await?;
-        assert_eq!((&status["kind"], &status["connected"]), (&"nats".into(), &true.into()), "{status}");
+        let cli = usp.cli().await?;
+        until("the broker to be reached", PATIENCE, async || {
+            let status = queue_status(&cli).await?;
+            ensure!(status["kind"] == "nats", "{status}");
+            Ok((status["connected"] == true).then_some(()))
+        })
+        .await?;
         let http = usp.admin().await?;
         for id in &put_files(&http, 0, "guarded", 2).await? {
             ends_ready_once(&http, id).await?;

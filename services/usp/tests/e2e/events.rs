@@ -1,6 +1,6 @@
 //! Everything that happens to a file can be seen, live and afterwards.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use usp_testkit::generate::{bytes, csv};
 use usp_testkit::{Installation, ServerEvent};
 
@@ -112,7 +112,7 @@ async fn status_shows_received_bytes_and_every_step() -> Result<()> {
             assert_eq!(step["name"], name);
             assert_eq!(step["state"], "succeeded");
             assert_eq!(step["percent"], 100);
-            assert_eq!(step["attempt"], 1);
+            ensure!(step["attempt"] == 1, "an attempt failed: {status}");
             assert!(step["started_at"].is_string() && step["ended_at"].is_string(), "{step}");
         }
         Ok(())
