@@ -54,7 +54,8 @@ fn bound(resource: Resource, most: u64) -> io::Result<()> {
 /// A step that computes without end reads nothing, so the end of its input would not stop it.
 fn end_with_parent(parent: Option<Pid>) -> io::Result<()> {
     const LOOK_EVERY: Duration = Duration::from_secs(1);
-    const STACK_BYTES: usize = 64 << 10;
+    /// The first allocation of a thread alone may take more than 64 KiB of it (docs/adr/0035-jemalloc.md).
+    const STACK_BYTES: usize = 512 << 10;
     let watch = move || {
         while getppid() == parent {
             std::thread::sleep(LOOK_EVERY);
