@@ -42,7 +42,7 @@ pub struct WorkerProgram {
 /// Steps that one worker runs before a new one takes its place, so that nothing gathers in it.
 const STEP_COUNT_MAX: u32 = 5_000;
 /// A step that takes longer is a long one.
-const SHORT_TIME: Duration = Duration::from_millis(250);
+const SHORT_TIME: Duration = Duration::from_millis(100);
 /// Pieces are cut to this, far below the bound of a frame.
 const PIECE_BYTES_MAX: usize = 1 << 20;
 /// The end of what a worker printed: enough for a panic message or what the allocator said.

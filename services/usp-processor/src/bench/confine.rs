@@ -26,7 +26,7 @@ pub struct ChildLimits {
 /// Standard input, output and error, and some to spare for the runtime.
 const OPEN_FILE_COUNT_MAX: u64 = 16;
 /// Added to the nice value that the service has: uploads and reads go before steps.
-const NICE: i32 = 5;
+const NICE: i32 = 10;
 /// Programs and libraries that are mapped besides what the memory bound counts.
 const MAPPED_BYTES: u64 = 2 << 30;
 
