@@ -28,9 +28,10 @@ fn content(kind: &str) -> Bytes {
         return noise.into();
     }
     // Rows of a table, as devices and vendors send them.
-    let rows = noise.chunks_exact(4).zip(0_u64..).map(|(cell, row)| {
-        let reading = u16::from_le_bytes([cell[0], cell[1]]);
-        format!("{row},2026-11-28T17:{:02}:00Z,sensor-{},{reading}\n", cell[2] % 60, cell[3] % 16)
+    let (cells, _) = noise.as_chunks::<4>();
+    let rows = cells.iter().zip(0_u64..).map(|(&[low, high, minute, sensor], row)| {
+        let reading = u16::from_le_bytes([low, high]);
+        format!("{row},2026-11-28T17:{:02}:00Z,sensor-{},{reading}\n", minute % 60, sensor % 16)
     });
     let mut text = String::with_capacity(SIZE_BYTES + 64);
     for row in rows {

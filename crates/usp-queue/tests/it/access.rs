@@ -12,7 +12,9 @@ async fn refused(config: &NatsConfig, word: &str, secret: &str) {
         let trouble = queue.status().await.trouble;
         Ok(trouble.filter(|text| text.to_ascii_lowercase().contains(word)))
     });
-    let trouble = trouble.await.unwrap_or_else(|error| panic!("{error}: {word}, {:?}", queue.trouble()));
+    let trouble = trouble.await;
+    assert!(trouble.is_ok(), "no '{word}' in {:?}", queue.trouble());
+    let trouble = trouble.unwrap();
     assert!(!trouble.contains(secret), "{trouble}");
 }
 
