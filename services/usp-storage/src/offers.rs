@@ -87,7 +87,11 @@ impl Storage {
             let freed = usize::try_from(ends.saturating_sub(seen)).unwrap_or(usize::MAX);
             seen = ends;
             let wasted = self.work.wasted.load(Ordering::SeqCst);
-            match self.replace_offers(wasted.min(freed.max(1))).await {
+            let replaced = tokio::select! {
+                replaced = self.replace_offers(wasted.min(freed.max(1))) => replaced,
+                () = shutdown.cancelled() => return,
+            };
+            match replaced {
                 // Nothing is due that has no offer: there were more offers than runs.
                 Ok(0) => self.work.made_up_for(wasted),
                 Ok(made) => self.work.made_up_for(made),
