@@ -18,7 +18,7 @@ synchronous-normal          power::no_power_cut_breaks_a_promise::put_small
 answer-before-commit        power::no_power_cut_breaks_a_promise::put_small
 commit-without-sync         power::no_power_cut_breaks_a_promise::put_with_checkpoints
 recovery-writes-nothing-again power::no_power_cut_breaks_a_promise::put_small
-sync-tried-again            faults::no_sync_that_failed_is_tried_again_and_nothing_acknowledged_is_lost
+sync-tried-again            faults::a_pack_whose_sync_failed_while_it_was_written_is_not_synced_again
 digest-not-compared         bits::no_flipped_bit_makes_a_read_answer_wrong_bytes
 no-epoch-fence              collect::what_is_referred_to_between_mark_and_sweep_stays
 hit-not-looked-at-again     collect::an_upload_that_pauses_over_many_collections_hears_of_no_error

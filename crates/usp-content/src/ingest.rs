@@ -1,9 +1,10 @@
 //! One content on its way in.
 //!
-//! Bytes gather in a slab. A full slab is cut into chunks and hashed, each in stream order and both at the same time, while
-//! the next one is filled. Its chunks are then digested, looked up, compressed, verified and appended by a task of its own while the next slab is cut.
-//! The permit for a slab's bytes travels with it until they are appended, so a slow disk slows the sender and never grows
-//! memory. What is short is computed where it is, without a way to another thread and back.
+//! Bytes gather in a slab. A full slab is cut into chunks and hashed, each in stream order and both at the same time,
+//! while the next one is filled. Its chunks are then digested, looked up, compressed, verified and appended by a task of
+//! its own while the next slab is cut. The permit for a slab's bytes travels with it until they are appended, so a slow
+//! disk slows the sender and never grows memory. What is short is computed where it is, without a way to another thread
+//! and back.
 //!
 //! Nothing is durable before [`ContentStore::sync`](crate::ContentStore::sync), and nothing counts before the caller
 //! committed the batch.

@@ -39,7 +39,7 @@ impl Work {
         }
     }
 
-    /// Ends when a run ends that has not ended yet.
+    /// Completes at the next end of a run; ends before this call do not count.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
     }

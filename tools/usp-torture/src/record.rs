@@ -45,6 +45,9 @@ pub struct Fault<'a> {
     pub rule: &'a str,
     /// Go on after operations that failed.
     pub is_lenient: bool,
+    /// Only calls about packs fail, and only those are recorded. strace counts calls of a kind by thread, and the
+    /// catalogue, whose calls are of the same kind, would fail first and end the process.
+    pub of_packs_only: bool,
 }
 
 impl<'a> Run<'a> {
@@ -95,6 +98,12 @@ impl<'a> Run<'a> {
             command.args(["-e", &format!("inject={}", fault.rule)]);
             let more = fault.rule.split(':').next().unwrap_or_default();
             calls = format!("{calls},{more}");
+            if fault.of_packs_only {
+                const PACK_COUNT: u64 = 16;
+                for id in 1..=PACK_COUNT {
+                    command.arg("-P").arg(self.dir.join(format!("packs/{id:02x}/{id:016x}.pack")));
+                }
+            }
         }
         command.args(["-e", &format!("trace={calls}")]);
         command.arg(&self.program.path).args(self.arguments("recorded"));

@@ -17,7 +17,11 @@ use crate::program;
 
 /// One process whose calls fail by `rule`: it ended well, gave up at its start, or stopped as a fault of the catalogue demands.
 fn suffer(scenario: &str, rule: &str) -> Result<(Recording, Recorded)> {
-    let fault = Fault { rule, is_lenient: true };
+    suffer_of(scenario, Fault { rule, is_lenient: true, of_packs_only: false })
+}
+
+fn suffer_of(scenario: &str, fault: Fault<'_>) -> Result<(Recording, Recorded)> {
+    let rule = fault.rule;
     let (recording, recorded) = record_with(&program(), scenario, seed(), Some(fault), |_, _| Ok(()))?;
     let code = recorded.status.code();
     ensure!(
@@ -145,6 +149,33 @@ fn no_sync_that_failed_is_tried_again_and_nothing_acknowledged_is_lost() -> Resu
     ] {
         ensure!(sites.contains(site), "no sync of '{site}' failed, only {sites:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_pack_whose_sync_failed_while_it_was_written_is_not_synced_again() -> Result<()> {
+    if skipped("T5") {
+        return Ok(());
+    }
+    // The first ones are those of the start, which recovers what the process before left behind.
+    const OF_THE_START: u64 = 2;
+    let mut reached = BTreeMap::new();
+    for mode in ["", "+"] {
+        let mut n = 1;
+        loop {
+            let rule = format!("fdatasync:error=EIO:when={n}{mode}");
+            let fault = Fault { rule: &rule, is_lenient: true, of_packs_only: true };
+            let (_, recorded) = suffer_of("few", fault)?;
+            if recorded.injected.is_empty() {
+                break;
+            }
+            ensure!(recorded.injected.iter().all(|site| site == "fdatasync pack"), "{:?}", recorded.injected);
+            *reached.entry(format!("fdatasync pack{mode}")).or_insert(0) += 1;
+            n += 1;
+        }
+        ensure!(n > OF_THE_START + 1, "no sync of a pack failed after the start, only {reached:?}");
+    }
+    tell("T5 syncs of packs that fail", &reached);
     Ok(())
 }
 
