@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinHandle};
 
 /// A named bound on how many blocking jobs of one sort run at once.
@@ -66,13 +66,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
     {
         let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_closed| PoolError::Stopped)?;
-        let joined = tokio::task::spawn_blocking(move || {
-            let out = job();
-            drop(slot);
-            out
-        })
-        .await;
-        joined.map_err(PoolError::of)
+        on_slot(slot, job).await.map_err(PoolError::of)
     }
 
     /// Begins `job` at once where a slot is free, else as soon as one is. It runs to its end whether anyone waits or not.
@@ -82,11 +76,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
     {
         match Arc::clone(&self.slots).try_acquire_owned() {
-            Ok(slot) => Begun(Run::Now(tokio::task::spawn_blocking(move || {
-                let out = job();
-                drop(slot);
-                out
-            }))),
+            Ok(slot) => Begun(Run::Now(on_slot(slot, job))),
             Err(_taken) => {
                 let pool = self.clone();
                 Begun(Run::Later(tokio::spawn(async move { pool.run(job).await })))
@@ -97,6 +87,18 @@ impl Pool {
     pub fn slot_count(&self) -> usize {
         self.slot_count
     }
+}
+
+/// Runs `job` on a blocking thread and gives the slot back when it has ended.
+fn on_slot<T: Send + 'static>(
+    slot: OwnedSemaphorePermit,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(move || {
+        let out = job();
+        drop(slot);
+        out
+    })
 }
 
 /// A job that was begun.
