@@ -33,7 +33,7 @@ impl<T> Mutex<T> {
 }
 
 /// Runs `body` under so many random schedules, and as many that are made to find rare orders.
-fn in_every_order(body: impl Fn() + Send + Sync + Clone + 'static) {
+pub(crate) fn in_every_order(body: impl Fn() + Send + Sync + Clone + 'static) {
     const PREEMPTIONS: usize = 3;
     let count = if std::env::var_os("USP_TORTURE").is_some() { 50_000 } else { 1_000 };
     IS_SCHEDULED.set(true);
@@ -43,7 +43,7 @@ fn in_every_order(body: impl Fn() + Send + Sync + Clone + 'static) {
     println!("T34: {} schedules", 2 * count);
 }
 
-fn join(threads: Vec<JoinHandle<()>>) {
+pub(crate) fn join(threads: Vec<JoinHandle<()>>) {
     for thread in threads {
         thread.join().unwrap();
     }

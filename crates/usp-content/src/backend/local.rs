@@ -3,12 +3,13 @@
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+#[cfg(not(test))]
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -16,6 +17,8 @@ use usp_model::{ByteRange, Error, ErrorKind, PackId, Result};
 use usp_rt::{Pool, is_planted};
 
 use super::PackBackend;
+#[cfg(test)]
+use crate::schedules::Mutex;
 
 /// Packs on a local disk. Clones nothing and remembers only open files: the directory is the truth.
 ///
@@ -240,6 +243,10 @@ impl Shared {
         }
         let file = Arc::new(File::open(self.path(pack))?);
         self.files.lock().add_reader(pack, Arc::clone(&file));
+        // Erased since it was opened, and forgotten before it was added: kept, it would keep the bytes on the disk.
+        if file.metadata()?.nlink() == 0 {
+            self.files.lock().forget(pack);
+        }
         Ok(file)
     }
 
@@ -300,8 +307,9 @@ impl Shared {
 
     fn delete(&self, pack: PackId) -> io::Result<()> {
         let _no_backup = EraseLock::take(&self.packs)?;
+        let removed = fs::remove_file(self.path(pack));
         self.files.lock().forget(pack);
-        match fs::remove_file(self.path(pack)) {
+        match removed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
             Ok(()) => self.directories.sync(&self.directory(pack)),
@@ -414,4 +422,35 @@ fn failure(action: &'static str, source: io::Error) -> Error {
         _ => ErrorKind::Unavailable,
     };
     Error::new(kind, action).caused_by(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedules::{in_every_order, join};
+
+    /// T34: a descriptor that outlives its pack keeps its bytes on the disk, and one that is lost costs an `open`.
+    #[test]
+    fn no_descriptor_outlives_its_pack_whoever_reads_it_meanwhile() {
+        const PACK: PackId = PackId(7);
+        let home = tempfile::tempdir().unwrap();
+        let packs = LocalPacks::open(home.path(), Pool::new("test", 1)).unwrap();
+        let shared = packs.shared;
+        in_every_order(move || {
+            shared.create(PACK, &Bytes::from_static(b"head")).unwrap();
+            shared.files.lock().writers.clear();
+            let mut threads = Vec::new();
+            for _reader in 0..2 {
+                let shared = Arc::clone(&shared);
+                threads.push(shuttle::thread::spawn(move || match shared.reader(PACK) {
+                    Ok(file) => assert_eq!(read_exact_at(&file, ByteRange::new(0, 4).unwrap()).unwrap(), "head"),
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
+                }));
+            }
+            let eraser = Arc::clone(&shared);
+            threads.push(shuttle::thread::spawn(move || eraser.delete(PACK).unwrap()));
+            join(threads);
+            assert!(shared.files.lock().find(PACK).is_none(), "a descriptor of an erased pack is kept");
+        });
+    }
 }

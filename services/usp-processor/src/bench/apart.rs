@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use rustix::process::{Pid, setpriority_process};
+use scheduler::{Policy, set_policy};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -144,11 +145,15 @@ impl Workers {
     }
 }
 
-/// Lets everybody else go first.
+/// Lets everybody else go first: under `SCHED_IDLE` whoever wakes takes the processor at once, where a low priority alone
+/// keeps it to the end of its slice.
 fn give_way(process: Option<Pid>) {
-    const NICE: i32 = 19;
+    const NICE_MAX: i32 = 19;
     let Some(process) = process else { return };
-    if let Err(error) = setpriority_process(Some(process), NICE) {
+    if set_policy(process.as_raw_pid(), Policy::Idle, 0).is_ok() {
+        return;
+    }
+    if let Err(error) = setpriority_process(Some(process), NICE_MAX) {
         tracing::debug!(%error, "a long step keeps its priority");
     }
 }
@@ -327,6 +332,18 @@ async fn last_words(mut errors: impl AsyncRead + Unpin) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_step_gives_way_to_whoever_wakes() -> io::Result<()> {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn()?;
+        let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        give_way(process);
+        let policy = process.map(|process| scheduler::get_policy(process.as_raw_pid()));
+        child.kill()?;
+        child.wait()?;
+        assert!(matches!(policy, Some(Ok(Policy::Idle))));
+        Ok(())
+    }
 
     #[test]
     fn every_end_of_a_worker_has_its_sentence() {
