@@ -187,7 +187,8 @@ mod tests {
         ) {
             let min = 2 * min;
             let avg = (min + 2 * avg).max(256);
-            let bounds = ChunkBounds::new(min, avg, avg + 2 * max).unwrap();
+            // Less than these the library does not take.
+            let bounds = ChunkBounds::new(min, avg, (avg + 2 * max).max(1_024)).unwrap();
             let mut bytes = noise(len, seed);
             bytes.iter_mut().for_each(|byte| *byte %= symbols);
             let (min, avg, max) = (min as usize, avg as usize, bounds.size_bytes_max() as usize);
