@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use usp_catalog::records::NewVersion;
 use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
 use usp_model::{
-    BucketName, BucketPolicy, ByteRange, ChunkRef, Digest, FileId, FileKey, FileRef, FramePlace,
+    BucketName, BucketPolicy, ByteRange, ChunkRef, Digest, DomainId, FileId, FileKey, FileRef, FramePlace,
     KeyCondition, ManifestId, MediaType, PackId, Release, StoredBytes, Timestamp, UserName,
 };
 
@@ -59,6 +59,7 @@ fn version(file: u64, pack: PackId) -> NewVersion {
         upload: None,
         file_id: FileId::random().expect("an id"),
         bucket: BucketName::parse("default").expect("a name"),
+        domain: DomainId(1),
         key: FileKey::parse(&format!("file-{file}")).expect("a key"),
         condition: KeyCondition::Any,
         chunks: (0..CHUNKS_PER_FILE).map(chunk).collect(),

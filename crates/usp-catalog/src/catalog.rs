@@ -4,6 +4,7 @@
 //! that same transaction. Methods that only read see committed facts. Errors beyond those named: `Unavailable` (busy,
 //! worth a retry), `StorageFull` (no space), `Internal`.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -146,9 +147,9 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     async fn append_upload(&self, progress: UploadProgress) -> Result<Upload>;
     /// Ends an open session and forgets its bytes. Errors: `NotFound`, `Gone`, `Conflict` when completed.
     async fn terminate_upload(&self, id: &UploadId, at: Timestamp) -> Result<()>;
-    /// Ends up to `limit` sessions whose time is over; gives their number. Sessions behind a plain PUT
-    /// (`is_announced: false`) of an earlier process are ended by `recover`.
-    async fn expire_uploads(&self, now: Timestamp, limit: u32) -> Result<u64>;
+    /// Ends up to `limit` sessions whose time is over, but for those that `receiving` names: bytes arrive in them. Gives
+    /// their number. Sessions behind a plain PUT (`is_announced: false`) of an earlier process are ended by `recover`.
+    async fn expire_uploads(&self, now: Timestamp, limit: u32, receiving: HashSet<UploadId>) -> Result<u64>;
 
     // ---- files ---------------------------------------------------------------------------------------------------
 
@@ -236,6 +237,9 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     /// Runs that are due by `until`, some of each rule and bucket, and those whose lease is over by then; the sweeper
     /// offers them to the queue again.
     async fn due_runs(&self, until: Timestamp, limit: u32) -> Result<Vec<DueRun>>;
+    /// Makes runs due that a clock which was ahead put off: queued ones, and what waits longer than any run has to.
+    /// Gives their number.
+    async fn pull_up_runs(&self, now: Timestamp) -> Result<u64>;
 
     // ---- events (the outbox) -------------------------------------------------------------------------------------
 
@@ -245,8 +249,12 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     async fn last_event(&self) -> Result<EventSeq>;
     /// Rises whenever events were committed, so that a follower knows when to look.
     fn event_signal(&self) -> tokio::sync::watch::Receiver<EventSeq>;
-    /// Forgets events older than `before`, `limit` at most; gives their number.
-    async fn prune_events(&self, before: Timestamp, limit: u32) -> Result<u64>;
+    /// Forgets events older than `before`, about `limit` at most; gives their number. Those that a clock which was ahead
+    /// dated after `now` go with the ones behind them.
+    async fn prune_events(&self, now: Timestamp, before: Timestamp, limit: u32) -> Result<u64>;
+
+    /// Forgets keys of idempotency and refresh tokens whose time is over, `limit` of each at most; gives their number.
+    async fn prune_keys(&self, now: Timestamp, limit: u32) -> Result<u64>;
 
     // ---- users, keys, refresh tokens -----------------------------------------------------------------------------
 

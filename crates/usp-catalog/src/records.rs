@@ -36,6 +36,8 @@ pub struct NewUpload {
     pub id: UploadId,
     pub file_id: FileId,
     pub bucket: BucketName,
+    /// Where chunks of the content are or will be named, see [`NewVersion::domain`].
+    pub domain: DomainId,
     pub key: FileKey,
     pub size_bytes: Option<u64>,
     pub declared_media_type: Option<MediaType>,
@@ -84,6 +86,9 @@ pub struct NewVersion {
     pub upload: Option<UploadId>,
     pub file_id: FileId,
     pub bucket: BucketName,
+    /// Whose key named the chunks. If the bucket has another one by now, it was deleted and made anew, and its readers
+    /// could not prove them: `Conflict`.
+    pub domain: DomainId,
     pub key: FileKey,
     pub condition: KeyCondition,
     pub chunks: Vec<ChunkRef>,

@@ -58,7 +58,7 @@ impl DigestFilter {
             && !self.is_filling.load(Ordering::Relaxed)
     }
 
-    /// Takes in every chunk of the index, into a larger filter if this one is too small. One at a time; errors leave a
+    /// Takes in every chunk of the index, into a new filter if this one is too small. One at a time; errors leave a
     /// filter that says nothing.
     pub(crate) async fn fill(&self, index: &dyn ChunkIndex) -> Result<()> {
         if self.is_filling.swap(true, Ordering::AcqRel) {
@@ -70,7 +70,7 @@ impl DigestFilter {
     }
 
     async fn fill_alone(&self, index: &dyn ChunkIndex) -> Result<()> {
-        let bits = self.bits_to_fill();
+        let bits = self.bits_to_fill(index.chunk_count().await?);
         let mut after = ChunkId(0);
         loop {
             let page = index.digests(after, PAGE_COUNT).await?;
@@ -82,13 +82,15 @@ impl DigestFilter {
         Ok(())
     }
 
-    fn bits_to_fill(&self) -> Arc<Bits> {
-        let mut bits = self.bits.write();
-        let digest_count = bits.digest_count.load(Ordering::Relaxed);
-        if digest_count > bits.digest_count_max {
-            *bits = Arc::new(Bits::for_digests(digest_count.saturating_mul(4), false));
+    /// What is too small gives way to one for twice the chunks that there are, which may be fewer than were ever added.
+    fn bits_to_fill(&self, chunk_count: u64) -> Arc<Bits> {
+        let standing = Arc::clone(&self.bits.read());
+        if standing.digest_count.load(Ordering::Relaxed) <= standing.digest_count_max {
+            return standing;
         }
-        Arc::clone(&bits)
+        let bits = Arc::new(Bits::for_digests(chunk_count.saturating_mul(2), false));
+        *self.bits.write() = Arc::clone(&bits);
+        bits
     }
 }
 
@@ -152,6 +154,23 @@ mod tests {
         let wrong = (count..2 * count).filter(|number| filter.may_hold(&digest(*number))).count() as u64;
         assert!(wrong < count / 20, "{wrong} of {count}");
         assert!(filter.add(&digest(count)), "and for no more");
+    }
+
+    /// What was deleted since takes no room in it, however much was ever added.
+    #[test]
+    fn it_grows_with_what_there_is_and_not_with_what_there_was() {
+        let filter = DigestFilter::for_chunks(0);
+        for number in 0..3 * DIGEST_COUNT_MIN {
+            if filter.add(&digest(number)) {
+                filter.bits_to_fill(1_000);
+            }
+        }
+        assert_eq!(filter.bits.read().digest_count_max, DIGEST_COUNT_MIN);
+        filter.bits_to_fill(DIGEST_COUNT_MIN);
+        assert_eq!(filter.bits.read().digest_count_max, DIGEST_COUNT_MIN, "it is not full");
+        while !filter.add(&digest(1)) {}
+        filter.bits_to_fill(DIGEST_COUNT_MIN);
+        assert_eq!(filter.bits.read().digest_count_max, 2 * DIGEST_COUNT_MIN);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! One content on its way in.
 //!
 //! Bytes gather in a slab. A full slab is cut into chunks and hashed, each in stream order and both at the same time,
-//! while the next one is filled. Its chunks are then digested, looked up, compressed, verified and appended by a task of
-//! its own while the next slab is cut. The permit for a slab's bytes travels with it until they are appended, so a slow
-//! disk slows the sender and never grows memory. What is short is computed where it is, without a way to another thread
+//! while the next one is filled. A task of its own waits for its chunks and has them digested, looked up, compressed,
+//! verified and appended while the next slab is cut. That task holds the permit for the slab's bytes until they are
+//! appended, so a slow disk slows the sender and never grows memory, and it needs nobody to go on: an ingest that waits
+//! for room has no bytes in its hands. What is short is computed where it is, without a way to another thread
 //! and back.
 //!
 //! Nothing is durable before [`ContentStore::sync`](crate::ContentStore::sync), and nothing counts before the caller
@@ -13,12 +14,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use usp_model::{
     ChunkRef, Compression, ContentDigests, DigestAlgorithm, DomainKey, Error, ErrorKind, PackId, RedoFrame,
     Result, ResumePoint, StoredBytes,
 };
-use usp_rt::{Begun, BytePermit};
+use usp_rt::Begun;
 
 use crate::hashing::ContentHasher;
 use crate::pending::PackPins;
@@ -99,13 +101,12 @@ enum CutterPlace {
 #[derive(Debug)]
 struct Cutting {
     hashed: Begun<ContentHasher>,
-    cut: Begun<(Edges, Vec<Bytes>)>,
-    /// Stand for the bytes of the slab.
-    permits: Vec<BytePermit>,
+    /// Told by the task that places the chunks.
+    edges: oneshot::Receiver<Edges>,
 }
 
-/// Slabs of one ingest that are being placed while the next is cut.
-const IN_FLIGHT_COUNT_MAX: usize = 2;
+/// Slabs of one ingest that are being cut or placed while the next is filled.
+const IN_FLIGHT_COUNT_MAX: usize = 3;
 /// What media type sniffing looks at.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
@@ -222,49 +223,54 @@ impl Ingest {
         if slab.len() <= SHORT_BYTES_MAX {
             let chunks = cutter.take(slab, how);
             self.cutter = CutterPlace::Here(cutter);
-            return self.place(chunks, permits).await;
+            let placer = Arc::clone(&self.placer);
+            return self.begin_placing(async move { placer.place(chunks, permits).await }).await;
         }
         let Cutter { mut hasher, mut edges } = *cutter;
         let hashed = slab.clone();
-        self.cutter = CutterPlace::Cutting(Cutting {
-            hashed: self.shared.cpu.begin(move || {
-                hasher.update(&hashed);
-                hasher
-            }),
-            cut: self.shared.cpu.begin(move || {
-                let chunks = how(&mut edges, slab);
-                (edges, chunks)
-            }),
-            permits,
+        let hashed = self.shared.cpu.begin(move || {
+            hasher.update(&hashed);
+            hasher
         });
-        Ok(())
+        let cut = self.shared.cpu.begin(move || {
+            let chunks = how(&mut edges, slab);
+            (edges, chunks)
+        });
+        let (tell_edges, edges) = oneshot::channel();
+        self.cutter = CutterPlace::Cutting(Cutting { hashed, edges });
+        let placer = Arc::clone(&self.placer);
+        self.begin_placing(async move {
+            let (edges, chunks) = cut.ended().await.map_err(not_cut)?;
+            // An ingest that was dropped has no use for them.
+            let _unheard = tell_edges.send(edges);
+            placer.place(chunks, permits).await
+        })
+        .await
     }
 
-    /// Waits for the slab that is being cut and begins to place it; the cutter is left to the caller.
+    /// Waits for the slab that is being cut; the cutter is left to the caller.
     async fn settle_cut(&mut self) -> Result<Box<Cutter>> {
         match std::mem::replace(&mut self.cutter, CutterPlace::Nowhere) {
             CutterPlace::Here(cutter) => Ok(cutter),
-            CutterPlace::Cutting(Cutting { hashed, cut, permits }) => {
-                let failed = |source| Error::new(ErrorKind::Internal, "cut chunks").caused_by(source);
-                let (edges, chunks) = cut.ended().await.map_err(failed)?;
-                self.place(chunks, permits).await?;
-                let hasher = hashed.ended().await.map_err(failed)?;
+            CutterPlace::Cutting(Cutting { hashed, edges }) => {
+                let edges = edges.await.map_err(not_cut)?;
+                let hasher = hashed.ended().await.map_err(not_cut)?;
                 Ok(Box::new(Cutter { hasher, edges }))
             }
             CutterPlace::Nowhere => Err(unusable()),
         }
     }
 
-    async fn place(&mut self, chunks: Vec<Bytes>, permits: Vec<BytePermit>) -> Result<()> {
-        if chunks.is_empty() {
-            return Ok(());
-        }
-        while self.in_flight.len() >= IN_FLIGHT_COUNT_MAX {
+    /// Begins to place a slab, then waits while there are too many of them.
+    async fn begin_placing(
+        &mut self,
+        placing: impl Future<Output = Result<Placed>> + Send + 'static,
+    ) -> Result<()> {
+        // Never aborted: whoever else waits for a chunk of this slab gets it, and no write is cut in the middle.
+        self.in_flight.push_back(tokio::spawn(placing));
+        while self.in_flight.len() > IN_FLIGHT_COUNT_MAX {
             self.settle_oldest().await?;
         }
-        // Never aborted: whoever else waits for a chunk of this slab gets it, and no write is cut in the middle.
-        let placer = Arc::clone(&self.placer);
-        self.in_flight.push_back(tokio::spawn(async move { placer.place(chunks, permits).await }));
         Ok(())
     }
 
@@ -286,6 +292,10 @@ impl Ingest {
         self.uncommitted_bytes = 0;
         Ok(std::mem::take(&mut self.done).into_batch(resume, &self.shared.packs))
     }
+}
+
+fn not_cut(source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Internal, "cut chunks").caused_by(source)
 }
 
 fn unusable() -> Error {

@@ -53,6 +53,8 @@ pub(crate) struct Packs {
     /// Every pack that may have something to sync, and those that failed one.
     durability: parking_lot::Mutex<HashMap<PackId, Arc<Durability>>>,
     redo: RedoRoom,
+    /// Complete packs and their lengths whose rows do not say so yet.
+    complete: Mutex<Vec<(PackId, u64)>>,
 }
 
 /// A pack that is being appended to; only the holder of its slot sees it.
@@ -84,6 +86,7 @@ impl Packs {
             next_slot: AtomicUsize::new(0),
             durability: parking_lot::Mutex::default(),
             redo: RedoRoom::default(),
+            complete: Mutex::default(),
         }
     }
 
@@ -226,16 +229,28 @@ impl Packs {
 
     /// Until the row says so the pack counts as open: the next start seals it again at its committed length.
     async fn finish(&self, durability: &Arc<Durability>, size_bytes: u64) -> Result<()> {
-        let pack = durability.pack();
         self.sync_to(durability, size_bytes).await?;
-        if let Err(error) = self.index.seal_pack(pack, size_bytes).await {
-            tracing::warn!(pack.id = %pack, error = %error.chain(), "a complete pack still counts as open");
-            return Err(error);
+        let mut complete = self.complete.lock().await;
+        complete.push((durability.pack(), size_bytes));
+        self.note_complete(&mut complete).await
+    }
+
+    /// Has the row of every complete pack say so; what fails is tried again with the next.
+    async fn note_complete(&self, complete: &mut Vec<(PackId, u64)>) -> Result<()> {
+        let (mut left, mut outcome) = (Vec::new(), Ok(()));
+        for (pack, size_bytes) in std::mem::take(complete) {
+            if let Err(error) = self.index.seal_pack(pack, size_bytes).await {
+                tracing::warn!(pack.id = %pack, error = %error.chain(), "a complete pack still counts as open");
+                left.push((pack, size_bytes));
+                outcome = Err(error);
+                continue;
+            }
+            self.durability.lock().remove(&pack);
+            self.backend.retire(pack).await;
+            self.counters.packs_sealed.add(1);
         }
-        self.durability.lock().remove(&pack);
-        self.backend.retire(pack).await;
-        self.counters.packs_sealed.add(1);
-        Ok(())
+        *complete = left;
+        outcome
     }
 
     /// Begins a sync that nobody waits for. If it fails, whoever asks for one hears of it.
@@ -246,7 +261,7 @@ impl Packs {
         }
     }
 
-    /// Ends a pack before it is full. `false` when nobody appends to it any more.
+    /// Ends a pack before it is full, or notes that it is complete. `false` when nobody appends to it any more.
     ///
     /// Errors: as `append`. Cancel: not safe; run it in a task of its own.
     pub(crate) async fn seal_early(self: &Arc<Self>, pack: PackId) -> Result<bool> {
@@ -264,7 +279,12 @@ impl Packs {
                     .map(|()| true);
             }
         }
-        Ok(false)
+        let mut complete = self.complete.lock().await;
+        let is_known = complete.iter().any(|(id, _)| *id == pack);
+        if is_known {
+            self.note_complete(&mut complete).await?;
+        }
+        Ok(is_known)
     }
 
     /// Makes every frame durable that was appended to `pack` before the call.

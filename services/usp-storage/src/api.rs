@@ -80,10 +80,7 @@ impl StorageCalls for Storage {
     }
 
     async fn delete_bucket(&self, caller: &Caller, name: BucketName) -> Result<()> {
-        self.bucket_for(caller, Permission::BucketDelete, &name).await?;
-        let deleted = self.catalog.delete_bucket(&name).await;
-        self.buckets.forget(&name);
-        deleted
+        self.remove_bucket(caller, name).await
     }
 
     async fn start_upload(&self, caller: &Caller, file: NewFile) -> Result<Upload> {

@@ -146,9 +146,32 @@ impl Storage {
     ) -> Result<Bucket> {
         self.bucket_for(caller, Permission::BucketManage, &name).await?;
         self.check_policy(&policy)?;
-        let changed = self.catalog.update_bucket(&name, policy, self.now()).await;
-        self.buckets.forget(&name);
-        changed
+        let (storage, at) = (self.clone(), self.now());
+        self.forgetting(name.clone(), async move { storage.catalog.update_bucket(&name, policy, at).await })
+            .await
+    }
+
+    pub(crate) async fn remove_bucket(&self, caller: &Caller, name: BucketName) -> Result<()> {
+        self.bucket_for(caller, Permission::BucketDelete, &name).await?;
+        let storage = self.clone();
+        self.forgetting(name.clone(), async move { storage.catalog.delete_bucket(&name).await }).await
+    }
+
+    /// Changes a bucket and forgets what is remembered of it, in a task of its own: the change of a caller that goes
+    /// away is made all the same, and nobody may go by what was before it.
+    async fn forgetting<T: Send + 'static>(
+        &self,
+        name: BucketName,
+        change: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let storage = self.clone();
+        let changing = tokio::spawn(async move {
+            let changed = change.await;
+            storage.buckets.forget(&name);
+            changed
+        });
+        let failed = |source| Error::new(ErrorKind::Internal, "change bucket").caused_by(source);
+        changing.await.map_err(failed)?
     }
 
     fn check_policy(&self, policy: &BucketPolicy) -> Result<()> {

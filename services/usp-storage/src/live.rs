@@ -165,9 +165,9 @@ impl Follower {
         let mut signal = self.storage.catalog.event_signal();
         loop {
             // Marked as seen before the look, so that what is committed meanwhile wakes us again.
-            signal.borrow_and_update();
+            let newest = *signal.borrow_and_update();
             let mut told = self.waiting_progress();
-            if self.send_in_order(&mut told).await.is_err() {
+            if self.send_in_order(newest, &mut told).await.is_err() {
                 return;
             }
             tokio::select! {
@@ -176,7 +176,7 @@ impl Follower {
                     Ok(progress) => {
                         let mut told = VecDeque::from([progress]);
                         told.append(&mut self.waiting_progress());
-                        if self.send_in_order(&mut told).await.is_err() {
+                        if self.send_in_order(newest, &mut told).await.is_err() {
                             return;
                         }
                     }
@@ -201,8 +201,9 @@ impl Follower {
         waiting
     }
 
-    /// Sends every kept event there is, with the progress that was told between them in its place.
-    async fn send_in_order(&mut self, told: &mut VecDeque<Progress>) -> Result<(), Ended> {
+    /// Sends every kept event there is, with the progress that was told between them in its place. `newest` was kept before
+    /// the look: whatever does not match up to it is not looked at again.
+    async fn send_in_order(&mut self, newest: EventSeq, told: &mut VecDeque<Progress>) -> Result<(), Ended> {
         loop {
             let page = match self.storage.catalog.events(self.query.clone()).await {
                 Ok(page) => page,
@@ -220,6 +221,7 @@ impl Follower {
                 self.send(event).await?;
             }
             if is_last {
+                self.query.after = self.query.after.max(newest);
                 break;
             }
         }

@@ -18,6 +18,7 @@ use crate::media::media_type_of;
 use crate::progress::{Progress, Tell};
 use crate::rules::Facts;
 use crate::storage::Storage;
+use crate::uploads::Turn;
 
 /// What is known of a content once all of it was received.
 pub(crate) struct Received {
@@ -103,7 +104,7 @@ impl Storage {
             check_size(ingest.received_bytes(), size_bytes_max)?;
             if ingest.uncommitted_bytes() >= self.config.checkpoint_bytes {
                 if session.is_none() {
-                    let (opened, id) = self.open_session(caller, file, file_id).await?;
+                    let (opened, id) = self.open_session(caller, file, bucket, file_id).await?;
                     file_id = id;
                     session = Some(opened);
                 }
@@ -121,6 +122,7 @@ impl Storage {
         &self,
         caller: &Caller,
         file: &NewFile,
+        bucket: &BucketRecord,
         file_id: FileId,
     ) -> Result<(Session, FileId)> {
         let now = self.now();
@@ -128,6 +130,7 @@ impl Storage {
             id: UploadId::random()?,
             file_id,
             bucket: file.bucket.clone(),
+            domain: bucket.domain,
             key: file.key.clone(),
             size_bytes: file.size_bytes,
             declared_media_type: file.declared_media_type.clone(),
@@ -140,7 +143,7 @@ impl Storage {
             is_announced: false,
         };
         // Before the row: a caller that goes away while it is made leaves nothing behind either.
-        let session = Session::new(self.clone(), upload.id);
+        let session = Session::new(self.clone(), upload.id)?;
         let opened = self.catalog.create_upload(upload).await?;
         Ok((session, opened.file_id))
     }
@@ -206,6 +209,7 @@ impl Storage {
             upload: received.upload,
             file_id: received.file_id,
             bucket: file.bucket,
+            domain: bucket.domain,
             key: file.key,
             condition: file.condition,
             chunks,
@@ -262,11 +266,14 @@ impl Arrived {
 pub(crate) struct Session {
     storage: Option<Storage>,
     id: UploadId,
+    /// While bytes arrive it does not expire.
+    _turn: Turn,
 }
 
 impl Session {
-    fn new(storage: Storage, id: UploadId) -> Self {
-        Self { storage: Some(storage), id }
+    fn new(storage: Storage, id: UploadId) -> Result<Self> {
+        let turn = Turn::take(&storage, id)?;
+        Ok(Self { storage: Some(storage), id, _turn: turn })
     }
 
     /// The session was completed: there is nothing left to end.

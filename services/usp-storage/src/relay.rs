@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 use usp_model::{Error, Event, EventKind, EventQuery, EventSeq, Result, RuleName, RunId, Timestamp};
 use usp_queue::{Offer, Offered};
 use usp_rt::Shutdown;
@@ -135,11 +136,22 @@ impl Storage {
     }
 
     async fn keep_house(&self, shutdown: &Shutdown) {
+        let mut is_behind = false;
         loop {
+            let (then, begun) = (self.now(), Instant::now());
             if pause(HOUSEKEEPING_INTERVAL, shutdown).await {
                 return;
             }
-            if let Err(error) = self.forget_the_past().await {
+            is_behind |= has_gone_back(then, self.now(), begun.elapsed());
+            let kept = async {
+                if is_behind {
+                    let runs = self.catalog.pull_up_runs(self.now()).await?;
+                    tracing::warn!(runs, "the clock went back; runs that it would have put off are due now");
+                    is_behind = false;
+                }
+                self.forget_the_past().await
+            };
+            if let Err(error) = kept.await {
                 tracing::warn!(error = %error.chain(), "housekeeping waits");
             }
         }
@@ -208,21 +220,30 @@ impl Storage {
         }
     }
 
-    /// Ends uploads whose time is over and forgets old events, some per transaction, until there are no more.
+    /// Ends uploads whose time is over, forgets old events and keys, some per transaction, until there are no more.
     async fn forget_the_past(&self) -> Result<()> {
         let now = self.now();
         let retention_ms = i64::try_from(self.config.event_retention.as_millis()).unwrap_or(i64::MAX);
         loop {
-            let uploads = self.catalog.expire_uploads(now, FORGET_COUNT).await?;
-            let events = self.catalog.prune_events(now.plus_ms(-retention_ms), FORGET_COUNT).await?;
+            let receiving = self.appending.lock().clone();
+            let uploads = self.catalog.expire_uploads(now, FORGET_COUNT, receiving).await?;
+            let events = self.catalog.prune_events(now, now.plus_ms(-retention_ms), FORGET_COUNT).await?;
+            let keys = self.catalog.prune_keys(now, FORGET_COUNT).await?;
             if uploads + events > 0 {
                 tracing::info!(uploads, events, "expired uploads ended, old events forgotten");
             }
-            if uploads.max(events) < u64::from(FORGET_COUNT) {
+            if uploads.max(events).max(keys) < u64::from(FORGET_COUNT) {
                 return Ok(());
             }
         }
     }
+}
+
+/// Whether the clock shows less time than has passed, by more than it is corrected in everyday life.
+fn has_gone_back(then: Timestamp, now: Timestamp, passed: Duration) -> bool {
+    const CORRECTION_MS: i64 = 2_000;
+    let passed_ms = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+    now.unix_ms().saturating_sub(then.unix_ms()) < passed_ms.saturating_sub(CORRECTION_MS)
 }
 
 /// What someone waits for, told once as long as it stays the same.

@@ -40,6 +40,7 @@ impl Storage {
                 id: UploadId::random()?,
                 file_id: FileId::random()?,
                 bucket: file.bucket,
+                domain: bucket.domain,
                 key: file.key,
                 size_bytes: file.size_bytes,
                 declared_media_type: file.declared_media_type,
@@ -61,7 +62,7 @@ impl Storage {
         append: AppendUpload,
         content: ByteStream,
     ) -> Result<Upload> {
-        let turn = Turn::take(self, append.id)?;
+        let turn = self.turn(caller, append.id).await?;
         let record = self.upload_for(caller, &append.id).await?;
         if record.upload.state != UploadState::Open {
             return Err(completed());
@@ -86,10 +87,12 @@ impl Storage {
             let _turn = turn;
             let limit = size_bytes_max.saturating_sub(append.offset);
             let ended = storage.drain(&append.id, &mut ingest, &mut progress, content, limit).await;
-            progress.checkpoint(&storage, append.id, &mut ingest, Tell::Nobody).await?;
-            let upload = progress.settle().await?;
+            let kept = progress.checkpoint(&storage, append.id, &mut ingest, Tell::Nobody).await;
+            let settled = progress.settle().await;
+            // What ended it first says more than what could not be kept after that.
             ended?;
-            upload.ok_or_else(|| Error::new(ErrorKind::Internal, "append to upload"))
+            kept?;
+            settled?.ok_or_else(|| Error::new(ErrorKind::Internal, "append to upload"))
         });
         appending
             .await
@@ -122,7 +125,7 @@ impl Storage {
         id: UploadId,
         expected_digests: Vec<ContentDigest>,
     ) -> Result<PutOutcome> {
-        let turn = Turn::take(self, id)?;
+        let turn = self.turn(caller, id).await?;
         let (storage, caller) = (self.clone(), caller.clone());
         let completing = tokio::spawn(async move {
             let completed = storage.complete_in_turn(&caller, id, expected_digests).await;
@@ -195,8 +198,14 @@ impl Storage {
         Ok(head)
     }
 
+    /// The turn of a caller who may write to the upload: others neither learn that it is there nor hold it up.
+    async fn turn(&self, caller: &Caller, id: UploadId) -> Result<Turn> {
+        self.upload_for(caller, &id).await?;
+        Turn::take(self, id)
+    }
+
     pub(crate) async fn end_upload(&self, caller: &Caller, id: UploadId) -> Result<()> {
-        let _turn = Turn::take(self, id)?;
+        let _turn = self.turn(caller, id).await?;
         self.upload_for(caller, &id).await?;
         self.catalog.terminate_upload(&id, self.now()).await
     }
@@ -219,14 +228,14 @@ fn completed() -> Error {
 
 /// The right to change one upload; one request has it at a time. It is taken before the upload is looked at: what a
 /// request saw without it may be over by the time it writes.
-struct Turn {
+pub(crate) struct Turn {
     storage: Storage,
     id: UploadId,
 }
 
 impl Turn {
     /// Errors: `Locked` while another request has it.
-    fn take(storage: &Storage, id: UploadId) -> Result<Self> {
+    pub(crate) fn take(storage: &Storage, id: UploadId) -> Result<Self> {
         if storage.appending.lock().insert(id) {
             Ok(Self { storage: storage.clone(), id })
         } else {

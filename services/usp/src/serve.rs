@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use prometheus_client::registry::Registry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use usp_api::{GrpcStorage, GrpcStorageConfig, StorageApi};
 use usp_gateway::{BoundGateway, Gateway};
@@ -42,6 +42,8 @@ use probe::{ProbeDoor, Watched};
 pub(crate) async fn run(config: Config) -> Result<()> {
     let stopping = Shutdown::new();
     tokio::spawn(wait_for_signals(stopping.clone()));
+    // From here on in every role: what nobody has set is the end of the process.
+    let hang_ups = signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?;
     let local = match config.has_role(Role::Storage) {
         true => Some(open_local(&config).await?),
         false => None,
@@ -53,7 +55,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     let mut ready = Ready::default();
     let below = Layer::default();
     if let Some(local) = &local {
-        start_storage(&config, local, &below, &mut ready).await?;
+        start_storage(&config, local, &below, hang_ups, &mut ready).await?;
     }
     let mut processor_metrics = None;
     let work = Layer::default();
@@ -154,7 +156,13 @@ async fn open_metrics(address: SocketAddr, registry: Registry, below: &Layer) ->
 }
 
 /// What the storage role does by itself, and the door for other roles.
-async fn start_storage(config: &Config, local: &Local, below: &Layer, ready: &mut Ready) -> Result<()> {
+async fn start_storage(
+    config: &Config,
+    local: &Local,
+    below: &Layer,
+    hang_ups: Signal,
+    ready: &mut Ready,
+) -> Result<()> {
     let (service, stop) = (local.storage.clone(), below.stop.clone());
     below.spawn(async move {
         service.run(stop).await;
@@ -163,7 +171,7 @@ async fn start_storage(config: &Config, local: &Local, below: &Layer, ready: &mu
     let (service, stop) = (local.storage.clone(), below.stop.clone());
     let rules_dir = config.rules_dir();
     below.spawn(async move {
-        reload_rules(service, rules_dir, stop).await;
+        reload_rules(service, rules_dir, hang_ups, stop).await;
         Ok(())
     });
     if let Some(nats) = &local.nats {

@@ -70,6 +70,16 @@ pub(super) fn row(conn: &Connection, name: &BucketName) -> Outcome<BucketRow> {
     Ok(found.ok_or_else(|| no_bucket(name))?)
 }
 
+/// The bucket of a content whose chunks are named by the key of `domain`. Errors: `NotFound`, `Conflict`.
+pub(super) fn row_of_domain(conn: &Connection, name: &BucketName, domain: DomainId) -> Outcome<BucketRow> {
+    let found = row(conn, name)?;
+    if found.domain == domain.0 {
+        return Ok(found);
+    }
+    let other = Error::new(ErrorKind::Conflict, "store content").about(name);
+    Err(other.because("the bucket was deleted and made anew while the content arrived; send it again").into())
+}
+
 pub(super) fn list(conn: &Connection, visible: Option<&[BucketName]>) -> Outcome<Vec<Bucket>> {
     let Some(names) = visible else {
         return conn.all(&format!("{BUCKET} ORDER BY b.name"), [], bucket);

@@ -7,8 +7,9 @@
 //!    share from each, then through the lanes of the next priority,
 //! 3. passes over rules that hold as many runs as they may.
 //!
-//! Each look is a seek in the index `runs_waiting`: the cost grows with the lanes that are looked at, which are bounded,
-//! and with the logarithm of the runs that wait.
+//! Each look is two or three seeks in the index `runs_waiting`: the cost grows with the lanes that are looked at, which
+//! are bounded, and with the logarithm of the runs that wait. A priority takes half of the looks that are left, so that
+//! lanes in which nothing is due yet hold up neither those behind them nor the priorities below.
 
 use std::collections::HashMap;
 
@@ -22,8 +23,12 @@ use super::tx::Tx;
 use super::{rules, version_row};
 use crate::records::{ClaimRuns, ClaimedRuns, DueRun, Turn};
 
-/// Lanes that one claim looks at. What lies behind them is the next claim's: it begins where this one ended.
+/// Lanes that one claim serves. What lies behind them is the next claim's: it begins where this one ended.
 const LANE_COUNT_MAX: usize = 512;
+/// Lanes that one claim looks at, for the few that have a run which is due: a few milliseconds of the writer.
+const LOOK_COUNT_MAX: usize = 4_096;
+/// Lanes that one look of the sweeper goes through; it holds up nobody.
+const SWEEP_LOOK_COUNT_MAX: usize = 65_536;
 /// Leases that one claim takes back.
 const EXPIRED_COUNT_MAX: u32 = 256;
 
@@ -39,9 +44,10 @@ pub(super) fn claim(tx: &Tx<'_>, asked: &ClaimRuns) -> Outcome<ClaimedRuns> {
         rules: HashMap::new(),
         leased: Vec::new(),
         lanes_left: LANE_COUNT_MAX,
+        looks_left: LOOK_COUNT_MAX,
     };
     let mut below = i64::from(i32::MAX) + 1;
-    while claim.wanted() > 0 && claim.lanes_left > 0 {
+    while claim.wanted() > 0 && claim.lanes_left > 0 && claim.looks_left > 0 {
         let Some(priority) = next_priority(tx, below)? else { break };
         below = i64::from(priority);
         claim.take_from(priority)?;
@@ -72,6 +78,14 @@ fn next_lane(conn: &Connection, priority: i32, seen: &Lane) -> Outcome<Option<La
     conn.one(&next_rule, (priority, seen.rule.as_str()), lane)
 }
 
+fn has_due(conn: &Connection, priority: i32, lane: &Lane, by: Timestamp) -> Outcome<bool> {
+    let sql = format!(
+        "SELECT 1 FROM {WAITING} AND priority = ?1 AND rule = ?2 AND bucket = ?3 AND due_at <= ?4 LIMIT 1"
+    );
+    let params = (priority, lane.rule.as_str(), lane.bucket, by.unix_ms());
+    Ok(conn.one(&sql, params, |_row| Ok(()))?.is_some())
+}
+
 /// Waiting runs of one rule in one bucket, at one priority.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Lane {
@@ -88,6 +102,7 @@ struct Claimer<'a, 'c> {
     rules: HashMap<(RuleName, u32), Rule>,
     leased: Vec<LeasedRun>,
     lanes_left: usize,
+    looks_left: usize,
 }
 
 impl Claimer<'_, '_> {
@@ -98,7 +113,11 @@ impl Claimer<'_, '_> {
     /// Serves the lanes of one priority in turn until enough is taken or no lane has more. Equal shares first, then one
     /// each, so that the turn ends behind a lane that got as much as any other.
     fn take_from(&mut self, priority: i32) -> Outcome<()> {
-        let mut lanes = self.lanes(priority)?;
+        let for_the_rest = self.looks_left / 2;
+        self.looks_left -= for_the_rest;
+        let lanes = self.lanes(priority);
+        self.looks_left += for_the_rest;
+        let mut lanes = lanes?;
         while self.wanted() > 0 && !lanes.is_empty() {
             let share = (self.wanted() / lanes.len()).max(1);
             let mut with_more = Vec::new();
@@ -116,7 +135,8 @@ impl Claimer<'_, '_> {
         Ok(())
     }
 
-    /// The lanes of one priority, from the one behind the last served around to it.
+    /// The lanes of one priority with runs that are due, from the one behind the last served around to it. If the looks are
+    /// used up before that, the next turn begins where they ended, or behind the lane that is served last.
     fn lanes(&mut self, priority: i32) -> Outcome<Vec<Lane>> {
         let last = match self.turn.last(priority) {
             Some((rule, bucket)) => Lane { rule: rule.to_owned(), bucket },
@@ -127,24 +147,33 @@ impl Claimer<'_, '_> {
         while let Some(lane) = self.lane_after(priority, &mut seen)? {
             lanes.push(lane);
         }
-        seen = Lane { rule: String::new(), bucket: 0 };
-        while let Some(lane) = self.lane_after(priority, &mut seen)?.filter(|lane| *lane <= last) {
-            lanes.push(lane);
+        if self.looks_left > 0 {
+            seen = Lane { rule: String::new(), bucket: 0 };
+            while let Some(lane) = self.lane_after(priority, &mut seen)?.filter(|lane| *lane <= last) {
+                lanes.push(lane);
+            }
+        }
+        if self.looks_left == 0 {
+            self.turn.served(priority, &seen.rule, seen.bucket);
         }
         Ok(lanes)
     }
 
-    /// The next lane of a rule that may hold more, in order.
+    /// The next lane, in order, that has a run which is due, of a rule that may hold more.
     fn lane_after(&mut self, priority: i32, seen: &mut Lane) -> Outcome<Option<Lane>> {
-        while self.lanes_left > 0 {
-            self.lanes_left -= 1;
+        while self.lanes_left > 0 && self.looks_left > 0 {
+            self.looks_left -= 1;
             let Some(lane) = next_lane(self.tx, priority, seen)? else { return Ok(None) };
-            if self.free(&lane.rule)? > 0 {
-                *seen = lane.clone();
+            if self.free(&lane.rule)? == 0 {
+                // All buckets of the rule at once.
+                *seen = Lane { bucket: i64::MAX, ..lane };
+                continue;
+            }
+            *seen = lane.clone();
+            if has_due(self.tx, priority, &lane, self.asked.now)? {
+                self.lanes_left -= 1;
                 return Ok(Some(lane));
             }
-            // All buckets of the rule at once.
-            *seen = Lane { bucket: i64::MAX, ..lane };
         }
         Ok(None)
     }
@@ -284,7 +313,7 @@ pub(super) fn due(conn: &Connection, until: Timestamp, limit: u32) -> Outcome<Ve
         "SELECT run_id, priority, due_at FROM {WAITING} AND priority = ?1 AND rule = ?2 AND bucket = ?3
              AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
     );
-    let lanes = waiting_lanes(conn)?;
+    let lanes = due_lanes(conn, until)?;
     let share = (limit as usize).div_ceil(lanes.len().max(1));
     for (priority, lane) in lanes {
         let left = i64::try_from(share.min((limit as usize).saturating_sub(found.len()))).unwrap_or(0);
@@ -294,19 +323,25 @@ pub(super) fn due(conn: &Connection, until: Timestamp, limit: u32) -> Outcome<Ve
     Ok(found)
 }
 
-fn waiting_lanes(conn: &Connection) -> Outcome<Vec<(i32, Lane)>> {
-    let mut lanes = Vec::new();
+/// Lanes with a run that is due by `until`, those of the highest priority first.
+fn due_lanes(conn: &Connection, until: Timestamp) -> Outcome<Vec<(i32, Lane)>> {
+    let (mut lanes, mut looks_left) = (Vec::new(), SWEEP_LOOK_COUNT_MAX);
     let mut below = i64::from(i32::MAX) + 1;
-    while let Some(priority) = next_priority(conn, below)? {
+    while lanes.len() < LANE_COUNT_MAX
+        && looks_left > 0
+        && let Some(priority) = next_priority(conn, below)?
+    {
+        let for_the_rest = looks_left / 2;
         let mut seen = Lane { rule: String::new(), bucket: 0 };
         while lanes.len() < LANE_COUNT_MAX
+            && looks_left > for_the_rest
             && let Some(lane) = next_lane(conn, priority, &seen)?
         {
+            looks_left -= 1;
             seen = lane.clone();
-            lanes.push((priority, lane));
-        }
-        if lanes.len() >= LANE_COUNT_MAX {
-            break;
+            if has_due(conn, priority, &lane, until)? {
+                lanes.push((priority, lane));
+            }
         }
         below = i64::from(priority);
     }

@@ -29,7 +29,7 @@ use crate::records::{CommittedVersion, NewVersion};
 const ACTION: &str = "commit version";
 
 pub(super) fn commit_version(tx: &Tx<'_>, new: &NewVersion) -> Outcome<CommittedVersion> {
-    let bucket = buckets::row(tx, &new.bucket)?;
+    let bucket = buckets::row_of_domain(tx, &new.bucket, new.domain)?;
     if let Some(seen) = idempotency::replay(tx, new)? {
         return Ok(seen);
     }

@@ -82,11 +82,11 @@ pub(super) fn last(conn: &Connection) -> Outcome<EventSeq> {
     Ok(last.flatten().unwrap_or(0))
 }
 
-/// Forgets from the oldest on, up to the first that is young enough. Numbers are never given twice.
-pub(super) fn prune(tx: &Tx<'_>, before: Timestamp, limit: u32) -> Outcome<u64> {
-    let oldest = tx.all("SELECT seq, at FROM events ORDER BY seq LIMIT ?1", [limit], |row| {
-        Ok((row.get::<_, EventSeq>(0)?, row.time(1)?))
-    })?;
+/// Forgets from the oldest on, up to the first that is young enough, whatever those say that a clock which was ahead dated
+/// after `now`. Numbers are never given twice.
+pub(super) fn prune(tx: &Tx<'_>, now: Timestamp, before: Timestamp, limit: u32) -> Outcome<u64> {
+    let sql = "SELECT seq, at FROM events WHERE at <= ?1 ORDER BY seq LIMIT ?2";
+    let oldest = tx.all(sql, (now.unix_ms(), limit), |row| Ok((row.get::<_, EventSeq>(0)?, row.time(1)?)))?;
     let old = oldest.iter().take_while(|(_, at)| *at < before);
     let Some((last, _)) = old.last() else { return Ok(0) };
     Ok(tx.run("DELETE FROM events WHERE seq <= ?1", [last])? as u64)

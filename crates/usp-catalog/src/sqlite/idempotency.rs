@@ -72,11 +72,11 @@ pub(super) fn remember(tx: &Tx<'_>, new: &NewVersion, file_row: i64, version: u3
 }
 
 /// Forgets keys whose day is over, `limit` at most.
-pub(super) fn prune(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Outcome<()> {
-    tx.run(
+pub(super) fn prune(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Outcome<u64> {
+    let forgotten = tx.run(
         "DELETE FROM idempotency_keys WHERE (owner, key) IN
              (SELECT owner, key FROM idempotency_keys WHERE created_at <= ?1 LIMIT ?2)",
         (oldest(now), limit),
     )?;
-    Ok(())
+    Ok(forgotten as u64)
 }

@@ -11,8 +11,6 @@ use crate::records::{ApiKeyRecord, RefreshRow, Rotation};
 
 /// A key in use is noted once a minute, not with every request.
 const TOUCH_MS: i64 = 60_000;
-/// Expired tokens that one rotation clears away.
-const PRUNE_COUNT_MAX: i64 = 100;
 
 const KEY: &str =
     "SELECT id, name, user, grants, created_at, expires_at, last_used_at, secret_hash FROM api_keys";
@@ -103,6 +101,16 @@ fn insert_token(tx: &Tx<'_>, row: &RefreshRow) -> Outcome<()> {
     Ok(())
 }
 
+/// Forgets tokens whose time is over, `limit` at most.
+pub(super) fn prune_tokens(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Outcome<u64> {
+    let forgotten = tx.run(
+        "DELETE FROM refresh_tokens WHERE hash IN
+             (SELECT hash FROM refresh_tokens WHERE expires_at <= ?1 LIMIT ?2)",
+        (now.unix_ms(), limit),
+    )?;
+    Ok(forgotten as u64)
+}
+
 /// A used token that comes again was stolen, or its successor was: the whole family ends.
 pub(super) fn rotate(
     tx: &Tx<'_>,
@@ -111,11 +119,6 @@ pub(super) fn rotate(
     next_expires_at: Timestamp,
     now: Timestamp,
 ) -> Outcome<Rotation> {
-    tx.run(
-        "DELETE FROM refresh_tokens WHERE hash IN
-             (SELECT hash FROM refresh_tokens WHERE expires_at <= ?1 LIMIT ?2)",
-        (now.unix_ms(), PRUNE_COUNT_MAX),
-    )?;
     let sql = "SELECT family, user, is_used FROM refresh_tokens WHERE hash = ?1 AND expires_at > ?2";
     let standing = tx.one(sql, (hash, now.unix_ms()), |row| {
         Ok((row.get::<_, [u8; 16]>(0)?, row.text::<UserName>(1)?, row.get::<_, bool>(2)?))

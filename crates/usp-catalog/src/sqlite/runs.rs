@@ -197,3 +197,16 @@ pub(super) fn end_leases(tx: &Tx<'_>, now: Timestamp) -> Outcome<()> {
     tx.run("UPDATE runs SET due_at = ?1 WHERE state = 'running' AND due_at > ?1", [now.unix_ms()])?;
     Ok(())
 }
+
+/// Makes runs due that a clock which was ahead put off.
+pub(super) fn pull_up(tx: &Tx<'_>, now: Timestamp) -> Outcome<u64> {
+    /// Longer than any rule lets a run wait, and than any lease.
+    const WAIT_MS_MAX: i64 = 25 * 60 * 60 * 1_000;
+    let pulled = tx.run(
+        "UPDATE runs SET due_at = ?1,
+             next_attempt_at = CASE WHEN next_attempt_at > ?1 THEN ?1 ELSE next_attempt_at END
+         WHERE (state = 'queued' AND due_at > ?1) OR (state IN ('retrying', 'running') AND due_at > ?2)",
+        (now.unix_ms(), now.unix_ms().saturating_add(WAIT_MS_MAX)),
+    )?;
+    Ok(pulled as u64)
+}

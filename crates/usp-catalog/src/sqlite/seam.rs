@@ -1,5 +1,7 @@
 //! The seam, method by method: which connection answers, and which module knows how.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
@@ -10,6 +12,7 @@ use usp_model::{
 };
 
 use super::ask::Ask;
+use super::tx::Tx;
 use super::users::UserPatch;
 use super::{
     SqliteCatalog, buckets, check, chunks, claim, collect, commit, events, file_list, files, idempotency,
@@ -234,8 +237,8 @@ impl Catalog for SqliteCatalog {
         self.writer.write("terminate upload", move |tx| uploads::terminate(tx, &id, at)).await
     }
 
-    async fn expire_uploads(&self, now: Timestamp, limit: u32) -> Result<u64> {
-        self.writer.write("expire uploads", move |tx| uploads::expire(tx, now, limit)).await
+    async fn expire_uploads(&self, now: Timestamp, limit: u32, receiving: HashSet<UploadId>) -> Result<u64> {
+        self.writer.write("expire uploads", move |tx| uploads::expire(tx, now, limit, &receiving)).await
     }
 
     async fn commit_version(&self, version: NewVersion) -> Result<CommittedVersion> {
@@ -377,6 +380,10 @@ impl Catalog for SqliteCatalog {
         self.readers.read("list due runs", move |conn| claim::due(conn, until, limit)).await
     }
 
+    async fn pull_up_runs(&self, now: Timestamp) -> Result<u64> {
+        self.writer.write("pull up runs", move |tx| runs::pull_up(tx, now)).await
+    }
+
     async fn events(&self, query: EventQuery) -> Result<Vec<Event>> {
         self.readers.read("list events", move |conn| events::after(conn, &query)).await
     }
@@ -389,8 +396,14 @@ impl Catalog for SqliteCatalog {
         self.writer.events()
     }
 
-    async fn prune_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        self.writer.write("prune events", move |tx| events::prune(tx, before, limit)).await
+    async fn prune_events(&self, now: Timestamp, before: Timestamp, limit: u32) -> Result<u64> {
+        self.writer.write("prune events", move |tx| events::prune(tx, now, before, limit)).await
+    }
+
+    async fn prune_keys(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        let prune =
+            move |tx: &Tx<'_>| Ok(idempotency::prune(tx, now, limit)? + keys::prune_tokens(tx, now, limit)?);
+        self.writer.write("prune keys", prune).await
     }
 
     async fn create_user(

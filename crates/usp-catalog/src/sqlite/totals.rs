@@ -6,7 +6,7 @@ use usp_model::{StoreTotals, Timestamp, Usage};
 use super::ask::{Ask, Column};
 use super::fail::Outcome;
 use super::tx::Tx;
-use super::{idempotency, runs, uploads};
+use super::{runs, uploads};
 
 /// Over all buckets first, then each by name. The sums are kept by the transactions that change them.
 pub(super) fn usage(conn: &Connection) -> Outcome<Vec<Usage>> {
@@ -58,9 +58,9 @@ pub(super) fn totals(conn: &Connection) -> Outcome<StoreTotals> {
 }
 
 pub(super) fn recover(tx: &Tx<'_>, now: Timestamp) -> Outcome<()> {
-    const PRUNE_COUNT_MAX: u32 = 10_000;
     tx.add_to_meta("generation", 1)?;
     uploads::end_unannounced(tx)?;
     runs::end_leases(tx, now)?;
-    idempotency::prune(tx, now, PRUNE_COUNT_MAX)
+    runs::pull_up(tx, now)?;
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Upload sessions: opened, continued, ended.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, Row};
 use serde_json::json;
 use usp_model::{
@@ -91,7 +93,7 @@ fn gone(action: &'static str, upload: &Upload) -> Error {
 }
 
 pub(super) fn create(tx: &Tx<'_>, new: &NewUpload) -> Outcome<Upload> {
-    let bucket = buckets::row(tx, &new.bucket)?;
+    let bucket = buckets::row_of_domain(tx, &new.bucket, new.domain)?;
     let file_id = current_by_key(tx, bucket.id, &new.key)?.map_or(new.file_id, |row| row.file.id);
     let manifest = manifests::create(tx)?;
     tx.run(
@@ -206,10 +208,13 @@ pub(super) fn end_quietly(tx: &Tx<'_>, id: &UploadId) -> Outcome<()> {
     }
 }
 
-pub(super) fn expire(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Outcome<u64> {
+pub(super) fn expire(tx: &Tx<'_>, now: Timestamp, limit: u32, receiving: &HashSet<UploadId>) -> Outcome<u64> {
     let sql =
         format!("{UPLOAD} WHERE u.state = 'open' AND u.expires_at <= ?1 ORDER BY u.expires_at LIMIT ?2");
-    let over = tx.all(&sql, (now.unix_ms(), limit), upload_row)?;
+    let found_max = i64::from(limit).saturating_add(i64::try_from(receiving.len()).unwrap_or(i64::MAX));
+    let mut over = tx.all(&sql, (now.unix_ms(), found_max), upload_row)?;
+    over.retain(|row| !receiving.contains(&row.upload.id));
+    over.truncate(limit as usize);
     for row in &over {
         row.end(tx, UploadState::Expired)?;
         row.emit(tx, now, EventKind::UploadExpired)?;

@@ -1,4 +1,5 @@
 use usp_catalog::Catalog;
+use usp_catalog::records::{NewUpload, NewVersion};
 use usp_model::{BucketPolicy, ErrorKind, Release};
 
 use crate::world::{World, at, bucket, kind_of, new_upload};
@@ -91,4 +92,22 @@ async fn a_bucket_is_deleted_only_when_nothing_is_in_it() {
     assert_eq!(kind_of(world.catalog.delete_bucket(&name).await), ErrorKind::NotFound);
     world.catalog.create_bucket(name.clone(), BucketPolicy::default(), at(3)).await.unwrap();
     assert_ne!(world.catalog.bucket(&name).await.unwrap().domain_key, key_before);
+}
+
+/// What arrived for a bucket that was deleted meanwhile is named by a key that is gone: nobody could read it.
+#[tokio::test]
+async fn a_content_for_a_bucket_does_not_become_one_of_its_successor() {
+    let world = World::new().await;
+    let made = async || world.catalog.create_bucket(bucket("anew"), in_domain(None), at(0)).await.unwrap();
+    made().await;
+    let domain = world.domain_of("anew").await;
+    world.catalog.delete_bucket(&bucket("anew")).await.unwrap();
+    made().await;
+    let late = NewVersion { bucket: bucket("anew"), domain, ..world.new_version("a", 1) };
+    assert_eq!(kind_of(world.catalog.commit_version(late).await), ErrorKind::Conflict);
+    let late = NewUpload { bucket: bucket("anew"), domain, ..new_upload("a") };
+    assert_eq!(kind_of(world.catalog.create_upload(late).await), ErrorKind::Conflict);
+    let domain = world.domain_of("anew").await;
+    let new = NewVersion { bucket: bucket("anew"), domain, ..world.new_version("a", 1) };
+    world.catalog.commit_version(new).await.unwrap();
 }

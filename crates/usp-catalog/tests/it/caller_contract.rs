@@ -122,6 +122,23 @@ async fn expired_and_unknown_tokens_are_refused() {
 }
 
 #[tokio::test]
+async fn keys_whose_time_is_over_are_forgotten() {
+    const DAY_MS: i64 = 86_400_000;
+    let world = with_alice().await;
+    for number in 1..=3 {
+        world.catalog.add_refresh_token(token(number, 1_000 * i64::from(number))).await.unwrap();
+    }
+    let mut new = world.new_version("a", 1);
+    new.idempotency_key = Some("once".to_owned());
+    world.catalog.commit_version(new).await.unwrap();
+    assert_eq!(world.catalog.prune_keys(at(2_000), 1).await.unwrap(), 1);
+    assert_eq!(world.catalog.prune_keys(at(2_000), 100).await.unwrap(), 1);
+    assert_eq!(world.catalog.prune_keys(at(2_000), 100).await.unwrap(), 0);
+    assert_eq!(rotate(&world, 3, 4, 2_000).await, Rotation::Rotated { user: user("alice") });
+    assert_eq!(world.catalog.prune_keys(at(DAY_MS), 100).await.unwrap(), 3, "two tokens and the key");
+}
+
+#[tokio::test]
 async fn a_new_password_or_disabling_ends_sessions_and_new_grants_do_not() {
     let world = with_alice().await;
     let alice = user("alice");

@@ -14,7 +14,7 @@ const LEASE_MS: i64 = 30_000;
 async fn put(world: &World, bucket_name: &str, key: &str, run: NewRun) -> RunId {
     let mut new = world.new_version(key, 1);
     let id = run.id;
-    new.bucket = bucket(bucket_name);
+    (new.bucket, new.domain) = (bucket(bucket_name), world.domain_of(bucket_name).await);
     new.runs = vec![run];
     world.catalog.commit_version(new).await.unwrap();
     id
@@ -173,4 +173,18 @@ async fn a_run_carries_the_trace_of_who_asked_for_it_to_its_worker_and_its_event
     let traced: Vec<_> = events.iter().filter(|event| event.data["traceparent"] == TRACE).collect();
     let kinds: Vec<_> = traced.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::RunQueued, EventKind::RunStarted]);
+}
+
+/// A clock that was ahead put the run off; the one that is right makes it due.
+#[tokio::test]
+async fn runs_that_a_clock_put_off_are_pulled_up() {
+    const YEAR_MS: i64 = 365 * 86_400_000;
+    let world = World::new().await;
+    let mut new = world.new_version("a", 1);
+    (new.at, new.runs) = (at(YEAR_MS), vec![new_run("profile")]);
+    world.catalog.commit_version(new).await.unwrap();
+    assert!(world.catalog.due_runs(at(1_000), 10).await.unwrap().is_empty());
+    assert_eq!(world.catalog.pull_up_runs(at(1_000)).await.unwrap(), 1);
+    assert_eq!(world.catalog.due_runs(at(1_000), 10).await.unwrap().len(), 1);
+    assert_eq!(world.catalog.pull_up_runs(at(1_000)).await.unwrap(), 0);
 }

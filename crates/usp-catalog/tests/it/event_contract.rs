@@ -13,7 +13,7 @@ async fn events_come_in_order_after_a_point_and_by_every_filter() {
     world.catalog.create_bucket(bucket("other"), BucketPolicy::default(), at(0)).await.unwrap();
     let first = world.put("a", 1).await.file;
     let mut new = world.new_version("b", 2);
-    new.bucket = bucket("other");
+    (new.bucket, new.domain) = (bucket("other"), world.domain_of("other").await);
     let second = world.catalog.commit_version(new).await.unwrap().file;
     let all = found(&world, EventQuery::default()).await;
     assert_eq!(all.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
@@ -45,14 +45,28 @@ async fn old_events_are_forgotten_and_their_numbers_never_come_again() {
     let mut later = world.new_version("b", 2);
     later.at = at(1_000);
     world.catalog.commit_version(later).await.unwrap();
-    assert_eq!(world.catalog.prune_events(at(1_000), 1).await.unwrap(), 1);
-    assert_eq!(world.catalog.prune_events(at(1_000), 100).await.unwrap(), 1);
-    assert_eq!(world.catalog.prune_events(at(1_000), 100).await.unwrap(), 0);
-    assert_eq!(world.catalog.prune_events(at(9_000), 100).await.unwrap(), 2);
+    assert_eq!(world.catalog.prune_events(at(9_000), at(1_000), 1).await.unwrap(), 1);
+    assert_eq!(world.catalog.prune_events(at(9_000), at(1_000), 100).await.unwrap(), 1);
+    assert_eq!(world.catalog.prune_events(at(9_000), at(1_000), 100).await.unwrap(), 0);
+    assert_eq!(world.catalog.prune_events(at(9_000), at(9_000), 100).await.unwrap(), 2);
     assert_eq!(world.catalog.last_event().await.unwrap(), 0);
     world.put("c", 3).await;
     assert_eq!(world.catalog.last_event().await.unwrap(), 6);
     assert_eq!(*world.catalog.event_signal().borrow(), 6);
+}
+
+/// A clock that was a year ahead for a moment must not keep the log for a year.
+#[tokio::test]
+async fn events_of_a_clock_that_was_ahead_go_with_those_behind_them() {
+    const YEAR_MS: i64 = 365 * 86_400_000;
+    let world = World::new().await;
+    for (text, ms) in [("a", YEAR_MS), ("b", 10), ("c", 2_000)] {
+        let mut new = world.new_version(text, 1);
+        new.at = at(ms);
+        world.catalog.commit_version(new).await.unwrap();
+    }
+    assert_eq!(world.catalog.prune_events(at(2_000), at(1_000), 100).await.unwrap(), 4);
+    assert_eq!(found(&world, EventQuery::default()).await.len(), 2);
 }
 
 #[tokio::test]

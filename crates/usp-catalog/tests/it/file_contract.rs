@@ -106,7 +106,7 @@ async fn known_digests_are_answered_within_the_domain_only() {
     world.put("a", 1).await;
     world.put("a", 2).await;
     let mut new = world.new_version("a", 3);
-    new.bucket = bucket("red-a");
+    (new.bucket, new.domain) = (bucket("red-a"), world.domain_of("red-a").await);
     world.catalog.commit_version(new).await.unwrap();
     let asked: Vec<String> =
         (1..=3).map(|number| digest(number).to_string()).chain(["no digest".to_owned()]).collect();

@@ -375,7 +375,8 @@ async fn run_lists_page_newest_first_by_every_filter() {
         let run = new_run(if number % 2 == 0 { "profile" } else { "scan" });
         ids.push(run.id);
         new.runs = vec![run];
-        new.bucket = bucket(if number % 4 == 0 { "other" } else { "default" });
+        let name = if number % 4 == 0 { "other" } else { "default" };
+        (new.bucket, new.domain) = (bucket(name), world.domain_of(name).await);
         world.catalog.commit_version(new).await.unwrap();
     }
     for id in ids.iter().step_by(5) {

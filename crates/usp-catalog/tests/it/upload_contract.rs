@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use usp_catalog::Catalog;
 use usp_catalog::records::{NewUpload, UploadProgress};
 use usp_model::limits::SEGMENT_ENTRY_COUNT_MAX;
@@ -103,7 +105,7 @@ async fn a_preliminary_id_finds_the_file_that_stood_first() {
     let later = world.catalog.create_upload(new_upload("a")).await.unwrap();
     assert_eq!(later.file_id, file.id, "the key stands, so its id is known from the start");
     const YEAR_MS: i64 = 365 * 86_400_000;
-    world.catalog.expire_uploads(at(YEAR_MS), 100).await.unwrap();
+    world.catalog.expire_uploads(at(YEAR_MS), 100, HashSet::new()).await.unwrap();
     assert_eq!(world.catalog.file(&FileRef::Id(upload.file_id), None).await.unwrap().file.id, file.id);
     world.catalog.delete_file(&file.id, None, at(1)).await.unwrap();
     assert_eq!(kind_of(world.catalog.upload_of_file(&upload.file_id).await), ErrorKind::NotFound);
@@ -121,7 +123,9 @@ async fn ended_uploads_are_gone_and_tell_so() {
     let later = NewUpload { expires_at: at(9_000), ..new_upload("c") };
     let open = world.catalog.create_upload(later).await.unwrap();
     world.catalog.terminate_upload(&ended.id, at(1)).await.unwrap();
-    assert_eq!(world.catalog.expire_uploads(at(1_000), 10).await.unwrap(), 1);
+    let receiving = HashSet::from([over.id]);
+    assert_eq!(world.catalog.expire_uploads(at(1_000), 10, receiving).await.unwrap(), 0);
+    assert_eq!(world.catalog.expire_uploads(at(1_000), 10, HashSet::new()).await.unwrap(), 1);
     for id in [&ended.id, &over.id] {
         assert_eq!(kind_of(world.catalog.upload(id).await), ErrorKind::Gone);
         assert_eq!(kind_of(world.catalog.terminate_upload(id, at(1)).await), ErrorKind::Gone);
@@ -132,7 +136,7 @@ async fn ended_uploads_are_gone_and_tell_so() {
     let kinds = world.event_kinds().await;
     assert_eq!(kinds[3..], [EventKind::UploadTerminated, EventKind::UploadExpired]);
     const YEAR_MS: i64 = 365 * 86_400_000;
-    assert_eq!(world.catalog.expire_uploads(at(YEAR_MS), 10).await.unwrap(), 1);
+    assert_eq!(world.catalog.expire_uploads(at(YEAR_MS), 10, HashSet::new()).await.unwrap(), 1);
     assert_eq!(kind_of(world.catalog.upload(&ended.id).await), ErrorKind::NotFound);
 }
 
@@ -190,8 +194,8 @@ async fn recovery_ends_sessions_of_plain_puts_and_makes_held_runs_due() {
 async fn long_contents_are_found_by_offset_across_segments() {
     let world = World::new().await;
     world.catalog.create_bucket(bucket("big"), BucketPolicy::default(), at(0)).await.unwrap();
-    let mut upload =
-        world.catalog.create_upload(NewUpload { bucket: bucket("big"), ..new_upload("a") }).await.unwrap();
+    let in_big = NewUpload { bucket: bucket("big"), domain: world.domain_of("big").await, ..new_upload("a") };
+    let mut upload = world.catalog.create_upload(in_big).await.unwrap();
     let chunk_count = SEGMENT_ENTRY_COUNT_MAX as u64 * 2 + 100;
     let mut next = 0;
     // Steps that do not divide a segment, so that segments are filled up by several appends.

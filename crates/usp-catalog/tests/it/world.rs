@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use usp_catalog::records::{CommittedVersion, NewRun, NewUpload, NewVersion};
 use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
 use usp_model::{
-    BucketName, BucketPolicy, ChunkId, ChunkRef, Digest, DigestAlgorithm, Error, ErrorKind, Event, EventKind,
-    EventQuery, FileId, FileKey, FramePlace, KeyCondition, LabelKey, MediaType, PackId, Release, RetryPolicy,
-    Rule, RuleName, RuleStep, RunId, StoredBytes, Timestamp, UploadId, UserName,
+    BucketName, BucketPolicy, ChunkId, ChunkRef, Digest, DigestAlgorithm, DomainId, Error, ErrorKind, Event,
+    EventKind, EventQuery, FileId, FileKey, FramePlace, KeyCondition, LabelKey, MediaType, PackId, Release,
+    RetryPolicy, Rule, RuleName, RuleStep, RunId, StoredBytes, Timestamp, UploadId, UserName,
 };
 
 pub(crate) struct World {
@@ -96,12 +96,16 @@ pub(crate) fn new_run(rule: &str) -> NewRun {
     }
 }
 
+/// Of the bucket that is made first.
+const DEFAULT_DOMAIN: DomainId = DomainId(1);
+
 pub(crate) fn new_upload(text: &str) -> NewUpload {
     NewUpload {
         terms: usp_catalog::records::UploadTerms::default(),
         id: UploadId::random().unwrap(),
         file_id: FileId::random().unwrap(),
         bucket: bucket("default"),
+        domain: DEFAULT_DOMAIN,
         key: key(text),
         size_bytes: None,
         declared_media_type: None,
@@ -127,6 +131,10 @@ impl World {
 
     pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("catalog.db")
+    }
+
+    pub(crate) async fn domain_of(&self, name: &str) -> DomainId {
+        self.catalog.bucket(&bucket(name)).await.unwrap().domain
     }
 
     /// The same file, closed and opened again.
@@ -158,6 +166,7 @@ impl World {
             upload: None,
             file_id: FileId::random().unwrap(),
             bucket: bucket("default"),
+            domain: DEFAULT_DOMAIN,
             key: key(text),
             condition: KeyCondition::Any,
             chunks: vec![self.new_chunk(number, size_bytes)],

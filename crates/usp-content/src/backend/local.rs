@@ -443,7 +443,9 @@ mod tests {
             for _reader in 0..2 {
                 let shared = Arc::clone(&shared);
                 threads.push(shuttle::thread::spawn(move || match shared.reader(PACK) {
-                    Ok(file) => assert_eq!(read_exact_at(&file, ByteRange::new(0, 4).unwrap()).unwrap(), "head"),
+                    Ok(file) => {
+                        assert_eq!(read_exact_at(&file, ByteRange::new(0, 4).unwrap()).unwrap(), "head")
+                    }
                     Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
                 }));
             }

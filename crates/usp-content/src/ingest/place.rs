@@ -69,6 +69,9 @@ impl Placer {
 
     /// `permits` stand for the bytes of `chunks` and are given back when all have their place.
     pub(super) async fn place(&self, plains: Vec<Bytes>, permits: Vec<BytePermit>) -> Result<Placed> {
+        if plains.is_empty() {
+            return Ok(Placed::default());
+        }
         let chunks = self.name(plains).await?;
         let names: Vec<(Digest, u32)> =
             chunks.iter().map(|chunk| (chunk.digest, chunk.size_bytes())).collect();

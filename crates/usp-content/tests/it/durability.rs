@@ -167,6 +167,20 @@ async fn without_space_for_the_footer_the_pack_is_sealed_later() {
 }
 
 #[tokio::test]
+async fn a_complete_pack_whose_row_could_not_say_so_is_noted_later() {
+    let (world, _backend) = faulty_world().await;
+    world.index.fail_seals(1);
+    world.put(&noise(300_000, 1), Compression::None).await;
+    until(|| world.store.stats().packs_begun > 1).await;
+    let first = world.index.first_pack().pack;
+    until(|| world.index.failing_seals() == 0).await;
+    assert_eq!(world.index.state(first), Some(PackState::Open));
+    assert!(world.store.seal(first).await.unwrap());
+    assert_eq!(world.index.state(first), Some(PackState::Sealed));
+    assert!(!world.store.seal(first).await.unwrap(), "there is nothing left to do");
+}
+
+#[tokio::test]
 async fn what_a_failed_write_left_does_not_outlive_the_seal() {
     let backend = Arc::new(FaultyPacks::default());
     let config = ContentConfig { pack_size_bytes_max: 20 << 10, open_pack_count: 1, ..small() };

@@ -238,6 +238,31 @@ async fn many_uploads_under_little_memory_all_end() {
     assert_eq!(budget.free_bytes(), 48 << 10);
 }
 
+/// Each has sent as much as one slab holds and now wants room for one byte more, which only the others' bytes take up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_whose_slabs_take_all_memory_do_not_wait_for_each_other() {
+    const SLAB_BYTES: usize = 128 << 10;
+    let mut world = World::new(small()).await;
+    let config = ContentConfig { slab_size_bytes: SLAB_BYTES, ..small() };
+    let budget = ByteBudget::new(4 * SLAB_BYTES as u64);
+    let (index, backend) = (world.index.clone(), world.backend.clone());
+    let cpu = usp_rt::Pool::new("cpu", 2);
+    world.store =
+        usp_content::ContentStore::open(config, backend, index, cpu, budget.clone()).await.unwrap().0;
+    let mut ingests: Vec<_> = (0..4).map(|_| world.store.ingest(settings(Compression::None))).collect();
+    for (ingest, seed) in ingests.iter_mut().zip(0..) {
+        ingest.push(Bytes::from(noise(SLAB_BYTES, seed))).await.unwrap();
+    }
+    assert_eq!(budget.free_bytes(), 0);
+    let more = join_all(ingests.iter_mut().map(|ingest| ingest.push(Bytes::from_static(b"x"))));
+    let more = tokio::time::timeout(std::time::Duration::from_secs(20), more).await;
+    assert!(more.expect("they wait for each other").into_iter().all(|pushed| pushed.is_ok()));
+    for ingest in ingests {
+        assert_eq!(ingest.finish().await.unwrap().0.size_bytes, SLAB_BYTES as u64 + 1);
+    }
+    assert_eq!(budget.free_bytes(), 4 * SLAB_BYTES as u64);
+}
+
 #[tokio::test]
 async fn a_push_that_was_dropped_half_way_ends_the_ingest() {
     let world = World::new(small()).await;

@@ -30,6 +30,8 @@ pub(crate) struct FakeIndex(Mutex<Rows>);
 
 #[derive(Debug, Default)]
 struct Rows {
+    /// So many seals fail before one does not.
+    failing_seals: u32,
     chunks: Vec<StoredChunk>,
     by_digest: HashMap<Digest, ChunkId>,
     manifests: Vec<Vec<ChunkId>>,
@@ -57,6 +59,14 @@ impl FakeIndex {
 
     pub(crate) fn chunks(&self) -> Vec<StoredChunk> {
         self.0.lock().chunks.clone()
+    }
+
+    pub(crate) fn failing_seals(&self) -> u32 {
+        self.0.lock().failing_seals
+    }
+
+    pub(crate) fn fail_seals(&self, count: u32) {
+        self.0.lock().failing_seals = count;
     }
 
     /// The pack that was begun first.
@@ -157,6 +167,10 @@ impl ChunkIndex for FakeIndex {
 
     async fn seal_pack(&self, pack: PackId, size_bytes: u64) -> Result<()> {
         let mut rows = self.0.lock();
+        if rows.failing_seals > 0 {
+            rows.failing_seals -= 1;
+            return Err(Error::new(ErrorKind::StorageFull, "seal pack"));
+        }
         let row = rows.packs.get_mut(&pack).expect("a sealed pack has a row");
         assert_eq!(row.state, PackState::Open, "only an open pack is sealed");
         *row = PackRecord { pack, state: PackState::Sealed, committed_bytes: size_bytes };

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use prometheus_client::registry::Registry;
+use tokio::signal::unix::Signal;
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{CatalogMetrics, SqliteCatalog, SqliteConfig};
 use usp_content::{ContentConfig, ContentStore, LocalPacks, RecoveryReport};
@@ -125,12 +126,15 @@ impl Local {
 }
 
 /// Reads the rules again on every SIGHUP; rules that are not valid leave the old ones in force.
-pub(crate) async fn reload_rules(storage: Storage, rules_dir: PathBuf, shutdown: Shutdown) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return };
+pub(crate) async fn reload_rules(
+    storage: Storage,
+    rules_dir: PathBuf,
+    mut hang_ups: Signal,
+    shutdown: Shutdown,
+) {
     loop {
         tokio::select! {
-            received = hang_up.recv() => if received.is_none() { return },
+            received = hang_ups.recv() => if received.is_none() { return },
             () = shutdown.cancelled() => return,
         }
         let replaced = match rules::load(&rules_dir) {

@@ -123,3 +123,57 @@ fn what_the_sweeper_looks_for_has_some_of_each_bucket() {
     let due = due(&conn, at(1), 100).unwrap();
     assert_eq!(due.len(), 70, "half of them for each bucket, as far as there are");
 }
+
+/// More lanes than one claim serves, in all of which a run waits for its next attempt.
+fn fill_with_lanes_that_wait(conn: &Connection) {
+    conn.run("BEGIN", []).unwrap();
+    for number in 0..2 * LANE_COUNT_MAX {
+        let name = BucketName::parse(&format!("waits-{number}")).unwrap();
+        buckets::create(&Tx::new(conn), &name, BucketPolicy::default(), at(0)).unwrap();
+    }
+    conn.run("COMMIT", []).unwrap();
+    let ids =
+        conn.all("SELECT id FROM buckets WHERE name LIKE 'waits-%'", [], |row| Ok(row.get(0)?)).unwrap();
+    ids.into_iter().for_each(|id: i64| fill(conn, id, 1));
+    let later = "UPDATE runs SET state = 'retrying', priority = 10, due_at = 3600000";
+    conn.run(later, []).unwrap();
+}
+
+#[test]
+fn lanes_in_which_nothing_is_due_hold_up_nobody() {
+    let dir = TempDir::new().unwrap();
+    let mut conn = open(&dir);
+    fill_with_lanes_that_wait(&conn);
+    fill(&conn, 1, 3);
+    assert_eq!(due(&conn, at(1), 100).unwrap().len(), 3);
+    let (cost, claimed) = cost(&mut conn, &ask(10, Turn::default()));
+    assert_eq!(claimed.runs.len(), 3, "runs of a lower priority that are due");
+    assert!(cost < 2_000, "{cost} hundred instructions");
+}
+
+#[test]
+fn a_claim_that_looked_long_enough_goes_on_where_it_ended() {
+    let dir = TempDir::new().unwrap();
+    let conn = open(&dir);
+    fill_with_lanes_that_wait(&conn);
+    // The last lane of all.
+    conn.run("UPDATE runs SET due_at = 0 WHERE id = (SELECT max(id) FROM runs)", []).unwrap();
+    let mut claim = Claimer {
+        tx: &Tx::new(&conn),
+        asked: &ask(1, Turn::default()),
+        turn: Turn::default(),
+        free: HashMap::new(),
+        rules: HashMap::new(),
+        leased: Vec::new(),
+        lanes_left: LANE_COUNT_MAX,
+        looks_left: 0,
+    };
+    let mut claim_count = 0;
+    while claim.leased.is_empty() {
+        claim.looks_left = 200;
+        claim.take_from(10).unwrap();
+        claim_count += 1;
+        assert!(claim_count < 20, "it never comes to the last lane");
+    }
+    assert!(claim_count > 5, "{claim_count}");
+}

@@ -3,8 +3,8 @@
 use std::pin::pin;
 use std::task::Poll;
 
-use usp_api::NewFile;
-use usp_model::{ErrorKind, FileRef};
+use usp_api::{NewBucket, NewFile};
+use usp_model::{BucketPolicy, ErrorKind, FileRef};
 
 use crate::support::{
     CHECKPOINT_BYTES, House, admin, broken_after, bucket, eventually, key, pieces, random_bytes, tap,
@@ -15,6 +15,8 @@ facts! {
     a_put_whose_caller_goes_away_stores_nothing,
     a_put_dropped_at_any_moment_leaves_all_or_nothing,
     two_puts_of_one_content_at_once_both_succeed,
+    a_bucket_that_was_made_anew_takes_nothing_that_began_before,
+    a_change_of_a_bucket_counts_though_its_caller_goes_away,
 }
 
 async fn a_stream_that_breaks_stores_nothing_and_tells_why(house: House) {
@@ -65,6 +67,49 @@ async fn a_put_dropped_at_any_moment_leaves_all_or_nothing(house: House) {
         poll_count += 1;
     }
     house.until_no_upload_is_open().await;
+}
+
+async fn a_bucket_that_was_made_anew_takes_nothing_that_began_before(house: House) {
+    house.bucket("anew", BucketPolicy::default()).await;
+    for size in [1_000, 2 * CHECKPOINT_BYTES] {
+        let bytes = random_bytes(3, size);
+        let (mut tap, content) = tap();
+        let (door, file) = (house.door.clone(), NewFile::at(bucket("anew"), key("late")));
+        let putting = tokio::spawn(async move { door.put(&admin(), file, content).await });
+        tap.pour(&bytes[..500]).await;
+        house.door.delete_bucket(&admin(), bucket("anew")).await.unwrap();
+        house.bucket("anew", BucketPolicy::default()).await;
+        // It may have ended at its first checkpoint, and then takes no more.
+        let _refused = tap.try_pour(&bytes[500..]).await;
+        drop(tap);
+        assert_eq!(putting.await.unwrap().unwrap_err().kind(), ErrorKind::Conflict, "{size} bytes");
+        house.until_no_upload_is_open().await;
+    }
+    let file = NewFile::at(bucket("anew"), key("new"));
+    let stored = house.door.put(&admin(), file, pieces(b"fresh")).await.unwrap().file;
+    assert_eq!(house.read(&admin(), FileRef::Id(stored.id)).await.unwrap(), b"fresh");
+}
+
+async fn a_change_of_a_bucket_counts_though_its_caller_goes_away(house: House) {
+    for poll_count in 0..8 {
+        let name = format!("left-{poll_count}");
+        house.bucket(&name, BucketPolicy::default()).await;
+        house.door.get_bucket(&admin(), bucket(&name)).await.unwrap();
+        drop_after(house.door.delete_bucket(&admin(), bucket(&name)), poll_count).await;
+        // Whether or not it began, what is found now is what stands.
+        let made = NewBucket { name: bucket(&name), policy: BucketPolicy::default() };
+        eventually("the name to be taken or free", async || {
+            match house.door.create_bucket(&admin(), made.clone()).await {
+                Ok(_) => Some(()),
+                Err(error) => (error.kind() == ErrorKind::Conflict).then_some(()),
+            }
+        })
+        .await;
+        let file = NewFile::at(bucket(&name), key("a"));
+        if let Ok(stored) = house.door.put(&admin(), file, pieces(b"fresh")).await {
+            assert_eq!(house.read(&admin(), FileRef::Id(stored.file.id)).await.unwrap(), b"fresh");
+        }
+    }
 }
 
 /// Polls `count` times and drops what is left; whether it came to its end before.

@@ -139,6 +139,9 @@ async fn a_second_append_at_once_has_to_wait(house: House) {
     let locked = append(&house, upload.id, offset, b"x").await.unwrap_err();
     assert_eq!(locked.kind(), ErrorKind::Locked);
     assert!(locked.retry_after_hint().is_some());
+    let bob = in_bucket("bob", "elsewhere", Role::Admin);
+    let unseen = house.door.terminate_upload(&bob, upload.id).await.unwrap_err();
+    assert_eq!(unseen.kind(), ErrorKind::NotFound, "a stranger does not hear that bytes arrive");
     let locked = house.door.finish_upload(&admin(), upload.id, Vec::new()).await.unwrap_err();
     assert_eq!(locked.kind(), ErrorKind::Locked);
     let locked = house.door.terminate_upload(&admin(), upload.id).await.unwrap_err();

@@ -45,9 +45,15 @@ pub(crate) fn tap() -> (Tap, ByteStream) {
 
 impl Tap {
     pub(crate) async fn pour(&mut self, bytes: &[u8]) {
+        self.try_pour(bytes).await.unwrap();
+    }
+
+    /// Errors: nobody takes them any more.
+    pub(crate) async fn try_pour(&mut self, bytes: &[u8]) -> std::result::Result<(), mpsc::SendError> {
         for piece in cut(bytes) {
-            self.0.send(piece).await.unwrap();
+            self.0.send(piece).await?;
         }
+        Ok(())
     }
 }
 
