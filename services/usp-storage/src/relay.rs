@@ -221,7 +221,8 @@ impl Storage {
     }
 
     /// Ends uploads whose time is over, forgets old events and keys, some per transaction, until there are no more.
-    async fn forget_the_past(&self) -> Result<()> {
+    /// Storage does it by itself every half minute; this is for whoever cannot wait.
+    pub async fn forget_the_past(&self) -> Result<()> {
         let now = self.now();
         let retention_ms = i64::try_from(self.config.event_retention.as_millis()).unwrap_or(i64::MAX);
         loop {

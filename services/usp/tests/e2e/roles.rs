@@ -72,6 +72,25 @@ async fn a_processor_on_a_broker_beside_a_storage_without_one_ends_and_says_why(
     .await
 }
 
+/// Sent to all of them by someone who wants the rules to be read again; those that have none go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hang_up_signal_ends_no_role() -> Result<()> {
+    prove(setup().topology(Topology::FourProcesses), async |usp| {
+        for server in usp.servers_mut() {
+            let sent = Command::new("kill").args(["-HUP", &server.pid().to_string()]).status().await?;
+            assert!(sent.success());
+        }
+        let http = usp.admin().await?;
+        let file = http.put("after.csv", "text/csv", "a,b\n1,2\n").await?.must(201)?.value()?;
+        http.wait_ready(file["id"].as_str().context("no id")?).await?;
+        for server in usp.servers_mut() {
+            assert!(!server.has_ended()?, "{} is gone", server.name());
+        }
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_processor_alone_says_on_its_probe_what_it_waits_for() -> Result<()> {
     let dir = tempfile::tempdir()?;

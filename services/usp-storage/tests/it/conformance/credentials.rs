@@ -17,6 +17,7 @@ facts! {
     a_disabled_user_is_out_at_once,
     a_new_password_ends_the_sessions_before_it,
     an_api_key_is_its_user_with_no_more_than_it_was_granted,
+    an_api_key_opens_though_its_use_cannot_be_noted,
     a_revoked_api_key_is_refused,
     an_api_key_ends_with_its_time,
     too_many_failures_make_a_name_wait,
@@ -159,6 +160,15 @@ async fn an_api_key_is_its_user_with_no_more_than_it_was_granted(house: House) {
         Grant { bucket: Some(bucket("other")), role: Role::Reader },
     ];
     assert_eq!(show(&house, &narrow.secret).await.unwrap().grants, allowed);
+}
+
+/// As with a disk that is full: it still has to open what makes room.
+async fn an_api_key_opens_though_its_use_cannot_be_noted(house: House) {
+    alice(&house).await;
+    let created = api_key(&house, Vec::new(), None).await;
+    let _held = house.hold_catalog();
+    let shown = tokio::time::timeout(Duration::from_secs(2), show(&house, &created.secret)).await;
+    assert_eq!(shown.expect("it waits for the note").unwrap().name, user("alice"));
 }
 
 async fn a_revoked_api_key_is_refused(house: House) {

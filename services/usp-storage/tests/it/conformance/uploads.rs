@@ -17,6 +17,8 @@ facts! {
     what_arrived_before_the_caller_went_away_counts,
     an_append_at_another_offset_is_refused,
     a_second_append_at_once_has_to_wait,
+    an_append_to_a_full_disk_says_so,
+    an_upload_that_receives_does_not_expire,
     a_terminated_upload_is_gone,
     an_upload_that_lacks_bytes_cannot_finish,
     an_upload_finishes_once,
@@ -121,6 +123,38 @@ async fn an_append_at_another_offset_is_refused(house: House) {
         assert_eq!(refused.kind(), ErrorKind::PreconditionFailed, "offset {offset}");
     }
     assert_eq!(received(&house, upload.id).await, 10);
+}
+
+async fn an_append_to_a_full_disk_says_so(house: House) {
+    let upload = start(&house, "a", None).await;
+    append(&house, upload.id, 0, b"begun").await.unwrap();
+    let more = random_bytes(4, 8 * CHECKPOINT_BYTES);
+    house.set_full(true);
+    assert_eq!(append(&house, upload.id, 5, &more).await.unwrap_err().kind(), ErrorKind::StorageFull);
+    house.set_full(false);
+    let offset = received(&house, upload.id).await;
+    append(&house, upload.id, offset, &more[usize::try_from(offset - 5).unwrap()..]).await.unwrap();
+    let stored = house.door.finish_upload(&admin(), upload.id, Vec::new()).await.unwrap().file;
+    let read = house.read(&admin(), FileRef::Id(stored.id)).await.unwrap();
+    assert_eq!(read, [b"begun".as_slice(), &more].concat());
+}
+
+/// However slowly; one that nothing arrives in expires meanwhile.
+async fn an_upload_that_receives_does_not_expire(house: House) {
+    let (idle, upload) = (start(&house, "idle", None).await, start(&house, "a", None).await);
+    let (mut tap, content) = tap();
+    let door = house.door.clone();
+    let appending = tokio::spawn(async move {
+        door.append(&admin(), AppendUpload { id: upload.id, offset: 0 }, content).await
+    });
+    tap.pour(&random_bytes(5, CHECKPOINT_BYTES)).await;
+    eventually("the append to be at work", async || (received(&house, upload.id).await > 0).then_some(())).await;
+    house.advance(std::time::Duration::from_secs(2 * 86_400));
+    house.storage.forget_the_past().await.unwrap();
+    assert_eq!(house.door.get_upload(&admin(), idle.id).await.unwrap_err().kind(), ErrorKind::Gone);
+    tap.pour(b"more").await;
+    drop(tap);
+    assert_eq!(appending.await.unwrap().unwrap().received_bytes, CHECKPOINT_BYTES as u64 + 4);
 }
 
 async fn a_second_append_at_once_has_to_wait(house: House) {
