@@ -131,11 +131,13 @@ async fn recover_open(
     }
     report.frame_count += found.entries.len() as u64;
     report.cut_off_bytes += size_bytes - committed;
-    let sealed = seal(backend, row.pack, committed, &found.entries).await;
+    let mut sealed = seal(backend, row.pack, committed, &found.entries).await;
     backend.retire(row.pack).await;
+    if let Ok(sealed_bytes) = sealed {
+        sealed = index.seal_pack(row.pack, sealed_bytes).await.map(|()| sealed_bytes);
+    }
     match sealed {
-        Ok(sealed_bytes) => {
-            index.seal_pack(row.pack, sealed_bytes).await?;
+        Ok(_) => {
             report.sealed.push(row.pack);
             Ok(())
         }

@@ -11,6 +11,8 @@ words! {
         Chunk = "chunk",
         /// A pack that is absent, too short, or cannot say what it holds.
         Pack = "pack",
+        /// Damage in a pack that was set aside, where nothing that is needed stands any more.
+        Remains = "remains",
         /// A content that nobody owns. It takes space and harms nobody.
         Orphan = "orphan",
         /// A sum that differs from what it counts. `--repair` mends it.
@@ -25,7 +27,7 @@ impl FindingKind {
     pub fn is_grave(self) -> bool {
         match self {
             Self::Catalog | Self::Content | Self::Chunk | Self::Pack => true,
-            Self::Orphan | Self::Sum | Self::Stray => false,
+            Self::Remains | Self::Orphan | Self::Sum | Self::Stray => false,
         }
     }
 }

@@ -97,6 +97,9 @@ impl Rule {
         if !(1..=ATTEMPTS_MAX).contains(&self.retry.attempts_max) {
             found.push(Violation::new("/retry/attempts_max", format!("1 to {ATTEMPTS_MAX}")));
         }
+        if self.retry.backoff_ms_max < self.retry.backoff_ms_min {
+            found.push(Violation::new("/retry/backoff_ms_max", "at least backoff_ms_min"));
+        }
         if !(1..=TIMEOUT_S_MAX).contains(&self.timeout_s) {
             found.push(Violation::new("/timeout_s", format!("1 to {TIMEOUT_S_MAX} seconds")));
         }

@@ -92,8 +92,12 @@ impl GatewayConfig {
                 "at most 5 s, so that a revocation acts by then",
             ));
         }
-        if self.connection_count_max == 0 || self.connection_count_max_per_address == 0 {
-            found.push(Violation::new("/gateway/connection_count_max", "at least 1"));
+        let counts = [
+            ("connection_count_max", self.connection_count_max),
+            ("connection_count_max_per_address", self.connection_count_max_per_address),
+        ];
+        for (name, _) in counts.iter().filter(|(_, count)| *count == 0) {
+            found.push(Violation::new(format!("/gateway/{name}"), "at least 1"));
         }
         for (index, origin) in self.cors_origins.iter().enumerate() {
             let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));

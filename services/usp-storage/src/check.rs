@@ -130,13 +130,16 @@ impl Checker {
         let counts = |damage: &PackDamage| {
             damage.part == PackPart::Header || chunks.iter().any(|chunk| damage.hits(&chunk.place))
         };
+        // Of a pack that was set aside, what is damaged and needed by nobody harms nobody.
+        let is_aside = row.state == PackState::SetAside;
         let damage = damage.into_iter().filter(|damage| !is_open || counts(damage));
         found.extend(damage.map(|damage| {
+            let kind = if is_aside && !counts(&damage) { FindingKind::Remains } else { FindingKind::Pack };
             let text = format!(
                 "pack {pack}: {} bytes at offset {} failed their check ({})",
                 damage.size_bytes, damage.offset, damage.part
             );
-            Finding::new(FindingKind::Pack, text)
+            Finding::new(kind, text)
         }));
         compare(pack, &chunks, &frames, row.committed_bytes, &mut found);
         Ok(found)

@@ -11,7 +11,7 @@
 //! 6. A pack without rows is condemned in memory, which fails while an upload is about to refer to it, and doomed in the
 //!    catalogue, which fails while a row names it. No commit makes a row in a doomed pack. [it is sealed still, or doomed]
 //!
-//! A full disk stops step 5 alone: rows, dooms and erasures need little or no space.
+//! A disk that is nearly full stops step 5 alone: rows, dooms and erasures need little or no space, and copies leave it.
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ const LOOK_COUNT: u32 = 4_096;
 const SWEEP_COUNT: usize = 500;
 /// Bytes that are copied in one go.
 const COPY_BYTES: u64 = 4 << 20;
+/// Frames, and what the catalogue notes of them.
+const SPACE_FOR_ONE_COPY: u64 = 2 * COPY_BYTES;
 /// A pack of which less than this is alive is always emptied.
 const LIVE_PERCENT_MIN: u64 = 60;
 /// While more than `DEAD_PERCENT_MAX` of the store is dead, so is one of which less than this is alive.
@@ -279,6 +281,12 @@ impl<'s> Cycle<'s> {
         let chunks = self.storage.catalog.chunks_in_pack(pack).await?;
         let mut rest = chunks.as_slice();
         while !rest.is_empty() {
+            if !self.storage.space.spares(SPACE_FOR_ONE_COPY) {
+                tracing::warn!(
+                    "packs are not compacted: the space that is left is for deleting and collecting"
+                );
+                return Ok(Emptied::NoSpace);
+            }
             let (some, later) = rest.split_at(count_for_one_copy(rest));
             rest = later;
             match self.move_chunks(some).await {

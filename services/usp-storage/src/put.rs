@@ -44,7 +44,7 @@ impl Storage {
         if let Some(rule) = &file.rule {
             self.rule_book().get(rule)?;
         }
-        self.check_condition_early(&file).await?;
+        self.check_condition_early(caller, &file).await?;
         let arrived = self.receive(caller, &file, &bucket, content).await?;
         let (storage, caller) = (self.clone(), caller.clone());
         // From here on the caller going away changes nothing.
@@ -57,9 +57,16 @@ impl Storage {
     }
 
     /// Spares the client an upload that cannot be committed. The commit decides again.
-    pub(crate) async fn check_condition_early(&self, file: &NewFile) -> Result<()> {
+    pub(crate) async fn check_condition_early(&self, caller: &Caller, file: &NewFile) -> Result<()> {
         if file.condition == KeyCondition::Any {
             return Ok(());
+        }
+        // What is sent again met the condition when it was sent first.
+        if let Some(key) = &file.idempotency_key {
+            let owner = &caller.principal.name;
+            if self.catalog.file_of_idempotency_key(owner, key, self.now()).await?.is_some() {
+                return Ok(());
+            }
         }
         let at = FileRef::Key(file.bucket.clone(), file.key.clone());
         let current = match self.catalog.file(&at, None).await {

@@ -75,6 +75,14 @@ impl Space {
         ))
     }
 
+    /// Whether so many bytes may be written by whoever can wait: not out of what deleting and collecting need, which is as
+    /// much as would be held back.
+    pub(crate) fn spares(&self, bytes: u64) -> bool {
+        let Some(room) = &self.room else { return true };
+        let reserved = if room.has_ballast() { 0 } else { room.ballast_bytes() };
+        room.free_bytes().is_none_or(|free| free >= bytes.saturating_add(reserved))
+    }
+
     /// Gives up what was held back. `true` when that may have made room.
     pub(crate) fn make_room(&self) -> bool {
         self.room.as_ref().is_some_and(|room| room.drop_ballast())
@@ -212,6 +220,17 @@ mod tests {
         assert_eq!(see(200), (true, true));
         assert_eq!(see(100_000), (true, false));
         assert_eq!(space.check().map_err(|error| error.kind()), Ok(()));
+    }
+
+    #[test]
+    fn what_can_wait_leaves_what_deleting_needs() {
+        let room = Arc::new(FakeRoom::default());
+        let space = Space::of(Arc::clone(&room) as Arc<dyn Room>);
+        room.free.store(50, Ordering::Relaxed);
+        assert!(space.spares(10) && !space.spares(11), "as much as the ballast stays");
+        room.has_ballast.store(true, Ordering::Relaxed);
+        assert!(space.spares(50) && !space.spares(51), "it is held back");
+        assert!(Space::default().spares(u64::MAX));
     }
 
     #[tokio::test]

@@ -76,6 +76,11 @@ impl Facts {
     }
 }
 
+/// Errors: `InvalidInput` naming the first rule that is not valid, and what is wrong with it.
+pub fn check_rules(rules: &[Rule]) -> Result<()> {
+    RuleBook::compile(rules.to_vec()).map(drop)
+}
+
 impl RuleBook {
     /// Errors: `InvalidInput` naming the rule and what is wrong with it.
     pub(crate) fn compile(rules: Vec<Rule>) -> Result<Self> {

@@ -22,7 +22,7 @@ impl Storage {
     pub(crate) async fn open_upload(&self, caller: &Caller, file: NewFile) -> Result<Upload> {
         let bucket = self.bucket_for(caller, Permission::FileWrite, &file.bucket).await?;
         check_new_file(&file, &bucket.bucket.policy)?;
-        self.check_condition_early(&file).await?;
+        self.check_condition_early(caller, &file).await?;
         if let Some(rule) = &file.rule {
             self.rule_book().get(rule)?;
         }

@@ -63,6 +63,7 @@ pub(crate) struct BackupReport {
 
 /// Makes a backup of `data_dir` in `target`, which may hold an earlier one. Blocks on the disk.
 pub(crate) fn make(data_dir: &Path, target: &Path, options: BackupOptions) -> Result<BackupReport> {
+    refuse_inside(data_dir, target)?;
     make_private_dir(target)?;
     let _only_one = lock(target)?;
     let before = Listing::read(target)?;
@@ -266,6 +267,21 @@ fn make_private_dir(dir: &Path) -> Result<()> {
 fn sync_dir(dir: &Path) -> Result<()> {
     let synced = File::open(dir).and_then(|dir| dir.sync_all());
     synced.with_context(|| format!("failed to sync {}", dir.display()))
+}
+
+/// Errors: `InvalidInput` when the target is the data directory or lies in it, where it would be taken for a part of the store.
+fn refuse_inside(data_dir: &Path, target: &Path) -> Result<()> {
+    let real =
+        |path: &Path| path.canonicalize().with_context(|| format!("failed to find {}", path.display()));
+    let data_dir = real(data_dir)?;
+    let target = std::path::absolute(target).context("failed to find the working directory")?;
+    // What is not there yet lies where the part of it lies that is.
+    let standing = target.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/"));
+    if !real(standing)?.starts_with(&data_dir) {
+        return Ok(());
+    }
+    let reason = format!("{} lies in the data directory; name a place on another disk", target.display());
+    Err(Error::new(ErrorKind::InvalidInput, "make a backup").because(reason).into())
 }
 
 /// One backup at a time works in a directory.

@@ -35,6 +35,8 @@ use sections::{
 
 /// A secret has one line; a file with more than this is none.
 const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
+/// As much as HS256 wants of its keys.
+const NODE_SECRET_BYTES_MIN: usize = 32;
 
 /// The whole configuration of one process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -187,14 +189,27 @@ impl Config {
 
     /// What a role shows the storage role on another machine. `None`: the data directory's own is used.
     ///
-    /// Errors: `InvalidInput` for a file that cannot be read.
+    /// Errors: `InvalidInput` for a file that cannot be read, a secret that could be guessed, and two of them.
     pub(crate) fn node_secret(&self) -> Result<Option<SecretText>> {
         let section = &self.storage;
-        match (&section.node_secret, &section.node_secret_file) {
-            (Some(secret), _) => Ok(Some(secret.0.clone())),
-            (None, Some(path)) => read_secret(path).map(Some),
-            (None, None) => Ok(None),
+        let refused =
+            |reason: String| Err(Error::new(ErrorKind::InvalidInput, "read node secret").because(reason));
+        let secret = match (&section.node_secret, &section.node_secret_file) {
+            (Some(_), Some(_)) => {
+                return refused("set either node_secret or node_secret_file, not both".to_owned());
+            }
+            (Some(secret), None) => secret.0.clone(),
+            (None, Some(path)) => read_secret(path)?,
+            (None, None) => return Ok(None),
+        };
+        let length = secret.expose().len();
+        if length < NODE_SECRET_BYTES_MIN {
+            return refused(format!(
+                "the secret has {length} bytes and must have {NODE_SECRET_BYTES_MIN} or more, because whoever knows it is \
+                 root of the store; take the one of keys/node.secret"
+            ));
         }
+        Ok(Some(secret))
     }
 
     /// All that is wrong with it, with pointers such as `/gateway/http`. Reads the files of secrets, nothing else.
@@ -233,6 +248,10 @@ impl Config {
             "/log/filter",
             "levels per module are needed, such as info,usp_storage=debug",
         );
+        demand(!self.processor.lease_wait.0.is_zero(), "/processor/lease_wait", "more than 0");
+        demand(!self.gateway.header_timeout.0.is_zero(), "/gateway/header_timeout", "more than 0");
+        let (http, grpc) = (self.gateway.http, self.gateway.grpc);
+        demand(http != grpc || http.port() == 0, "/gateway/grpc", "another port than gateway.http");
         demand((1..=1024).contains(&self.processor.concurrency), "/processor/concurrency", "1 to 1024");
         demand(self.processor.step_memory.0 >= 64 << 20, "/processor/step_memory", "at least 64MiB");
         demand(
@@ -302,7 +321,16 @@ fn violations_of(error: &Error, base: &str) -> Vec<Violation> {
     if error.violations().is_empty() {
         return vec![Violation::new(base, error.detail())];
     }
+    /// Fields of parts whose keys in the configuration have other names.
+    const RENAMED: [(&str, &str); 3] = [
+        ("/leeway_s", "/leeway"),
+        ("/slab_size_bytes", "/slab_size"),
+        ("/pack_size_bytes_max", "/pack_size_max"),
+    ];
     let place = |violation: &Violation| {
+        if let Some((_, key)) = RENAMED.iter().find(|(field, _)| violation.pointer == *field) {
+            return Violation::new(format!("{base}{key}"), violation.detail.clone());
+        }
         let pointer = match violation.pointer.starts_with(base) {
             true => violation.pointer.clone(),
             false => format!("{base}{}", violation.pointer),
@@ -327,6 +355,7 @@ fn read_secret(path: &std::path::Path) -> Result<SecretText> {
 
 #[cfg(test)]
 mod tests {
+    use super::units::{ByteSize, Interval};
     use super::*;
 
     #[test]
@@ -362,6 +391,32 @@ mod tests {
         ] {
             assert!(pointers.iter().any(|found| found == pointer), "{pointer} in {pointers:?}");
         }
+    }
+
+    #[test]
+    fn what_would_be_open_or_stand_still_is_no_configuration() {
+        let mut config = Config::default();
+        config.storage.node_secret = Some(sections::Secret(SecretText::new("abc")));
+        config.gateway.header_timeout = Interval(std::time::Duration::ZERO);
+        config.processor.lease_wait = Interval(std::time::Duration::ZERO);
+        config.gateway.grpc = config.gateway.http;
+        config.gateway.connection_count_max_per_address = 0;
+        config.content.slab_size = ByteSize(1);
+        let pointers: Vec<String> = config.problems().into_iter().map(|v| v.pointer).collect();
+        for pointer in [
+            "/storage/node_secret_file",
+            "/gateway/header_timeout",
+            "/processor/lease_wait",
+            "/gateway/grpc",
+            "/gateway/connection_count_max_per_address",
+            "/content/slab_size",
+        ] {
+            assert!(pointers.contains(&pointer.to_owned()), "{pointer} is not in {pointers:?}");
+        }
+        config.storage.node_secret = Some(sections::Secret(SecretText::new("a".repeat(32))));
+        assert!(config.node_secret().is_ok());
+        config.storage.node_secret_file = Some("/nowhere".into());
+        assert!(config.node_secret().unwrap_err().detail().contains("not both"));
     }
 
     #[test]

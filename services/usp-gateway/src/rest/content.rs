@@ -12,13 +12,13 @@ use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use tracing::error;
 use usp_api::{Caller, Coding, ReadFile, Reading};
-use usp_model::{BucketName, ByteRange, Error, ErrorKind, File, FileId, FileKey, FileRef};
+use usp_model::{BucketName, ByteRange, Error, ErrorKind, File, FileKey, FileRef};
 
 use super::headers::conditions::{ReadConditions, Verdict, range_holds};
 use super::headers::range::{Asked, asked};
 use super::headers::{coding, date, digest, disposition, etag};
 use super::input::caller::By;
-use super::input::path::At;
+use super::input::path::{At, file_id};
 use super::input::query::Parameters;
 use super::parameters::VersionParameters;
 use crate::Gateway;
@@ -114,7 +114,7 @@ pub(crate) async fn read_by_id(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let file = FileRef::Id(FileId::parse(&id)?);
+    let file = FileRef::Id(file_id(&id)?);
     read(&gateway, &caller, &method, &headers, (file, query.version)).await
 }
 
@@ -142,7 +142,7 @@ async fn read(
         |range, coding| ReadFile { file: FileRef::Id(file.id), version: Some(file.version), range, coding };
     if is_head {
         let reading = gateway.storage.read(caller, pinned(Some(ByteRange::at(0, 0)), Coding::Plain)).await?;
-        return Ok(head(&reading.file));
+        return Ok(head(&reading.file, coding::wanted(headers)));
     }
     let wanted = if range_holds(headers, &file)? { asked(headers, file.size_bytes) } else { Asked::Whole };
     match wanted {
@@ -165,13 +165,17 @@ fn asks_for_less(headers: &HeaderMap) -> bool {
 }
 
 fn whole(reading: Reading, coding: Coding, caller: &Caller) -> Response {
-    let mut headers = served(&reading.file);
-    if coding == Coding::Zstd && reading.file.size_bytes > 0 {
+    (StatusCode::OK, of_whole(&reading.file, coding), body(reading, caller)).into_response()
+}
+
+fn of_whole(file: &File, coding: Coding) -> HeaderMap {
+    let mut headers = served(file);
+    if coding == Coding::Zstd && file.size_bytes > 0 {
         coding::mark(&mut headers);
     } else {
-        headers.insert(CONTENT_LENGTH, reading.range.len().into());
+        headers.insert(CONTENT_LENGTH, file.size_bytes.into());
     }
-    (StatusCode::OK, headers, body(reading, caller)).into_response()
+    headers
 }
 
 fn part(reading: Reading, caller: &Caller) -> Response {
@@ -183,10 +187,9 @@ fn part(reading: Reading, caller: &Caller) -> Response {
     (StatusCode::PARTIAL_CONTENT, headers, body(reading, caller)).into_response()
 }
 
-fn head(file: &File) -> Response {
-    let mut headers = served(file);
-    headers.insert(CONTENT_LENGTH, file.size_bytes.into());
-    (StatusCode::OK, headers).into_response()
+/// What a GET would say, with the body left out.
+fn head(file: &File, coding: Coding) -> Response {
+    (StatusCode::OK, of_whole(file, coding)).into_response()
 }
 
 fn not_modified(file: &File) -> Response {

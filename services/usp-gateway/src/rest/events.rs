@@ -20,11 +20,11 @@ use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tracing::{debug, warn};
 use usp_api::{Caller, EventStream};
-use usp_model::{ErrorKind, Event, EventQuery, EventSeq, FileId, Result};
+use usp_model::{ErrorKind, Event, EventQuery, EventSeq, Result};
 
 use super::headers::{refused, single};
 use super::input::caller::By;
-use super::input::path::At;
+use super::input::path::{At, file_id};
 use super::input::query::Parameters;
 use super::json::event::EventJson;
 use super::parameters::{FollowFileParameters, FollowParameters};
@@ -62,7 +62,7 @@ pub(crate) async fn follow_file(
     Parameters(asked): Parameters<FollowFileParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let query = EventQuery { file: Some(FileId::parse(&id)?), ..EventQuery::default() };
+    let query = EventQuery { file: Some(file_id(&id)?), ..EventQuery::default() };
     open(gateway, caller, &headers, asked.after, query).await
 }
 

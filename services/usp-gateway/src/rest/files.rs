@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use usp_model::{BucketName, FileId, FileKey, FileRef};
+use usp_model::{BucketName, FileKey, FileRef};
 
 use super::headers::conditions;
 use super::input::caller::By;
 use super::input::json::{Answer, JsonBody};
-use super::input::path::At;
+use super::input::path::{At, file_id};
 use super::input::query::Parameters;
 use super::json::Items;
 use super::json::file::{FileJson, FilePageJson, FilePatchJson, FileStatusJson};
@@ -97,7 +97,7 @@ pub(crate) async fn show_file(
     At(id): At<String>,
     Parameters(query): Parameters<VersionParameters>,
 ) -> Answer<FileJson> {
-    let file = FileRef::Id(FileId::parse(&id)?);
+    let file = FileRef::Id(file_id(&id)?);
     Ok(Json(gateway.storage.get_file(&caller, file, query.version).await?.into()))
 }
 
@@ -127,8 +127,8 @@ pub(crate) async fn change_file(
     headers: HeaderMap,
     JsonBody(patch): JsonBody<FilePatchJson>,
 ) -> Answer<FileJson> {
-    let patch = patch.into_patch(conditions::change_condition(&headers)?);
-    Ok(Json(gateway.storage.update_file(&caller, FileId::parse(&id)?, patch).await?.into()))
+    let patch = patch.into_patch(conditions::change_condition(&headers)?)?;
+    Ok(Json(gateway.storage.update_file(&caller, file_id(&id)?, patch).await?.into()))
 }
 
 /// Delete a file with all its versions
@@ -152,7 +152,7 @@ pub(crate) async fn delete_file(
     At(id): At<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Failure> {
-    let file = FileRef::Id(FileId::parse(&id)?);
+    let file = FileRef::Id(file_id(&id)?);
     gateway.storage.delete_file(&caller, file, conditions::change_condition(&headers)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -173,7 +173,7 @@ pub(crate) async fn list_versions(
     By(caller): By,
     At(id): At<String>,
 ) -> Answer<Items<FileJson>> {
-    Ok(Json(Items::of(gateway.storage.list_versions(&caller, FileId::parse(&id)?).await?)))
+    Ok(Json(Items::of(gateway.storage.list_versions(&caller, file_id(&id)?).await?)))
 }
 
 /// Where is a file, from its first byte to the end of its last run?
@@ -194,5 +194,5 @@ pub(crate) async fn show_status(
     By(caller): By,
     At(id): At<String>,
 ) -> Answer<FileStatusJson> {
-    Ok(Json(gateway.storage.file_status(&caller, FileId::parse(&id)?).await?.into()))
+    Ok(Json(gateway.storage.file_status(&caller, file_id(&id)?).await?.into()))
 }

@@ -9,8 +9,8 @@
 use axum::Json;
 use axum::extract::multipart::Field;
 use axum::extract::{FromRequest, Multipart, Request, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 use serde_json::json;
@@ -18,6 +18,7 @@ use usp_api::{Caller, NewFile, PutOutcome};
 use usp_model::error::printable;
 use usp_model::{BucketName, Error, ErrorKind, MediaType, Result};
 
+use super::headers::digest;
 use super::input::caller::By;
 use super::input::content::broken_body;
 use super::input::labels;
@@ -70,7 +71,8 @@ pub(crate) struct FileFormJson {
     request_body(content = FileFormJson, content_type = "multipart/form-data"),
     responses(
         (status = 201, body = Items<FileJson>),
-        (status = 400, description = "No form, no file in it, or a field that will not do."),
+        (status = 400, description = "No form, no file in it, a field that will not do, or a header that only a PUT \
+            takes: a condition, a digest, a label."),
         (status = 404, description = "No such bucket, or not the caller's to see."),
         (status = 413, description = "A file is larger than the bucket takes."),
         (status = 415, description = "Not multipart/form-data, or a media type that the bucket does not take."),
@@ -84,6 +86,7 @@ pub(crate) async fn post_files(
     request: Request,
 ) -> Result<(StatusCode, Json<Items<FileJson>>), Failure> {
     let bucket = BucketName::parse(&bucket)?;
+    refuse_headers_of_one_file(request.headers())?;
     let idempotency_key = labels::idempotency_key(request.headers())?;
     let trace = labels::trace(request.headers());
     let mut parts = parts(request).await?;
@@ -96,6 +99,20 @@ pub(crate) async fn post_files(
             Ok(None) => return Ok((StatusCode::CREATED, Json(Items { items }))),
             Err(error) => return Err(refused(error, &form, &items)),
         }
+    }
+}
+
+/// What a PUT says in headers about its one file would be ignored here, which nobody wants of a condition or a digest.
+fn refuse_headers_of_one_file(headers: &HeaderMap) -> Result<()> {
+    let of_one_file = |name: &&HeaderName| {
+        labels::is_of_one_file(name) || [&IF_MATCH, &IF_NONE_MATCH].contains(name) || digest::is_digest(name)
+    };
+    match headers.keys().find(of_one_file) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(ErrorKind::InvalidInput, "read form").because(format!(
+            "{name} says something of one file, and a form may hold many: set metadata and labels by fields, and PUT a \
+             file that has a condition or a digest"
+        ))),
     }
 }
 

@@ -3,16 +3,19 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use usp_model::{FileId, RunId, RunQuery};
+use usp_model::{RunId, RunQuery};
 
 use super::input::caller::By;
-use super::input::json::{Answer, JsonBody};
-use super::input::path::At;
+use super::input::json::{self, Answer, JsonBody};
+use super::input::path::{At, file_id};
 use super::input::query::{Parameters, limit};
 use super::json::run::{NewRunJson, RetriedRunsJson, RetryRunsJson, RunJson, RunPageJson};
 use super::parameters::{RunOfFileParameters, RunParameters};
 use crate::Gateway;
 use crate::problem::Failure;
+
+/// Runs that one request may try again.
+const RETRY_COUNT_MAX: u32 = 10_000;
 
 /// List the runs of a file, newest first
 #[utoipa::path(
@@ -31,7 +34,7 @@ pub(crate) async fn list_runs_of_file(
     At(id): At<String>,
     Parameters(asked): Parameters<RunOfFileParameters>,
 ) -> Answer<RunPageJson> {
-    let id = FileId::parse(&id)?;
+    let id = file_id(&id)?;
     // A list of no runs would not tell a file without runs from a file that is not there.
     gateway.storage.file_status(&caller, id).await?;
     let query = RunQuery {
@@ -62,7 +65,7 @@ pub(crate) async fn start_run(
     At(id): At<String>,
     JsonBody(run): JsonBody<NewRunJson>,
 ) -> Result<(StatusCode, Json<RunJson>), Failure> {
-    let run = gateway.storage.create_run(&caller, FileId::parse(&id)?, run.rule).await?;
+    let run = gateway.storage.create_run(&caller, file_id(&id)?, run.rule).await?;
     Ok((StatusCode::ACCEPTED, Json(run.into())))
 }
 
@@ -134,6 +137,15 @@ pub(crate) async fn retry_run(
     Ok((StatusCode::ACCEPTED, Json(run.into())))
 }
 
+/// 0 stands for as many as storage does unless it is told. Errors: `InvalidInput` outside `1..=10000`.
+fn retry_limit(asked: Option<u32>) -> usp_model::Result<u32> {
+    match asked {
+        None => Ok(0),
+        Some(limit) if (1..=RETRY_COUNT_MAX).contains(&limit) => Ok(limit),
+        Some(_) => Err(json::refused("/limit", format!("1 to {RETRY_COUNT_MAX}"))),
+    }
+}
+
 /// Try many dead or cancelled runs again
 ///
 /// Does as many as `limit` says; with `next_cursor` in the answer, ask again with it.
@@ -159,7 +171,7 @@ pub(crate) async fn retry_runs(
         file: asked.file_id,
         rule: asked.rule,
         buckets: None,
-        limit: asked.limit.unwrap_or(0),
+        limit: retry_limit(asked.limit)?,
         cursor: asked.cursor,
     };
     let retried = gateway.storage.retry_runs(&caller, query).await?;

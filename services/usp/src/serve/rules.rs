@@ -6,14 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use usp_model::Rule;
-use usp_storage::{built_in_rules, parse_rules};
+use usp_storage::{built_in_rules, check_rules, parse_rules};
 
 /// A rules file is read into memory whole.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Every rule, each once: a file in `dir` replaces the built-in rule of the same name. An absent directory adds none.
 ///
-/// Errors: a file that is no rule, a step that does not exist or has wrong parameters; each names its file.
+/// Errors: a file that is no rule or not a valid one, a step that does not exist or has wrong parameters; each names its file.
 pub(crate) fn load(dir: &Path) -> Result<Vec<Rule>> {
     let mut rules: BTreeMap<_, Rule> = BTreeMap::new();
     for rule in built_in_rules()? {
@@ -54,6 +54,7 @@ fn read(path: &Path) -> Result<Vec<Rule>> {
     }
     let yaml = fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     let rules = parse_rules(&yaml).with_context(|| format!("failed to read {}", path.display()))?;
+    check_rules(&rules).with_context(|| format!("failed to read {}", path.display()))?;
     for rule in &rules {
         for step in &rule.steps {
             usp_steps::build(&step.uses, &step.with).with_context(|| {
@@ -62,4 +63,24 @@ fn read(path: &Path) -> Result<Vec<Rule>> {
         }
     }
     Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_is_not_valid_names_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for yaml in [
+            "name: x\nsteps: []\n",
+            "name: x\nwhen: 'file.size >'\nsteps: [{name: s, uses: sniff}]\n",
+            "name: x\nsteps: [{name: s, uses: sniff}]\nretry: {backoff_ms_min: 1000, backoff_ms_max: 10}\n",
+            "name: x\nsteps: [{name: s, uses: nothing}]\n",
+        ] {
+            fs::write(dir.path().join("zz.yaml"), yaml).unwrap();
+            let error = format!("{:#}", load(dir.path()).unwrap_err());
+            assert!(error.contains("zz.yaml"), "{error}");
+        }
+    }
 }

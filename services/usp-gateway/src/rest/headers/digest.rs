@@ -10,6 +10,10 @@ use super::{joined, refused};
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 pub(crate) const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
+pub(crate) fn is_digest(name: &HeaderName) -> bool {
+    *name == CONTENT_DIGEST || *name == REPR_DIGEST
+}
+
 /// Those that are checked; every other algorithm is ignored, as RFC 9530 wants.
 const CHECKED: [DigestAlgorithm; 3] =
     [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512, DigestAlgorithm::Blake3];

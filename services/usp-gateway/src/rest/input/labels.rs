@@ -72,6 +72,11 @@ pub(crate) fn trace(headers: &HeaderMap) -> Option<String> {
     is_sound.then(|| text.to_owned())
 }
 
+/// A label or a metadata entry of the file that a PUT brings.
+pub(crate) fn is_of_one_file(name: &HeaderName) -> bool {
+    name.as_str().starts_with(META) || name.as_str().starts_with(LABEL)
+}
+
 /// Checks a map of labels or metadata as a whole.
 pub(crate) fn check(map: &BTreeMap<LabelKey, String>, base: &str) -> Result<()> {
     let mut violations = label_violations(map, base);

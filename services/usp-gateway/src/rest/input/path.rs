@@ -5,7 +5,7 @@
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
-use usp_model::{Error, ErrorKind, Result};
+use usp_model::{Error, ErrorKind, FileId, Result};
 
 use crate::problem::Failure;
 
@@ -25,6 +25,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
             Err(rejection) => Err(refused(rejection).into()),
         }
     }
+}
+
+/// An id of a file. What is none is the id of no file: whoever guesses hears the same. Errors: `NotFound`.
+pub(crate) fn file_id(text: &str) -> Result<FileId> {
+    FileId::parse(text)
+        .map_err(|_none| Error::new(ErrorKind::NotFound, "find file").because("there is no such file"))
 }
 
 /// Whether every `%` is followed by two hexadecimal digits.

@@ -96,7 +96,10 @@ fn blame(rejection: &(dyn StdError + 'static)) -> (String, String) {
     let mut cause = Some(rejection);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref::<serde_path_to_error::Error<serde::de::value::Error>>() {
-            return (found.path().to_string(), found.inner().to_string());
+            let (path, detail) = (found.path().to_string(), found.inner().to_string());
+            // A parameter that stands twice is told of the whole query.
+            let named = detail.split('`').nth(1).filter(|_| path == ".").map(str::to_owned);
+            return (named.unwrap_or(path), detail);
         }
         cause = error.source();
     }

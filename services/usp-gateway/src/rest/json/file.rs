@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::run::RunStatusJson;
 use super::words;
+use crate::rest::input::labels;
 
 /// A file as its current version, or the one asked for, stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -200,8 +201,11 @@ pub(crate) struct FilePatchJson {
 }
 
 impl FilePatchJson {
-    pub(crate) fn into_patch(self, condition_etags: Option<Vec<String>>) -> FilePatch {
-        FilePatch {
+    /// Errors: `InvalidInput` for values that no header could bring.
+    pub(crate) fn into_patch(self, condition_etags: Option<Vec<String>>) -> usp_model::Result<FilePatch> {
+        labels::check(&set(&self.metadata), "/metadata")?;
+        labels::check(&set(&self.labels), "/labels")?;
+        Ok(FilePatch {
             metadata: self.metadata,
             labels: self.labels,
             expires_at: match self.expires_at {
@@ -210,8 +214,13 @@ impl FilePatchJson {
                 Some(Some(at)) => Change::Set(at),
             },
             condition_etags,
-        }
+        })
     }
+}
+
+/// What a patch sets, without what it removes.
+fn set(patch: &BTreeMap<LabelKey, Option<String>>) -> BTreeMap<LabelKey, String> {
+    patch.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect()
 }
 
 /// Tells `null` from absent.

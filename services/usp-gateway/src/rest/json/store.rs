@@ -226,7 +226,7 @@ pub(crate) struct CheckReportJson {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Finding)]
 pub(crate) struct FindingJson {
-    /// `catalog`, `content`, `chunk`, `pack`, `orphan`, `sum` or `stray`.
+    /// `catalog`, `content`, `chunk`, `pack`, `remains`, `orphan`, `sum` or `stray`.
     #[schema(example = "sum")]
     kind: &'static str,
     text: String,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use usp_api::{CreatedApiKey, NewApiKey, NewUser, TokenGrant, TokenPair, UserPatch};
+use usp_api::{Caller, CreatedApiKey, NewApiKey, NewUser, TokenGrant, TokenPair, UserPatch};
 use usp_auth::{Credential, SecretText};
 use usp_model::{ErrorKind, Grant, Principal, PrincipalKind, Result, Role};
 
@@ -20,6 +20,7 @@ facts! {
     an_api_key_opens_though_its_use_cannot_be_noted,
     a_revoked_api_key_is_refused,
     an_api_key_ends_with_its_time,
+    users_revoke_their_own_keys_whatever_those_were_made_for,
     too_many_failures_make_a_name_wait,
 }
 
@@ -160,6 +161,26 @@ async fn an_api_key_is_its_user_with_no_more_than_it_was_granted(house: House) {
         Grant { bucket: Some(bucket("other")), role: Role::Reader },
     ];
     assert_eq!(show(&house, &narrow.secret).await.unwrap().grants, allowed);
+}
+
+async fn users_revoke_their_own_keys_whatever_those_were_made_for(house: House) {
+    alice(&house).await;
+    let me = Caller {
+        principal: show(&house, &sign_in(&house, "alice", PASSWORD).await.unwrap().access_token)
+            .await
+            .unwrap(),
+        ..admin()
+    };
+    // More than she has, which counts for nothing; and as much as she had once.
+    let greedy = api_key(&house, vec![Grant { bucket: None, role: Role::Admin }], None).await;
+    let former = api_key(&house, writer_everywhere(), None).await;
+    house.door.revoke_api_key(&me, greedy.key.id).await.unwrap();
+    let reader = vec![Grant { bucket: None, role: Role::Reader }];
+    let patch = UserPatch { grants: Some(reader.clone()), ..UserPatch::default() };
+    house.door.update_user(&admin(), user("alice"), patch).await.unwrap();
+    let me = Caller { principal: Principal { grants: reader, ..me.principal }, ..admin() };
+    house.door.revoke_api_key(&me, former.key.id).await.unwrap();
+    refused(show(&house, &former.secret).await);
 }
 
 /// As with a disk that is full: it still has to open what makes room.

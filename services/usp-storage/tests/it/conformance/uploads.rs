@@ -148,7 +148,8 @@ async fn an_upload_that_receives_does_not_expire(house: House) {
         door.append(&admin(), AppendUpload { id: upload.id, offset: 0 }, content).await
     });
     tap.pour(&random_bytes(5, CHECKPOINT_BYTES)).await;
-    eventually("the append to be at work", async || (received(&house, upload.id).await > 0).then_some(())).await;
+    eventually("the append to be at work", async || (received(&house, upload.id).await > 0).then_some(()))
+        .await;
     house.advance(std::time::Duration::from_secs(2 * 86_400));
     house.storage.forget_the_past().await.unwrap();
     assert_eq!(house.door.get_upload(&admin(), idle.id).await.unwrap_err().kind(), ErrorKind::Gone);

@@ -18,8 +18,8 @@ use usp_auth::{SecretText, SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{SqliteCatalog, SqliteConfig};
 use usp_content::{ContentConfig, ContentStore, LocalPacks, PackBackend};
 use usp_model::{
-    Bucket, BucketPolicy, ByteRange, Error, ErrorKind, File, FileRef, LeasedRun, PackId, ReportOutcome, Result,
-    RunOutcome, RunReport, StepReport, Usage,
+    Bucket, BucketPolicy, ByteRange, Error, ErrorKind, File, FileRef, LeasedRun, PackId, ReportOutcome,
+    Result, RunOutcome, RunReport, StepReport, Usage,
 };
 use usp_queue::{EmbeddedQueue, Queue};
 use usp_rt::{ByteBudget, ManualClock, Pool, Shutdown};

@@ -91,6 +91,14 @@ async fn head_says_what_get_would_without_a_body() -> Result<()> {
             assert_eq!(head.header(name), get.header(name), "{name}");
         }
         assert_eq!(head.header("content-length"), "5000");
+        // Under a content coding neither knows a length.
+        let coded =
+            async |method| http.send(http.request(method, &path).header("accept-encoding", "zstd")).await;
+        let (get, head) = (coded(Method::GET).await?.must(200)?, coded(Method::HEAD).await?.must(200)?);
+        for name in ["content-encoding", "etag", "vary"] {
+            assert_eq!(head.header(name), get.header(name), "{name}");
+        }
+        assert_eq!((head.header("content-encoding"), head.header("content-length")), ("zstd", ""));
         Ok(())
     })
     .await

@@ -97,6 +97,11 @@ async fn an_unknown_field_is_refused_with_a_pointer_to_it() -> Result<()> {
             (Method::POST, "/api/v1/buckets", json!({"name": "A"}), "/name"),
             (Method::PATCH, by_id.as_str(), json!({"labels": {"a": 1}}), "/labels/a"),
             (Method::PATCH, by_id.as_str(), json!({"size": 1}), "/size"),
+            (Method::PATCH, by_id.as_str(), json!({"labels": {"a": "\u{1b}[31m"}}), "/labels/a"),
+            (Method::PATCH, by_id.as_str(), json!({"metadata": {"a": "b\r\nc"}}), "/metadata/a"),
+            (Method::PATCH, "/api/v1/buckets/default", json!({"policy": {"max": null}}), "/policy/max"),
+            (Method::POST, "/api/v1/runs/retry", json!({"limit": 0}), "/limit"),
+            (Method::POST, "/api/v1/runs/retry", json!({"limit": 10_001}), "/limit"),
             (Method::POST, "/api/v1/users", json!({"name": "bob", "admin": true}), "/admin"),
             (Method::POST, "/api/v1/auth/token", json!({"grant_type": "password", "user": "a"}), "/user"),
         ];
@@ -108,6 +113,13 @@ async fn an_unknown_field_is_refused_with_a_pointer_to_it() -> Result<()> {
         let problem =
             http.get("/api/v1/buckets/default/files?colour=red").await?.problem(400, "invalid_input")?;
         assert!(problem.to_string().contains("colour"), "{problem}");
+        let twice = http.get("/api/v1/buckets/default/files?limit=1&limit=2").await?;
+        let problem = twice.problem(400, "invalid_input")?;
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("'limit'")), "{problem}");
+        let absent =
+            http.get(&format!("/api/v1/files/{}", "A".repeat(43))).await?.problem(404, "not_found")?;
+        let malformed = http.get("/api/v1/files/x").await?.problem(404, "not_found")?;
+        assert_eq!(malformed["detail"], absent["detail"]);
         Ok(())
     })
     .await

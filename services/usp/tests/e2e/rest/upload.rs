@@ -80,6 +80,33 @@ async fn a_form_with_three_files_stores_three_files() -> Result<()> {
     .await
 }
 
+/// They would be ignored, and a condition or a digest that is ignored is worse than none.
+#[tokio::test]
+async fn a_form_with_what_is_said_of_one_file_is_refused() -> Result<()> {
+    everywhere(async |usp| {
+        let http = usp.admin().await?;
+        let part =
+            Part { field: "file", file_name: "a.txt", media_type: "text/plain", content: b"one line\n" };
+        for (name, value) in [
+            ("if-none-match", "*"),
+            ("if-match", "\"nonsense\""),
+            ("content-digest", "sha-256=:AAAA:"),
+            ("repr-digest", "sha-256=:AAAA:"),
+            ("x-usp-label-a", "b"),
+            ("x-usp-meta-a", "b"),
+        ] {
+            let (media_type, body) = multipart(&[part]);
+            let request = http.request(reqwest::Method::POST, "/api/v1/buckets/default/files");
+            let request = request.header("content-type", media_type).header(name, value);
+            let problem = http.send(request.body(body)).await?.problem(400, "invalid_input")?;
+            assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(name)), "{problem}");
+        }
+        assert_eq!(http.get(&file_path("default", "a.txt")).await?.status, 404);
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_file_says_what_it_is_where_it_stands_and_what_it_cost() -> Result<()> {
     everywhere(async |usp| {
@@ -152,9 +179,11 @@ async fn a_right_digest_is_accepted_and_a_wrong_one_stores_nothing() -> Result<(
 async fn the_same_idempotency_key_makes_one_version() -> Result<()> {
     everywhere(async |usp| {
         let http = usp.admin().await?;
+        // The condition was met when the request came first.
         let put = async || {
             let request = http.request(reqwest::Method::PUT, &file_path("default", "once.txt"));
-            http.send(request.header("idempotency-key", "order-4711").body("only once")).await
+            let request = request.header("if-none-match", "*").header("idempotency-key", "order-4711");
+            http.send(request.body("only once")).await
         };
         let first = put().await?.must(201)?.value()?;
         let second = put().await?;

@@ -47,6 +47,23 @@ async fn back_up(usp: &Installation, target: &str, more: &[&str]) -> Result<Valu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_does_not_go_into_the_store_itself() -> Result<()> {
+    alone(async |usp| {
+        let dir = usp.data_dir();
+        for inside in ["", "packs", "inside", "inside/deeper"] {
+            let target = dir.join(inside).display().to_string();
+            let data_dir = dir.display().to_string();
+            let refused = usp.offline(&["admin", "backup", &target, "--data-dir", &data_dir]).await?;
+            let refused = refused.must_end_with(2)?;
+            assert!(refused.stderr.contains("lies in the data directory"), "{}", refused.stderr);
+        }
+        assert!(!dir.join("inside").exists());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_under_load_restores_every_file_that_was_acknowledged_before_it() -> Result<()> {
     let (count, size) = figures();
     prove(setup().config(SETTINGS), async |usp| {

@@ -90,6 +90,44 @@ async fn offset(http: &Http, upload: &str) -> Result<usize> {
     Ok(http.send(request).await?.must(200)?.header("upload-offset").parse()?)
 }
 
+/// Compaction would take the last bytes for its copies, and nothing could be deleted any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn collections_on_a_full_disk_leave_what_deleting_needs() -> Result<()> {
+    const FILE_COUNT: usize = 14;
+    let Some(disk) = Disk::make()? else { return Ok(()) };
+    let data_dir = disk.mount.join("data");
+    std::fs::create_dir(&data_dir)?;
+    let settings = SETTINGS.replace("pack_size_max = \"4MiB\"", "pack_size_max = \"16MiB\"");
+    prove(setup().config(&settings).data_dir(&data_dir), async |usp| {
+        let http = usp.admin().await?;
+        let collect = async || http.post("/api/v1/store/collect", &serde_json::json!({})).await?.must(200);
+        for n in 0..FILE_COUNT {
+            http.put(&format!("{n}"), "application/octet-stream", bytes(n as u64, 5_000_000))
+                .await?
+                .must(201)?;
+        }
+        disk.fill_up("other")?;
+        for n in (0..FILE_COUNT).step_by(2) {
+            http.delete(&file_path("default", &format!("{n}"))).await?.must(204)?;
+        }
+        for _cycle in 0..6 {
+            collect().await?;
+        }
+        http.delete(&file_path("default", "1")).await?.must(204)?;
+        say(format_args!("{} KiB are left", disk.free_bytes()? >> 10));
+        // All of a pack: it goes without copies, and what it leaves makes room for the copies of others.
+        for n in (3..FILE_COUNT).step_by(2).take(3) {
+            http.delete(&file_path("default", &format!("{n}"))).await?.must(204)?;
+        }
+        for _cycle in 0..8 {
+            collect().await?;
+        }
+        assert!(disk.free_bytes()? > 16 << 20, "{} bytes are left", disk.free_bytes()?);
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_one_can_read_delete_and_collect_and_uploads_go_on_when_there_is_space() -> Result<()>
 {
