@@ -79,6 +79,10 @@ impl Gauge {
         self.stop.clone()
     }
 
+    pub(crate) fn total_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
     /// 0..=99: a step is at 100 once it ended.
     pub(crate) fn percent_of(&self, size_bytes: u64) -> u8 {
         let read = self.bytes_read.load(Ordering::Relaxed).min(size_bytes);

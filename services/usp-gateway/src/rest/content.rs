@@ -9,6 +9,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures::TryStreamExt;
 use tracing::error;
 use usp_api::{Caller, Coding, ReadFile, Reading};
@@ -187,9 +188,10 @@ fn part(reading: Reading, caller: &Caller) -> Response {
     (StatusCode::PARTIAL_CONTENT, headers, body(reading, caller)).into_response()
 }
 
-/// What a GET would say, with the body left out.
+/// What a GET would say, with the body left out: of an unknown length, or an empty body's would be told.
 fn head(file: &File, coding: Coding) -> Response {
-    (StatusCode::OK, of_whole(file, coding)).into_response()
+    let nothing = Body::from_stream(futures::stream::empty::<usp_model::Result<Bytes>>());
+    (StatusCode::OK, of_whole(file, coding), nothing).into_response()
 }
 
 fn not_modified(file: &File) -> Response {

@@ -2,8 +2,8 @@
 //!
 //! A worker serves many steps, one after the other, so that small files do not pay for a new process each. It is
 //! replaced after anything but an answer: then nobody knows what is left in it or in its pipes. Stopping a step is
-//! killing its worker. A step that takes long gives way to short ones, and its worker is replaced too: a process may
-//! lower its priority and not raise it.
+//! killing its worker. A step that computes and reads nothing for a while gives way to all others, and its worker is
+//! replaced too: a process may lower its priority and not raise it.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -42,8 +42,11 @@ pub struct WorkerProgram {
 
 /// Steps that one worker runs before a new one takes its place, so that nothing gathers in it.
 const STEP_COUNT_MAX: u32 = 5_000;
-/// A step that takes longer is a long one.
-const SHORT_TIME: Duration = Duration::from_millis(100);
+/// Time on a processor without a sign that something was read, which there is every 256 KiB: a step that goes on longer
+/// may do so for ever.
+const VAIN_TIME: Duration = Duration::from_millis(150);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Pieces are cut to this, far below the bound of a frame.
 const PIECE_BYTES_MAX: usize = 1 << 20;
 /// The end of what a worker printed: enough for a panic message or what the allocator said.
@@ -86,7 +89,8 @@ impl Workers {
             tracing::error!(error = %error, "no worker process could be started");
             StepError::Temporary(format!("no worker process could be started: {error}"))
         })?;
-        let (stop, process) = (gauge.stop(), worker.process());
+        let stop = gauge.stop();
+        let mut watch = worker.process().map(|process| Watch::begin(process, gauge));
         let mut gives_way = false;
         let said = {
             let mut exchange = std::pin::pin!(worker.exchange(order, content, gauge));
@@ -95,9 +99,13 @@ impl Workers {
                     said = &mut exchange => break said,
                     // Dropped, it is killed.
                     () = stop.cancelled() => return Err(StepError::Cancelled),
-                    () = sleep(SHORT_TIME), if !gives_way => {
-                        gives_way = true;
-                        give_way(process);
+                    () = sleep(LOOK_EVERY), if !gives_way => {
+                        if let Some(watch) = &mut watch
+                            && watch.is_vain(gauge)
+                        {
+                            gives_way = true;
+                            give_way(watch.process);
+                        }
                     }
                 }
             }
@@ -145,16 +153,53 @@ impl Workers {
     }
 }
 
+/// What a step did when it was last looked at.
+struct Watch {
+    process: Pid,
+    read_bytes: u64,
+    /// Ticks of processor time up to then.
+    used: u64,
+}
+
+impl Watch {
+    /// Of the kernel's reports, whatever its own are (man 7 time).
+    const TICKS_PER_S: u64 = 100;
+
+    fn begin(process: Pid, gauge: &Gauge) -> Self {
+        Self { process, read_bytes: gauge.total_read(), used: used_ticks(process).unwrap_or(0) }
+    }
+
+    /// Whether it took [`VAIN_TIME`] of a processor since it last read something. A step that waits, or that others do
+    /// not let have one, takes none.
+    fn is_vain(&mut self, gauge: &Gauge) -> bool {
+        let Some(used) = used_ticks(self.process) else { return false };
+        let read_bytes = gauge.total_read();
+        if read_bytes != self.read_bytes {
+            (self.read_bytes, self.used) = (read_bytes, used);
+            return false;
+        }
+        let vain_ms = used.saturating_sub(self.used).saturating_mul(1_000) / Self::TICKS_PER_S;
+        u128::from(vain_ms) >= VAIN_TIME.as_millis()
+    }
+}
+
+/// User and system time: fields 14 and 15 of `/proc/PID/stat`, behind a name that may hold anything.
+fn used_ticks(process: Pid) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid())).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user.saturating_add(system))
+}
+
 /// Lets everybody else go first: under `SCHED_IDLE` whoever wakes takes the processor at once, where a low priority alone
 /// keeps it to the end of its slice.
-fn give_way(process: Option<Pid>) {
+fn give_way(process: Pid) {
     const NICE_MAX: i32 = 19;
-    let Some(process) = process else { return };
     if set_policy(process.as_raw_pid(), Policy::Idle, 0).is_ok() {
         return;
     }
     if let Err(error) = setpriority_process(Some(process), NICE_MAX) {
-        tracing::debug!(%error, "a long step keeps its priority");
+        tracing::debug!(%error, "a step that reads nothing keeps its priority");
     }
 }
 
@@ -333,15 +378,34 @@ async fn last_words(mut errors: impl AsyncRead + Unpin) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_long_step_gives_way_to_whoever_wakes() -> io::Result<()> {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn()?;
-        let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    /// Looks at a program as at a step until it is found vain, three seconds at most.
+    fn is_vain(program: &str, reads: bool) -> io::Result<bool> {
+        let mut child = std::process::Command::new("sh").args(["-c", program]).spawn()?;
+        let process =
+            i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        let gauge = Gauge::default();
+        let mut watch = Watch::begin(process, &gauge);
+        let mut is_vain = false;
+        for look in 0..60 {
+            std::thread::sleep(LOOK_EVERY);
+            if reads {
+                gauge.bytes_read(look);
+            }
+            is_vain |= watch.is_vain(&gauge);
+        }
         give_way(process);
-        let policy = process.map(|process| scheduler::get_policy(process.as_raw_pid()));
+        let policy = scheduler::get_policy(process.as_raw_pid());
         child.kill()?;
         child.wait()?;
-        assert!(matches!(policy, Some(Ok(Policy::Idle))));
+        assert!(matches!(policy, Ok(Policy::Idle)));
+        Ok(is_vain)
+    }
+
+    #[test]
+    fn only_a_step_that_computes_and_reads_nothing_gives_way() -> io::Result<()> {
+        assert!(is_vain("while :; do :; done", false)?);
+        assert!(!is_vain("while :; do :; done", true)?, "it goes on, however long");
+        assert!(!is_vain("exec sleep 60", false)?, "it waits for something");
         Ok(())
     }
 

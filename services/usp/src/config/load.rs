@@ -423,11 +423,13 @@ mod tests {
     fn secrets_come_from_files_and_are_never_quoted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret");
-        fs::write(&path, "canary-2\n").unwrap();
+        let secret = format!("canary-{}", "2".repeat(32));
+        fs::write(&path, format!("{secret}\n")).unwrap();
         let path = path.display().to_string();
         let config = environment(&[("USP__STORAGE__NODE_SECRET_FILE", &path)]).load().unwrap().config;
-        assert_eq!(config.node_secret().unwrap().unwrap().expose(), "canary-2");
+        assert_eq!(config.node_secret().unwrap().unwrap().expose(), secret);
 
+        fs::write(&path, "canary-2\n").unwrap();
         let issuer =
             format!("[{{ issuer = 'i', audience = 'a', algorithm = 'HS256', key_file = '{path}' }}]");
         let found = problems(&environment(&[("USP__AUTH__TRUSTED", &issuer)]));
