@@ -145,7 +145,7 @@ impl BucketPatchJson {
         for (name, value) in self.policy {
             match value {
                 Value::Null if !merged.contains_key(&name) => {
-                    return Err(json::refused(&format!("/policy/{name}"), "unknown field"));
+                    return Err(json::refused(format!("/policy/{name}"), "unknown field"));
                 }
                 Value::Null => drop(merged.remove(&name)),
                 value => drop(merged.insert(name, value)),
