@@ -379,15 +379,16 @@ mod tests {
     use super::*;
 
     /// Looks at a program as at a step until it is found vain, three seconds at most.
-    fn is_vain(program: &str, reads: bool) -> io::Result<bool> {
+    async fn is_vain(program: &str, reads: bool) -> io::Result<bool> {
         let mut child = std::process::Command::new("sh").args(["-c", program]).spawn()?;
         let process =
             i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         let gauge = Gauge::default();
         let mut watch = Watch::begin(process, &gauge);
         let mut is_vain = false;
+        let mut looks = tokio::time::interval(LOOK_EVERY);
         for look in 0..60 {
-            std::thread::sleep(LOOK_EVERY);
+            looks.tick().await;
             if reads {
                 gauge.bytes_read(look);
             }
@@ -401,11 +402,11 @@ mod tests {
         Ok(is_vain)
     }
 
-    #[test]
-    fn only_a_step_that_computes_and_reads_nothing_gives_way() -> io::Result<()> {
-        assert!(is_vain("while :; do :; done", false)?);
-        assert!(!is_vain("while :; do :; done", true)?, "it goes on, however long");
-        assert!(!is_vain("exec sleep 60", false)?, "it waits for something");
+    #[tokio::test]
+    async fn only_a_step_that_computes_and_reads_nothing_gives_way() -> io::Result<()> {
+        assert!(is_vain("while :; do :; done", false).await?);
+        assert!(!is_vain("while :; do :; done", true).await?, "it goes on, however long");
+        assert!(!is_vain("exec sleep 60", false).await?, "it waits for something");
         Ok(())
     }
 
