@@ -43,10 +43,10 @@ pub struct WorkerProgram {
 /// Steps that one worker runs before a new one takes its place, so that nothing gathers in it.
 const STEP_COUNT_MAX: u32 = 5_000;
 /// Time on a processor without a sign that something was read, which there is every 256 KiB: a step that goes on longer
-/// may do so for ever.
-const VAIN_TIME: Duration = Duration::from_millis(150);
+/// may do so for ever. Without optimisation everything takes ten times as long.
+const VAIN_TIME: Duration = Duration::from_millis(if cfg!(debug_assertions) { 600 } else { 60 });
 /// How often that is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Pieces are cut to this, far below the bound of a frame.
 const PIECE_BYTES_MAX: usize = 1 << 20;
 /// The end of what a worker printed: enough for a panic message or what the allocator said.
@@ -378,7 +378,7 @@ async fn last_words(mut errors: impl AsyncRead + Unpin) -> String {
 mod tests {
     use super::*;
 
-    /// Looks at a program as at a step until it is found vain, three seconds at most.
+    /// Whether a program is found vain that is looked at for four seconds as a step is.
     async fn is_vain(program: &str, reads: bool) -> io::Result<bool> {
         let mut child = std::process::Command::new("sh").args(["-c", program]).spawn()?;
         let process =
@@ -387,12 +387,12 @@ mod tests {
         let mut watch = Watch::begin(process, &gauge);
         let mut is_vain = false;
         let mut looks = tokio::time::interval(LOOK_EVERY);
-        for look in 0..60 {
+        for look in 0..200 {
             looks.tick().await;
             if reads {
                 gauge.bytes_read(look);
             }
-            is_vain |= watch.is_vain(&gauge);
+            is_vain = is_vain || watch.is_vain(&gauge);
         }
         give_way(process);
         let policy = scheduler::get_policy(process.as_raw_pid());
