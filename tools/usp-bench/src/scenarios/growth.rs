@@ -47,6 +47,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
             column("walk_p50", "next page by cursor p50 ms", 2),
             column("walk_p99", "p99 ms", 2),
             column("start", "start-up s", 2),
+            column("rest_after", "at rest after s", 0),
             column("start_memory", "RSS after start MiB", 0),
             column("memory", "peak RSS MiB", 0),
             column("index", "index MB", 0),
@@ -142,12 +143,15 @@ fn measure(bench: &Bench, dir: &Path, point: u64, files: usize) -> Result<Figure
     let stats = rest.document(&mut connection, "/api/v1/stats")?;
     let chunks = stats.pointer("/totals/chunks").and_then(Value::as_u64).context("stats name no chunks")?;
     let lists = list(&running, &rest)?;
+    wait_for_rest(running.pid())?;
+    let rest_after = begun.elapsed().as_secs_f64();
     let small = small(&running, point)?;
     let mut figures = ingest(&running, point)?;
     figures.extend(lists);
     figures.extend([
         ("small_rate", small),
         ("start", ready),
+        ("rest_after", rest_after),
         ("start_memory", start_memory),
         ("memory", mib(proc::tree_memory_peak_bytes(running.pid()))),
         ("index", index_megabytes(&running.storage)?),
@@ -156,6 +160,24 @@ fn measure(bench: &Bench, dir: &Path, point: u64, files: usize) -> Result<Figure
         ("sync_ms", sync_ms),
     ]);
     Ok(figures)
+}
+
+/// After its start usp reads what its filter of known chunks needs, ten million rows at the last point, and takes bytes in
+/// meanwhile. What a store of that size takes in is measured when that is over.
+fn wait_for_rest(server: u32) -> Result<()> {
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    const PART_MAX: f64 = 0.05;
+    let until = Instant::now() + Duration::from_secs(120);
+    let ticks_per_look = proc::ticks_per_second()? * LOOK_EVERY.as_secs_f64();
+    loop {
+        let before = proc::tree_ticks(server);
+        std::thread::sleep(LOOK_EVERY);
+        let used = proc::tree_ticks(server).saturating_sub(before);
+        if float(used) < PART_MAX * ticks_per_look {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "usp is not at rest two minutes after its start");
+    }
 }
 
 /// The catalogue with its log, and whatever else lies beside the packs.
