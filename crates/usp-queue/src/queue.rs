@@ -9,6 +9,7 @@ use usp_model::{EventSeq, QueueStatus, Result, RunId};
 /// A run that someone should take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
+    /// By which a queue knows the same offer; see [`Offer::of_any`].
     pub run: RunId,
     /// Higher goes first among what is due.
     pub priority: i32,
@@ -16,6 +17,14 @@ pub struct Offer {
     pub delay: Duration,
     /// The event that asks for it, by which a broker knows the same offer made twice. `None`: made by the sweeper.
     pub event: Option<EventSeq>,
+}
+
+impl Offer {
+    /// Of whichever run is due. It names a run that does not exist, so it waits beside the offers that name theirs, even
+    /// while those are in someone's hands.
+    pub fn of_any(priority: i32) -> Result<Self> {
+        Ok(Self { run: RunId::random()?, priority, delay: Duration::ZERO, event: None })
+    }
 }
 
 /// What became of an offer.

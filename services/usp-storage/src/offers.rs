@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use usp_catalog::records::Turn;
 use usp_model::Result;
-use usp_queue::{Offer, Offered};
+use usp_queue::Offer;
 use usp_rt::Shutdown;
 
 use crate::storage::Storage;
@@ -25,9 +25,11 @@ pub(crate) struct Work {
     owed: AtomicUsize,
     /// Told when offers are owed.
     owing: Notify,
-    /// Offers of a broker that were traded for nothing.
+    /// Offers of a broker that were traded for nothing, and not made up for.
     wasted: AtomicUsize,
-    /// Told when a run ended after offers were wasted.
+    /// Ends of runs, counted from the first, that wasted offers were made up for.
+    made_up_to: AtomicU64,
+    /// Told when a run ended that a wasted offer would have been for.
     short: Notify,
 }
 
@@ -62,9 +64,18 @@ impl Work {
         if count > 0 {
             self.wasted.fetch_add(count, Ordering::SeqCst);
             if self.end_count() != ends_before {
+                self.made_up_to.fetch_min(ends_before, Ordering::SeqCst);
                 self.short.notify_one();
             }
         }
+    }
+
+    /// How many offers to make: one for each run that ended, and for no more than were wasted. Only one task asks.
+    fn missing(&self) -> Missing {
+        let ends = self.end_count();
+        let ended = ends.saturating_sub(self.made_up_to.swap(ends, Ordering::SeqCst));
+        let wasted = self.wasted.load(Ordering::SeqCst);
+        Missing { offers: wasted.min(usize::try_from(ended).unwrap_or(usize::MAX)), wasted }
     }
 
     fn made_up_for(&self, count: usize) {
@@ -73,49 +84,48 @@ impl Work {
     }
 }
 
+struct Missing {
+    offers: usize,
+    wasted: usize,
+}
+
 impl Storage {
-    /// Makes an offer for each run that ended after offers had been wasted, until `shutdown`. Any run that is due will
-    /// do: an offer is worth one run, not a certain one.
+    /// Makes an offer for each run that ended after offers had been wasted, until `shutdown`. One that nobody needs is
+    /// traded for nothing in turn.
     pub(crate) async fn keep_replacing(&self, shutdown: &Shutdown) {
-        let mut seen = self.work.end_count();
         loop {
             tokio::select! {
                 () = self.work.short.notified() => {}
                 () = shutdown.cancelled() => return,
             }
-            let ends = self.work.end_count();
-            let freed = usize::try_from(ends.saturating_sub(seen)).unwrap_or(usize::MAX);
-            seen = ends;
-            let wasted = self.work.wasted.load(Ordering::SeqCst);
+            let missing = self.work.missing();
+            if missing.offers == 0 {
+                continue;
+            }
             let replaced = tokio::select! {
-                replaced = self.replace_offers(wasted.min(freed.max(1))) => replaced,
+                replaced = self.replace_offers(missing.offers) => replaced,
                 () = shutdown.cancelled() => return,
             };
             match replaced {
-                // Nothing is due that has no offer: there were more offers than runs.
-                Ok(0) => self.work.made_up_for(wasted),
-                Ok(made) => self.work.made_up_for(made),
+                Ok(true) => self.work.made_up_for(missing.offers),
+                // There were more offers than runs. Runs to come bring their own.
+                Ok(false) => self.work.made_up_for(missing.wasted),
                 Err(error) => tracing::debug!(error = %error.chain(), "offers are left to the sweeper"),
             }
         }
     }
 
-    /// Offers up to `count` runs that are due and have no offer. Gives how many it found.
-    async fn replace_offers(&self, count: usize) -> Result<usize> {
-        /// Runs that have an offer already, as many as workers hold in their hands at a time.
-        const PASSED_OVER: usize = 64;
-        let limit = u32::try_from(count + PASSED_OVER).unwrap_or(u32::MAX);
-        let mut made = 0;
-        for due in self.catalog.due_runs(self.now(), limit).await? {
-            if made == count {
-                break;
-            }
-            let offer = Offer { run: due.id, priority: due.priority, delay: Duration::ZERO, event: None };
-            if self.queue.offer(offer).await? == Offered::Accepted {
-                made += 1;
-            }
+    /// Makes `count` offers of whichever run is due; `false` when none is.
+    ///
+    /// They name no run that is due: its own offer may be on its way, or still in the hands of whom it bought nothing,
+    /// and the queue would take the two for one.
+    async fn replace_offers(&self, count: usize) -> Result<bool> {
+        let due = self.catalog.due_runs(self.now(), 1).await?;
+        let Some(first) = due.first() else { return Ok(false) };
+        for _ in 0..count {
+            self.queue.offer(Offer::of_any(first.priority)?).await?;
         }
-        Ok(made)
+        Ok(true)
     }
 
     /// Takes the offers of runs that were handed out off the queue, until `shutdown`. One that is missed costs a look

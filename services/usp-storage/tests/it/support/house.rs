@@ -50,6 +50,11 @@ when: file.key.startsWith('urgent/')
 steps: [{name: only, uses: sniff}]
 priority: 10
 ---
+name: single
+when: file.key.startsWith('single/')
+steps: [{name: only, uses: sniff}]
+concurrency: 1
+---
 name: optional
 when: file.key.startsWith('optional/')
 steps: [{name: only, uses: sniff}]
@@ -72,7 +77,7 @@ pub(crate) struct House {
     pub(crate) door: Arc<dyn StorageApi>,
     /// The storage itself, whatever the door.
     pub(crate) storage: Storage,
-    pub(crate) queue: Arc<EmbeddedQueue>,
+    pub(crate) queue: Arc<dyn Queue>,
     /// Time for storage: it stands still until a test moves it.
     pub(crate) clock: Arc<ManualClock>,
     disk: Arc<FullPacks>,
@@ -90,10 +95,14 @@ impl House {
 
     /// Without the work that storage does by itself; `sweep_interval` counts once someone runs it.
     pub(crate) async fn open_quietly(door: Door, sweep_interval: Duration) -> Self {
+        Self::open_over(Arc::new(EmbeddedQueue::new(LEASE_TIME)), door, sweep_interval).await
+    }
+
+    /// The same over a queue of the test's choice.
+    pub(crate) async fn open_over(queue: Arc<dyn Queue>, door: Door, sweep_interval: Duration) -> Self {
         const NOW_UNIX_MS: i64 = 1_795_000_000_000;
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at_unix_ms(NOW_UNIX_MS));
-        let queue = Arc::new(EmbeddedQueue::new(LEASE_TIME));
         let catalog = SqliteCatalog::open(SqliteConfig::new(dir.path().join("catalog.db"))).unwrap();
         let config = StorageConfig {
             checkpoint_bytes: CHECKPOINT_BYTES as u64,
