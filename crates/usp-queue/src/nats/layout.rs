@@ -5,6 +5,8 @@
 //! | `USP_WORK` | `usp.work.CLASS.RUN` | until acknowledged; one message per subject, so a run waits once |
 //! | `USP_EVENTS` | `usp.events.TYPE` | for the retention of events |
 //!
+//! RUN is a name of its own in an offer of whichever run is due.
+//!
 //! A change of the table raises [`LAYOUT_VERSION`]; a storage role brings older layouts up to date and refuses newer.
 
 use std::collections::HashMap;

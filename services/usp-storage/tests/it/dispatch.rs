@@ -72,7 +72,10 @@ async fn nats_queue(broker: &NatsServer) -> Arc<NatsQueue> {
         lease_time: NEVER,
         event_retention: NEVER,
     };
-    Arc::new(NatsQueue::make(&config, "test").await.unwrap())
+    let queue = NatsQueue::make(&config, "test").await.unwrap();
+    eventually("the streams to stand", async || (queue.status().await.streams.len() == 2).then_some(()))
+        .await;
+    Arc::new(queue)
 }
 
 async fn offer(queue: &NatsQueue) -> Delivery {

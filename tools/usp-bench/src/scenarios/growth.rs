@@ -15,13 +15,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Scenario;
-use crate::bench::{Bench, Figures, Plan, cost_figures, float, mib};
+use crate::bench::{Bench, Figures, Plan, float, mib};
 use crate::bytes::{fill, seed};
 use crate::contestant::Running;
 use crate::contestants::usp::{self, Rest};
 use crate::http::{Body, Connection};
 use crate::load::Load;
-use crate::meter::Meter;
 use crate::proc;
 use crate::report::{Layout, Sample, column};
 
@@ -41,6 +40,8 @@ pub(crate) const SCENARIO: Scenario = Scenario {
         title: "growth, filled through the front door with chunks of 256 bytes, measured with the default chunks",
         columns: &[
             column("rate", "ingest MB/s, 4 × 64 MiB", 0),
+            column("empty_rate", "into an empty store in turn with it MB/s", 0),
+            column("part", "of that", 2),
             column("small_rate", "4 KiB puts per s, 16 clients", 0),
             column("list_p50", "list page of 100 p50 ms", 2),
             column("list_p99", "p99 ms", 2),
@@ -146,7 +147,7 @@ fn measure(bench: &Bench, dir: &Path, point: u64, files: usize) -> Result<Figure
     wait_for_rest(running.pid())?;
     let rest_after = begun.elapsed().as_secs_f64();
     let small = small(&running, point)?;
-    let mut figures = ingest(&running, point)?;
+    let mut figures = ingest(bench, &running, point)?;
     figures.extend(lists);
     figures.extend([
         ("small_rate", small),
@@ -190,23 +191,26 @@ fn index_megabytes(storage: &Path) -> Result<f64> {
     Ok(float(bytes) / 1e6)
 }
 
-fn ingest(running: &Running, point: u64) -> Result<Figures> {
-    let bodies: Vec<Vec<u8>> = (0..INGEST_COUNT as u64)
-        .map(|index| {
-            let mut body = vec![0; INGEST_SIZE_BYTES];
-            fill(&mut body, seed(&[11, point, index]));
-            body
-        })
-        .collect();
-    let mut connection = Connection::open(running.address)?;
-    let meter = Meter::start(Some(running.pid()))?;
-    for (index, body) in bodies.iter().enumerate() {
-        running.dialect.put(&mut connection, &format!("ingest/{point}/{index}"), Body::Bytes(body))?;
+/// Contents of this size in turn into the store and into an empty one, A B A B: what a write costs on this machine changes
+/// while a store grows, with the memory that its cache takes anew.
+fn ingest(bench: &Bench, grown: &Running, point: u64) -> Result<Figures> {
+    let dir = tempfile::Builder::new().prefix("empty-").tempdir_in(bench.work.path())?;
+    let empty = usp::start_with(&bench.places, dir.path(), "")?;
+    let mut body = vec![0; INGEST_SIZE_BYTES];
+    let mut seconds = [0.0; 2];
+    for index in 0..INGEST_COUNT as u64 {
+        fill(&mut body, seed(&[11, point, index]));
+        for (store, spent) in [&empty, grown].into_iter().zip(&mut seconds) {
+            crate::disk::settle(&store.storage)?;
+            let mut connection = Connection::open(store.address)?;
+            let begun = Instant::now();
+            store.dialect.put(&mut connection, &format!("ingest/{point}/{index}"), Body::Bytes(&body))?;
+            *spent += begun.elapsed().as_secs_f64();
+        }
     }
-    let cost = meter.stop()?;
-    let mut figures = cost_figures(&cost);
-    figures.insert("rate", float((INGEST_SIZE_BYTES * INGEST_COUNT) as u64) / 1e6 / cost.seconds);
-    Ok(figures)
+    let [of_empty, of_grown] =
+        seconds.map(|spent| float((INGEST_SIZE_BYTES * INGEST_COUNT) as u64) / 1e6 / spent);
+    Ok([("rate", of_grown), ("empty_rate", of_empty), ("part", of_grown / of_empty)].into())
 }
 
 fn small(running: &Running, point: u64) -> Result<f64> {
