@@ -22,8 +22,8 @@ use crate::types::{
     AppendUpload, Caller, NewFile, PutOutcome, ReadFile, Readiness, Reading, TokenGrant, TokenPair,
 };
 use crate::wire::{
-    Answer, Ask, MESSAGE_BYTES_MAX, NODE_SECRET_HEADER, TRAILER_BYTES_MAX, decode, encode, from_status,
-    is_answer, unexpected_reply,
+    Answer, Ask, CONNECTION_WINDOW_BYTES, MESSAGE_BYTES_MAX, NODE_SECRET_HEADER, TRAILER_BYTES_MAX,
+    TRANSFER_WINDOW_BYTES, decode, encode, from_status, is_answer, unexpected_reply,
 };
 use crate::{ByteStream, EventStream, Reply, Request, StorageApi};
 
@@ -46,10 +46,13 @@ const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// How long the end of a collection is waited for. It goes on without whoever waits.
 const COLLECT_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Speaks the node protocol. Connects when it is first used and again whenever the connection is gone.
+/// Speaks the node protocol. Connects when it is first used and again whenever a connection is gone.
+///
+/// Questions have a connection of their own: what transfers have under way never stands before a short answer.
 #[derive(Clone)]
 pub struct GrpcStorage {
-    client: StorageNodeClient<Channel>,
+    questions: StorageNodeClient<Channel>,
+    transfers: StorageNodeClient<Channel>,
     secret: MetadataValue<Ascii>,
     call_timeout: Duration,
     url: Arc<str>,
@@ -67,17 +70,20 @@ impl GrpcStorage {
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(10))
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(16 << 20)
+            .initial_stream_window_size(TRANSFER_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_max_header_list_size(TRAILER_BYTES_MAX);
         let mut secret: MetadataValue<Ascii> =
             config.secret.expose().parse().map_err(|_| bad("the node secret must be printable ASCII"))?;
         secret.set_sensitive(true);
-        let client = StorageNodeClient::new(endpoint.connect_lazy())
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let client = || {
+            StorageNodeClient::new(endpoint.connect_lazy())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX)
+        };
         let (call_timeout, url) = (config.call_timeout, config.url.as_str().into());
-        Ok(Self { client, secret, call_timeout, url, breaker: Arc::default() })
+        let (questions, transfers) = (client(), client());
+        Ok(Self { questions, transfers, secret, call_timeout, url, breaker: Arc::default() })
     }
 
     fn signed<T>(&self, message: T) -> GrpcRequest<T> {
@@ -92,7 +98,7 @@ impl GrpcStorage {
         let try_count = if ask.is_question() { TRY_COUNT_MAX } else { 1 };
         let mut pause = PAUSE_FIRST;
         for _ in 1..try_count {
-            match self.within(timeout, self.client.clone().call(self.signed(request.clone()))).await {
+            match self.within(timeout, self.questions.clone().call(self.signed(request.clone()))).await {
                 Err(Missed::OnTheWay(_)) => {
                     tokio::time::sleep(jittered(pause)).await;
                     pause *= 2;
@@ -101,7 +107,7 @@ impl GrpcStorage {
                 Ok(reply) => return answer(reply),
             }
         }
-        answer(self.within(timeout, self.client.clone().call(self.signed(request))).await?)
+        answer(self.within(timeout, self.questions.clone().call(self.signed(request))).await?)
     }
 
     /// One call: through the breaker, and with a deadline for its answer or the head of it.
@@ -196,7 +202,7 @@ impl StorageApi for GrpcStorage {
     async fn put(&self, caller: &Caller, file: NewFile, content: ByteStream) -> Result<PutOutcome> {
         let (frames, broken) = transfer(message(Some(caller), &Ask::Put(file))?, content);
         self.admit()?;
-        let sent = self.client.clone().put(self.signed(frames)).await;
+        let sent = self.transfers.clone().put(self.signed(frames)).await;
         match finish_transfer(sent, &broken)? {
             Answer::Put(outcome) => Ok(*outcome),
             other => Err(unexpected_reply(&other)),
@@ -206,7 +212,7 @@ impl StorageApi for GrpcStorage {
     async fn append(&self, caller: &Caller, append: AppendUpload, content: ByteStream) -> Result<Upload> {
         let (frames, broken) = transfer(message(Some(caller), &Ask::Append(append))?, content);
         self.admit()?;
-        let sent = self.client.clone().append(self.signed(frames)).await;
+        let sent = self.transfers.clone().append(self.signed(frames)).await;
         match finish_transfer(sent, &broken)? {
             Answer::Appended(upload) => Ok(*upload),
             other => Err(unexpected_reply(&other)),
@@ -215,7 +221,7 @@ impl StorageApi for GrpcStorage {
 
     async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
         let request = self.signed(message(Some(caller), &Ask::Read(read))?);
-        let mut frames = self.within(self.call_timeout, self.client.clone().read(request)).await?;
+        let mut frames = self.within(self.call_timeout, self.transfers.clone().read(request)).await?;
         let head = frames.message().await.map_err(|status| from_status(&status))?.unwrap_or_default();
         let Answer::Reading { file, range } = decode(&head.head)? else {
             return Err(unexpected_reply(&"a read without a head"));
@@ -229,7 +235,7 @@ impl StorageApi for GrpcStorage {
 
     async fn watch(&self, caller: &Caller, query: EventQuery) -> Result<EventStream> {
         let request = self.signed(message(Some(caller), &Ask::Watch(query))?);
-        let opened = self.within(self.call_timeout, self.client.clone().watch(request)).await?;
+        let opened = self.within(self.call_timeout, self.transfers.clone().watch(request)).await?;
         let events = opened.map(|frame| match frame {
             Ok(frame) => decode(&frame.event),
             Err(status) => Err(from_status(&status)),

@@ -14,10 +14,11 @@ mod wire;
 
 pub use api::{ByteStream, EventStream, Reply, Request, StorageApi, StorageCalls};
 pub use client::{GrpcStorage, GrpcStorageConfig};
-pub use server::StorageNode;
+pub use server::{Door, StorageNode};
 pub use types::{
     AffectedContent, AppendUpload, Caller, CheckReport, Coding, CollectReport, CreatedApiKey, CreatedUser,
     DamageReport, FileStatus, NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness,
     Reading, RetriedRuns, RuleTest, ScrubOptions, ScrubStatus, Stats, TokenGrant, TokenPair, UploadStatus,
     UserPatch,
 };
+pub use wire::{CONNECTION_WINDOW_BYTES, TRANSFER_WINDOW_BYTES};

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::{Request as GrpcRequest, Response, Status, Streaming};
 use usp_auth::{Credential, SecretText};
 use usp_model::{Error, ErrorKind, Principal, Result};
 use usp_proto::node::storage_node_server::{StorageNode as StorageNodeService, StorageNodeServer};
 use usp_proto::node::{CallReply, CallRequest, PutFrame, ReadFrame, WatchFrame, put_frame::Frame};
+use usp_rt::Shutdown;
 
 use crate::api::dispatch;
 use crate::types::{Caller, Reading};
@@ -24,30 +27,23 @@ use crate::{ByteStream, StorageApi};
 #[derive(Clone)]
 pub struct StorageNode {
     api: Arc<dyn StorageApi>,
-    /// BLAKE3 of the secret: comparing hashes tells nothing about the secret by its duration.
-    secret_hash: blake3::Hash,
+    door: Door,
+    stop: Shutdown,
 }
 
 impl StorageNode {
-    pub fn new(api: Arc<dyn StorageApi>, secret: &SecretText) -> Self {
-        Self { api, secret_hash: blake3::hash(secret.expose().as_bytes()) }
+    /// `stop` ends what has no end of its own: whoever follows events.
+    pub fn new(api: Arc<dyn StorageApi>, secret: &SecretText, stop: Shutdown) -> Self {
+        Self { api, door: Door { secret_hash: blake3::hash(secret.expose().as_bytes()) }, stop }
     }
 
-    /// The tonic service, ready to be added to a router.
-    pub fn into_service(self) -> StorageNodeServer<Self> {
-        StorageNodeServer::new(self)
+    /// The tonic service, ready to be added to a router. The secret is looked at before any message is read.
+    pub fn into_service(self) -> InterceptedService<StorageNodeServer<Self>, Door> {
+        let door = self.door;
+        let node = StorageNodeServer::new(self)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX)
-    }
-
-    fn admit<T>(&self, request: &GrpcRequest<T>) -> Result<(), Status> {
-        let presented = request.metadata().get(NODE_SECRET_HEADER).map_or(&b""[..], |value| value.as_bytes());
-        // `blake3::Hash` compares in constant time.
-        if blake3::hash(presented) == self.secret_hash {
-            Ok(())
-        } else {
-            Err(Status::unauthenticated("the node secret is missing or wrong"))
-        }
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        InterceptedService::new(node, door)
     }
 
     async fn answer(&self, call: CallRequest) -> Result<Answer> {
@@ -71,7 +67,6 @@ impl StorageNode {
         &self,
         request: GrpcRequest<Streaming<PutFrame>>,
     ) -> Result<(Caller, Ask, ByteStream), Status> {
-        self.admit(&request)?;
         let mut frames = request.into_inner();
         let first = frames.message().await?.and_then(|frame| frame.frame);
         let Some(Frame::Header(call)) = first else {
@@ -111,7 +106,6 @@ fn broken_off(why: String) -> Error {
 #[async_trait]
 impl StorageNodeService for StorageNode {
     async fn call(&self, request: GrpcRequest<CallRequest>) -> Result<Response<CallReply>, Status> {
-        self.admit(&request)?;
         reply(self.answer(request.into_inner()).await)
     }
 
@@ -136,7 +130,6 @@ impl StorageNodeService for StorageNode {
     type ReadStream = Pin<Box<dyn Stream<Item = Result<ReadFrame, Status>> + Send>>;
 
     async fn read(&self, request: GrpcRequest<CallRequest>) -> Result<Response<Self::ReadStream>, Status> {
-        self.admit(&request)?;
         let call = request.into_inner();
         let reading = async {
             let caller = caller_of(&call.caller, call.request_id)?;
@@ -160,7 +153,6 @@ impl StorageNodeService for StorageNode {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchFrame, Status>> + Send>>;
 
     async fn watch(&self, request: GrpcRequest<CallRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        self.admit(&request)?;
         let call = request.into_inner();
         let watching = async {
             let caller = caller_of(&call.caller, call.request_id)?;
@@ -170,12 +162,38 @@ impl StorageNodeService for StorageNode {
             }
         };
         let events = watching.await.map_err(|error| to_status(&error))?;
+        let events =
+            events.take_until(self.stop.clone().cancelled_owned()).chain(stream::iter([Err(stopping())]));
         let frames = events.map(|event| {
             let frame = event.and_then(|event| encode(&event)).map(|json| WatchFrame { event: json.into() });
             frame.map_err(|error| to_status(&error))
         });
         Ok(Response::new(Box::pin(frames)))
     }
+}
+
+/// Lets in whoever shows the node secret.
+#[derive(Debug, Clone, Copy)]
+pub struct Door {
+    /// BLAKE3 of the secret: comparing hashes tells nothing about the secret by its duration.
+    secret_hash: blake3::Hash,
+}
+
+impl Interceptor for Door {
+    fn call(&mut self, request: GrpcRequest<()>) -> Result<GrpcRequest<()>, Status> {
+        let presented = request.metadata().get(NODE_SECRET_HEADER).map_or(&b""[..], |value| value.as_bytes());
+        // `blake3::Hash` compares in constant time.
+        if blake3::hash(presented) == self.secret_hash {
+            Ok(request)
+        } else {
+            Err(Status::unauthenticated("the node secret is missing or wrong"))
+        }
+    }
+}
+
+fn stopping() -> Error {
+    Error::new(ErrorKind::Unavailable, "follow events")
+        .because("the storage role stops; follow again shortly")
 }
 
 fn caller_of(principal: &[u8], request_id: String) -> Result<Caller> {

@@ -10,8 +10,13 @@ use usp_model::{ByteRange, Error, ErrorKind, EventQuery, File, Principal, Result
 use crate::types::{AppendUpload, NewFile, PutOutcome, ReadFile, Readiness, TokenGrant, TokenPair};
 use crate::{Reply, Request};
 
-/// A page of 1,000 files with long metadata stays far below this.
+/// The catalogue ends a page long before it fills a message.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Of one transfer, on its way without being taken: the memory that a slow reader costs the role before it, and what a
+/// fast one gets in each round trip.
+pub const TRANSFER_WINDOW_BYTES: u32 = 512 << 10;
+/// Of all transfers of a connection: more than they have together, or a few that nobody takes would hold up the rest.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1 << 30;
 /// Pieces are cut to this before they travel.
 pub(crate) const PIECE_BYTES_MAX: usize = 1 << 20;
 /// An error travels in the trailer of a call. The longest names some hundred labels, each by a key of 128 bytes, twice:
@@ -100,9 +105,10 @@ pub(crate) fn to_status(error: &Error) -> Status {
     Status::with_details(code, wire.kind.code(), details.into())
 }
 
-/// Whether storage said it itself, so that it was reached.
+/// Whether storage was reached, so that another try would end the same.
 pub(crate) fn is_answer(status: &Status) -> bool {
-    status.code() == Code::Unauthenticated || serde_json::from_slice::<WireError>(status.details()).is_ok()
+    matches!(status.code(), Code::Unauthenticated | Code::OutOfRange)
+        || serde_json::from_slice::<WireError>(status.details()).is_ok()
 }
 
 impl Ask {
@@ -141,6 +147,8 @@ pub(crate) fn from_status(status: &Status) -> Error {
         }
         Err(_) if status.code() == Code::Unauthenticated => Error::new(ErrorKind::Internal, ACTION)
             .because("the storage role refused the node secret: give both roles the same one"),
+        Err(_) if status.code() == Code::OutOfRange => Error::new(ErrorKind::TooLarge, ACTION)
+            .because("the answer is larger than a message between roles may be; ask for fewer at a time"),
         Err(_) => Error::new(ErrorKind::Unavailable, ACTION)
             .because("the storage role does not answer; try again shortly")
             .caused_by(status.to_string()),

@@ -151,6 +151,16 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     /// their number. Sessions behind a plain PUT (`is_announced: false`) of an earlier process are ended by `recover`.
     async fn expire_uploads(&self, now: Timestamp, limit: u32, receiving: HashSet<UploadId>) -> Result<u64>;
 
+    /// Whether so many bytes fit under the bucket's quota right now, in place of those that they replace; the commit asks
+    /// again. Errors: `NotFound`, `StorageFull`.
+    async fn check_quota(
+        &self,
+        bucket: &BucketName,
+        quota_bytes: u64,
+        size_bytes: u64,
+        replaced_bytes: u64,
+    ) -> Result<()>;
+
     // ---- files ---------------------------------------------------------------------------------------------------
 
     /// The commit: chunk rows, manifest, version, usage, runs, events, the end of the upload.

@@ -1,5 +1,7 @@
 //! Sizes of the content store, checked once.
 
+use std::time::Duration;
+
 use usp_model::{Error, ErrorKind, Result};
 
 use crate::frame::PLAIN_BYTES_MAX;
@@ -79,6 +81,8 @@ pub struct ContentConfig {
     pub open_pack_count: usize,
     /// Bytes that one upload buffers before they are cut. Default 1 MiB.
     pub slab_size_bytes: usize,
+    /// How long an upload may gather them: what comes slowly is cut sooner, and keeps no memory from others. Default 1 s.
+    pub slab_time_max: Duration,
 }
 
 impl ContentConfig {
@@ -121,6 +125,7 @@ impl Default for ContentConfig {
             pack_size_bytes_max: 64 << 20,
             open_pack_count: 2,
             slab_size_bytes: 1 << 20,
+            slab_time_max: Duration::from_secs(1),
         }
     }
 }

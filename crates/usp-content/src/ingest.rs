@@ -204,6 +204,10 @@ impl Ingest {
         self.received_bytes += bytes.len() as u64;
         self.uncommitted_bytes += bytes.len() as u64;
         self.shared.counters.bytes_in.add(bytes.len() as u64);
+        // What comes slowly is cut as it is: its slab would keep memory from others for as long as it takes to fill.
+        if self.slab.is_older_than(self.shared.config.slab_time_max) {
+            self.cut(Edges::cut).await?;
+        }
         while !bytes.is_empty() {
             let slab_bytes_max = self.shared.config.slab_size_bytes;
             let room = self.slab.make_room(bytes.len(), slab_bytes_max, &self.shared.budget).await;

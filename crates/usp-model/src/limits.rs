@@ -23,6 +23,8 @@ pub const SEGMENT_ENTRY_COUNT_MAX: usize = 4096;
 pub const REPORT_BYTES_MAX: usize = 1 << 20;
 /// Steps of one rule.
 pub const RULE_STEP_COUNT_MAX: usize = 32;
+/// Runs handed out in one answer: offers that one request trades.
+pub const LEASE_COUNT_MAX: u32 = 256;
 /// A CEL condition. Long ones belong in two rules.
 pub const RULE_WHEN_BYTES_MAX: usize = 4096;
 /// Bytes of a media type (RFC 6838 allows 127 + 1 + 127).

@@ -157,12 +157,14 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<BusyBody>, Infallible> {
     let busy = pulse.begin(request.version());
-    let fault = busy.fault().or_else(|| head::fault_of(request.version(), request.headers()));
+    let fault =
+        busy.fault().or_else(|| head::fault_of(request.version(), request.method(), request.headers()));
     let response = if let Some(fault) = fault {
         refused(fault)
     } else {
-        let mut request =
-            request.map(|body| Body::new(IncomingBody::new(Body::new(body), Arc::clone(&pulse))));
+        let version = request.version();
+        let incoming = |body| Body::new(IncomingBody::new(version, Body::new(body), Arc::clone(&pulse)));
+        let mut request = request.map(incoming);
         request.extensions_mut().insert(ConnectInfo(peer));
         router.oneshot(request).await?
     };

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
+use futures::future::{Fuse, FusedFuture};
+use futures::{FutureExt, StreamExt};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at};
 use usp_api::trace::Span;
 use usp_api::{Caller, ReadFile, StorageApi};
 use usp_model::{
-    ErrorKind, FileRef, LabelKey, LeasedRun, ReportOutcome, Result, RuleStep, RunOutcome, RunReport,
+    Error, ErrorKind, FileRef, LabelKey, LeasedRun, ReportOutcome, Result, RuleStep, RunOutcome, RunReport,
     StepReport, StepState,
 };
 use usp_rt::{Shutdown, jittered};
@@ -135,6 +136,8 @@ impl Job {
         let mut beat = interval(self.heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beat.tick().await;
+        // The step goes on while storage is asked.
+        let mut asked = std::pin::pin!(Fuse::terminated());
         // Once set, the step is waited for and this is how it ended, whatever it says.
         let mut verdict = None;
         loop {
@@ -154,9 +157,12 @@ impl Job {
                     gauge.cancel();
                     verdict = Some(Ended::HandedBack);
                 }
-                _ = beat.tick(), if verdict.is_none() => {
+                _ = beat.tick(), if verdict.is_none() && asked.is_terminated() => {
                     told.percent(&step.name, gauge.percent_of(leased.file.size_bytes));
-                    verdict = self.keep(leased, told).await;
+                    asked.set(self.keep(report(leased, told.steps(), None)).fuse());
+                }
+                kept = &mut asked, if verdict.is_none() && !asked.is_terminated() => {
+                    verdict = self.verdict(leased, told, kept);
                     if verdict.is_some() {
                         gauge.cancel();
                     }
@@ -207,7 +213,7 @@ impl Job {
         }
         let mut bytes = BytesMut::new();
         while let Some(piece) = reading.content.next().await {
-            let failed = |error: usp_model::Error| {
+            let failed = |error: Error| {
                 let at = bytes.len();
                 StepError::Temporary(format!("reading the content failed at byte {at}: {}", error.detail()))
             };
@@ -216,10 +222,19 @@ impl Job {
         Ok(Content::Whole(whole.insert(bytes.freeze()).clone()))
     }
 
-    /// Extends the lease, or says how the step ends. Storage that does not answer is no reason to stop: the lease number
-    /// protects the run.
-    async fn keep(&self, leased: &LeasedRun, told: &mut Told) -> Option<Ended> {
-        match self.storage.report_run(&self.caller, report(leased, told.steps(), None)).await {
+    /// Extends the lease. An answer that does not come in time is not waited for: the next report must leave well before
+    /// the lease is over, and three heartbeats fit into it.
+    async fn keep(&self, report: RunReport) -> Result<ReportOutcome> {
+        const WAIT_MIN: Duration = Duration::from_secs(1);
+        let wait_max = self.heartbeat.mul_f64(1.5).max(WAIT_MIN);
+        timeout(wait_max, self.storage.report_run(&self.caller, report)).await.unwrap_or_else(|_late| {
+            Err(Error::new(ErrorKind::Unavailable, "extend lease").because("storage did not answer in time"))
+        })
+    }
+
+    /// How the step ends, if it does. Storage that does not answer is no reason: the lease number protects the run.
+    fn verdict(&self, leased: &LeasedRun, told: &mut Told, kept: Result<ReportOutcome>) -> Option<Ended> {
+        match kept {
             Ok(ReportOutcome::Held { run_cancelled: false }) => {
                 told.forget_ended();
                 None

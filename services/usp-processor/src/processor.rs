@@ -234,7 +234,8 @@ impl Shop {
                 let done = |took| {
                     self.pace.note(took);
                 };
-                let slot = Slot { _permit: slot, _busy: self.job.metrics.busy(), moved: &self.moved };
+                self.moved.notify_one();
+                let slot = Slot { permit: Some(slot), _busy: self.job.metrics.busy(), moved: &self.moved };
                 self.job.run(leased, slot, done).await;
             }
             None => {
@@ -248,13 +249,15 @@ impl Shop {
 
 /// A place at the bench. Whoever waits for room hears when it becomes free.
 pub(crate) struct Slot<'a> {
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
     _busy: Counted,
     moved: &'a Notify,
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
+        // Free before it is told.
+        drop(self.permit.take());
         self.moved.notify_one();
     }
 }

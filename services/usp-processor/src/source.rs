@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use usp_api::{Caller, StorageApi};
+use usp_model::limits::LEASE_COUNT_MAX;
 use usp_model::{LeasedRun, Result, RunId};
 use usp_queue::{Delivery, Queue};
 
@@ -33,6 +34,7 @@ impl Source {
     pub(crate) async fn next(&self, count_max: u32, wait: Duration) -> Result<Vec<LeasedRun>> {
         let Some(queue) = &self.queue else { return self.ask_storage(count_max, wait).await };
         let begun = Instant::now();
+        let count_max = count_max.min(LEASE_COUNT_MAX);
         match queue.lease(count_max as usize, wait).await {
             Ok(offers) if offers.is_empty() => Ok(Vec::new()),
             Ok(offers) => self.redeem(queue, offers).await,

@@ -184,6 +184,7 @@ impl Storage {
         patch: UserPatch,
     ) -> Result<User> {
         authorize(&caller.principal, Permission::UserManage, None)?;
+        let _one_at_a_time = self.changing_users.lock().await;
         let loses_power = patch.disabled == Some(true)
             || patch.grants.as_ref().is_some_and(|grants| !grants.iter().any(is_admin_everywhere));
         if loses_power {
@@ -198,11 +199,13 @@ impl Storage {
 
     pub(crate) async fn remove_user(&self, caller: &Caller, name: UserName) -> Result<()> {
         authorize(&caller.principal, Permission::UserManage, None)?;
+        let _one_at_a_time = self.changing_users.lock().await;
         self.check_not_last_admin(&name).await?;
         self.catalog.delete_user(&name).await
     }
 
-    /// An installation without an administrator could not be mended from outside.
+    /// An installation without an administrator could not be mended from outside. Asked under `changing_users`, or the
+    /// last two could go at once.
     async fn check_not_last_admin(&self, name: &UserName) -> Result<()> {
         let users = self.catalog.list_users().await?;
         let is_admin = |user: &User| !user.disabled && user.grants.iter().any(is_admin_everywhere);

@@ -236,11 +236,15 @@ impl Follower {
         if self.filter.takes(&progress.event) { self.send(progress.event).await } else { Ok(()) }
     }
 
-    /// Sends what the caller may know of. What cannot be decided is not shown.
+    /// Sends what the caller may know of. Where that cannot be decided the stream ends: to go on would skip the event.
     async fn send(&self, event: Event) -> Result<(), Ended> {
-        if self.storage.shows_event(&self.caller, &event).await.unwrap_or(false) {
-            return self.sender.send(Ok(event)).await.map_err(|_closed| Ended);
+        match self.storage.shows_event(&self.caller, &event).await {
+            Ok(true) => self.sender.send(Ok(event)).await.map_err(|_closed| Ended),
+            Ok(false) => Ok(()),
+            Err(error) => {
+                let _unheard = self.sender.send(Err(error)).await;
+                Err(Ended)
+            }
         }
-        Ok(())
     }
 }

@@ -41,6 +41,14 @@ impl Work {
         }
     }
 
+    /// Offers that were taken although someone else owes them need not be taken again.
+    pub(crate) fn forgive(&self, count: usize) {
+        if count > 0 {
+            let less = |owed: usize| Some(owed.saturating_sub(count));
+            let _before = self.owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
+
     /// Completes at the next end of a run; ends before this call do not count.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
@@ -50,7 +58,12 @@ impl Work {
         self.end_count.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn run_ended(&self) {
+    /// A run that is about to end; it has when what this gives is dropped.
+    pub(crate) fn ending(&self) -> Ending<'_> {
+        Ending(self)
+    }
+
+    fn run_ended(&self) {
         self.end_count.fetch_add(1, Ordering::SeqCst);
         self.freed.notify_waiters();
         if self.wasted.load(Ordering::SeqCst) > 0 {
@@ -81,6 +94,14 @@ impl Work {
     fn made_up_for(&self, count: usize) {
         // Only one task takes away.
         self.wasted.fetch_sub(count, Ordering::SeqCst);
+    }
+}
+
+pub(crate) struct Ending<'a>(&'a Work);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.run_ended();
     }
 }
 

@@ -10,7 +10,7 @@ use usp_auth::Permission;
 use usp_catalog::records::{BucketRecord, NewUpload, NewVersion, UploadTerms};
 use usp_content::{Batch, Ingest, IngestSettings};
 use usp_model::{
-    BucketPolicy, ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, FileId, FileRef,
+    Bucket, BucketPolicy, ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, FileId, FileRef,
     KeyCondition, MediaType, Result, ResumePoint, UploadId, Violation,
 };
 
@@ -44,7 +44,7 @@ impl Storage {
         if let Some(rule) = &file.rule {
             self.rule_book().get(rule)?;
         }
-        self.check_condition_early(caller, &file).await?;
+        self.check_early(caller, &file, &bucket.bucket).await?;
         let arrived = self.receive(caller, &file, &bucket, content).await?;
         let (storage, caller) = (self.clone(), caller.clone());
         // From here on the caller going away changes nothing.
@@ -57,8 +57,9 @@ impl Storage {
     }
 
     /// Spares the client an upload that cannot be committed. The commit decides again.
-    pub(crate) async fn check_condition_early(&self, caller: &Caller, file: &NewFile) -> Result<()> {
-        if file.condition == KeyCondition::Any {
+    pub(crate) async fn check_early(&self, caller: &Caller, file: &NewFile, bucket: &Bucket) -> Result<()> {
+        let wanted = bucket.policy.quota_bytes.zip(file.size_bytes);
+        if file.condition == KeyCondition::Any && wanted.is_none() {
             return Ok(());
         }
         // What is sent again met the condition when it was sent first.
@@ -70,21 +71,23 @@ impl Storage {
         }
         let at = FileRef::Key(file.bucket.clone(), file.key.clone());
         let current = match self.catalog.file(&at, None).await {
-            Ok(record) => Some(record.file.etag),
+            Ok(record) => Some(record.file),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let holds = match (&file.condition, &current) {
+        let etag = current.as_ref().map(|file| &file.etag);
+        let holds = match (&file.condition, etag) {
             (KeyCondition::Any, _) | (KeyCondition::Absent, None) => true,
             (KeyCondition::Absent, Some(_)) | (KeyCondition::Matches(_), None) => false,
             (KeyCondition::Matches(etags), Some(etag)) => etags.is_empty() || etags.contains(etag),
         };
-        if holds {
-            Ok(())
-        } else {
-            Err(Error::new(ErrorKind::PreconditionFailed, "store file")
-                .because("the file under this key is not in the state that the condition names"))
+        if !holds {
+            return Err(Error::new(ErrorKind::PreconditionFailed, "store file")
+                .because("the file under this key is not in the state that the condition names"));
         }
+        let Some((quota_bytes, size_bytes)) = wanted else { return Ok(()) };
+        let replaced_bytes = current.map_or(0, |file| file.size_bytes);
+        self.catalog.check_quota(&bucket.name, quota_bytes, size_bytes, replaced_bytes).await
     }
 
     /// Takes in all of `content`, committing to a session of its own when it is long.

@@ -71,7 +71,8 @@ impl Space {
             return Ok(());
         }
         Err(Error::new(ErrorKind::StorageFull, "take bytes in").because(
-            "the disk of the store is nearly full; what was received is kept, and it goes on when there is space",
+            "the disk of the store is nearly full; uploads that were begun keep what was received and go on when there \
+             is space",
         ))
     }
 

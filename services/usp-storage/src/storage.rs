@@ -94,6 +94,8 @@ pub struct Storage {
     pub(crate) appending: Arc<Mutex<HashSet<UploadId>>>,
     pub(crate) work: Arc<Work>,
     pub(crate) metrics: StorageMetrics,
+    /// Held by the change of a user that runs.
+    pub(crate) changing_users: Arc<tokio::sync::Mutex<()>>,
     /// Held by the collection that runs.
     pub(crate) collecting: Arc<tokio::sync::Mutex<()>>,
     pub(crate) scrubbing: Arc<Scrubbing>,
@@ -133,6 +135,7 @@ impl Storage {
             appending: Arc::default(),
             work: Arc::default(),
             metrics: StorageMetrics::default(),
+            changing_users: Arc::default(),
             collecting: Arc::default(),
             scrubbing: Arc::default(),
             space: Space::default(),

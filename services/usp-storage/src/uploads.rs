@@ -12,7 +12,7 @@ use usp_model::{
 };
 
 use crate::progress::{Progress, Tell};
-use crate::put::{Received, check_digests, check_new_file, check_size, failed_task, size_limit};
+use crate::put::{Received, check_digests, check_new_file, failed_task, size_limit};
 use crate::storage::Storage;
 
 /// Enough to tell what a content is.
@@ -22,7 +22,7 @@ impl Storage {
     pub(crate) async fn open_upload(&self, caller: &Caller, file: NewFile) -> Result<Upload> {
         let bucket = self.bucket_for(caller, Permission::FileWrite, &file.bucket).await?;
         check_new_file(&file, &bucket.bucket.policy)?;
-        self.check_condition_early(caller, &file).await?;
+        self.check_early(caller, &file, &bucket.bucket).await?;
         if let Some(rule) = &file.rule {
             self.rule_book().get(rule)?;
         }
@@ -107,15 +107,31 @@ impl Storage {
         mut content: ByteStream,
         size_bytes_max: u64,
     ) -> Result<()> {
-        while let Some(piece) = content.next().await {
-            let piece = piece?;
-            check_size(ingest.received_bytes() + piece.len() as u64, size_bytes_max)?;
+        // The piece that completes the upload waits for the end of the content: with more behind it, what is sent is not
+        // what was announced, and must not become a file.
+        let mut last: Option<Bytes> = None;
+        let ended = loop {
+            let piece = match content.next().await {
+                None => break Ok(()),
+                Some(Err(error)) => break Err(error),
+                Some(Ok(piece)) => piece,
+            };
+            let held = last.as_ref().map_or(0, Bytes::len) as u64;
+            let received = ingest.received_bytes() + held + piece.len() as u64;
+            check_announced(received, size_bytes_max)?;
+            if received == size_bytes_max && held == 0 {
+                last = Some(piece);
+                continue;
+            }
             ingest.push(piece).await?;
             if ingest.uncommitted_bytes() >= self.config.checkpoint_bytes {
                 progress.checkpoint(self, *id, ingest, Tell::Watchers).await?;
             }
+        };
+        if let Some(last) = last {
+            ingest.push(last).await?;
         }
-        Ok(())
+        ended
     }
 
     /// In a task of its own: a caller that goes away changes nothing.
@@ -220,6 +236,14 @@ fn refuse_unresumable(expected: &[ContentDigest]) -> Result<()> {
         ))),
         None => Ok(()),
     }
+}
+
+fn check_announced(received_bytes: u64, size_bytes_max: u64) -> Result<()> {
+    if received_bytes <= size_bytes_max {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::TooLarge, "append to upload")
+        .because(format!("more bytes came than the {size_bytes_max} that were left of the upload")))
 }
 
 fn completed() -> Error {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use usp_api::{Caller, RetriedRuns, RuleTest};
 use usp_auth::{Permission, authorize};
 use usp_catalog::records::ClaimRuns;
+use usp_model::limits::LEASE_COUNT_MAX;
 use usp_model::{
     Error, ErrorKind, FileId, FileRef, LeasedRun, ReportOutcome, Result, RuleName, Run, RunId, RunPage,
     RunQuery, RunReport, RunState, StepState, Violation,
@@ -14,8 +15,6 @@ use usp_model::{
 use crate::rules::{Facts, new_run};
 use crate::storage::Storage;
 
-/// Runs handed out in one answer.
-const LEASE_COUNT_MAX: u32 = 256;
 /// A long poll ends by then, so that a vanished worker is noticed.
 const LEASE_WAIT_MS_MAX: u64 = 30_000;
 /// The longest wait before another attempt.
@@ -46,8 +45,11 @@ impl Storage {
             // Registered before the look, so that a run that ends between look and wait is not missed.
             let freed = self.work.freed();
             let leased = self.claim(worker, count_max).await?;
+            self.work.owe(leased.len().saturating_sub(spent));
+            // Those that bought nothing were of runs that others took and owe offers for.
+            self.work.forgive(spent.saturating_sub(leased.len()));
+            spent = 0;
             if !leased.is_empty() {
-                self.work.owe(leased.len().saturating_sub(spent));
                 return Ok(leased);
             }
             let wait = deadline.saturating_duration_since(Instant::now());
@@ -104,14 +106,12 @@ impl Storage {
         report.at = self.now();
         report.lease_until = report.at.plus_ms(lease_ms);
         report.retry_wait_ms = report.retry_wait_ms.clamp(0, RETRY_WAIT_MS_MAX);
-        let ends = report.outcome.is_some();
+        // Told also when whoever asked has gone away meanwhile.
+        let _ending = report.outcome.is_some().then(|| self.work.ending());
         self.metrics.reported(report.outcome.as_ref());
         let answer = self.write_report(report).await;
         if let Ok(ReportOutcome::Lost) = answer {
             self.metrics.lease_lost();
-        }
-        if ends {
-            self.work.run_ended();
         }
         answer
     }

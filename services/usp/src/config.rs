@@ -154,6 +154,7 @@ impl Config {
             pack_size_bytes_max: section.pack_size_max.0,
             open_pack_count: section.open_pack_count,
             slab_size_bytes: usize::try_from(section.slab_size.0).unwrap_or(usize::MAX),
+            ..ContentConfig::default()
         };
         config.validate()?;
         Ok(config)

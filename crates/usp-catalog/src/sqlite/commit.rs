@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::Connection;
 use usp_model::{
     ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, EventKind, File, FileId, FileState,
     KeyCondition, ManifestId, MediaType, Release, RunId, StoredBytes,
@@ -35,7 +36,10 @@ pub(super) fn commit_version(tx: &Tx<'_>, new: &NewVersion) -> Outcome<Committed
     }
     let standing = current_by_key(tx, bucket.id, &new.key)?;
     check_condition(new, standing.as_ref())?;
-    check_quota(tx, new, &bucket, standing.as_ref())?;
+    if let Some(quota_bytes) = new.quota_bytes {
+        let replaced_bytes = standing.as_ref().map_or(0, |row| row.file.size_bytes);
+        check_quota(tx, &bucket, quota_bytes, new.size_bytes, replaced_bytes)?;
+    }
     let upload = new.upload.map(|id| uploads::open_for_commit(tx, &id, &bucket, &new.key)).transpose()?;
     let version = standing.as_ref().map_or(1, |row| row.file.version.saturating_add(1));
     let content = write_content(tx, new, version, upload.as_ref())?;
@@ -69,17 +73,16 @@ pub(super) fn matches(etags: &[String], file: &File) -> bool {
     etags.is_empty() || etags.contains(&file.etag)
 }
 
-fn check_quota(
-    tx: &Tx<'_>,
-    new: &NewVersion,
+pub(super) fn check_quota(
+    conn: &Connection,
     bucket: &BucketRow,
-    standing: Option<&VersionRow>,
+    quota_bytes: u64,
+    size_bytes: u64,
+    replaced_bytes: u64,
 ) -> Outcome<()> {
-    let Some(quota_bytes) = new.quota_bytes else { return Ok(()) };
     let sql = "SELECT current_bytes FROM usage WHERE bucket = ?1";
-    let current_bytes = tx.one(sql, [bucket.id], |row| row.count(0))?.unwrap_or_default();
-    let replaced = standing.map_or(0, |row| row.file.size_bytes);
-    let after = current_bytes.saturating_sub(replaced).saturating_add(new.size_bytes);
+    let current_bytes = conn.one(sql, [bucket.id], |row| row.count(0))?.unwrap_or_default();
+    let after = current_bytes.saturating_sub(replaced_bytes).saturating_add(size_bytes);
     if after <= quota_bytes {
         return Ok(());
     }
@@ -87,7 +90,7 @@ fn check_quota(
         "bucket {} would hold {after} of {quota_bytes} bytes; delete files or raise its quota",
         bucket.name
     );
-    Err(Error::new(ErrorKind::StorageFull, ACTION).about(&new.key).because(reason).into())
+    Err(Error::new(ErrorKind::StorageFull, ACTION).because(reason).into())
 }
 
 /// What the new version is made of.

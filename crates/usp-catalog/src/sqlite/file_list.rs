@@ -3,7 +3,7 @@
 //! In key order a page walks one of four indexes: all files, those with one SHA-256, those with one label or metadata
 //! entry, or those in one state other than `ready`. By time of creation it walks that index. What the index does not
 //! decide is checked row by row, and a page looks at `EXAMINED_COUNT_MAX` rows at most: a filter that matches little
-//! gives short pages with a cursor, never a slow one.
+//! gives short pages with a cursor, never a slow one; so do files with long metadata.
 //!
 //! With a delimiter the first match under a common prefix is the last row read there: the walk goes on behind it.
 
@@ -22,6 +22,8 @@ use super::version_row::{self, version_row};
 
 /// Rows that one page may look at: some ten milliseconds of work.
 pub(super) const EXAMINED_COUNT_MAX: u32 = 10_000;
+/// Metadata and labels of one page, whatever its limit: one file may have a quarter of a megabyte of them.
+const TEXT_BYTES_MAX: usize = 4 << 20;
 
 pub(super) fn list(conn: &Connection, bucket: &BucketName, query: &FileQuery) -> Outcome<FilePage> {
     let bucket = buckets::row(conn, bucket)?;
@@ -66,12 +68,14 @@ pub(super) struct Page {
     pub(super) found: FilePage,
     count_max: usize,
     examined_count: u32,
+    /// Of what users may make long: metadata and labels.
+    text_bytes: usize,
 }
 
 impl Page {
     fn new(limit: u32) -> Self {
         let limit = if limit == 0 { LIST_COUNT_DEFAULT } else { limit.min(LIST_COUNT_MAX) };
-        Self { found: FilePage::default(), count_max: limit as usize, examined_count: 0 }
+        Self { found: FilePage::default(), count_max: limit as usize, examined_count: 0, text_bytes: 0 }
     }
 
     /// Whether another row may be looked at; the caller stops before the row if not.
@@ -85,10 +89,14 @@ impl Page {
 
     fn is_full(&self) -> bool {
         self.found.files.len() + self.found.prefixes.len() >= self.count_max
+            || self.text_bytes >= TEXT_BYTES_MAX
     }
 
     pub(super) fn add(&mut self, row: &Row<'_>) -> Outcome<()> {
-        self.found.files.push(file(row)?);
+        let file = file(row)?;
+        let texts = file.metadata.iter().chain(&file.labels);
+        self.text_bytes += texts.map(|(key, value)| key.as_str().len() + value.len()).sum::<usize>();
+        self.found.files.push(file);
         Ok(())
     }
 }

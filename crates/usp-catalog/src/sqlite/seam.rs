@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use rusqlite::Connection;
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ByteRange, ChunkId, Digest, Event, EventQuery,
     EventSeq, File, FileId, FilePage, FilePatch, FileQuery, FileRef, Finding, Grant, LeasedRun, ManifestId,
@@ -484,6 +485,21 @@ impl Catalog for SqliteCatalog {
         self.writer
             .write("rotate refresh token", move |tx| keys::rotate(tx, hash, next_hash, next_expires_at, now))
             .await
+    }
+
+    async fn check_quota(
+        &self,
+        bucket: &BucketName,
+        quota_bytes: u64,
+        size_bytes: u64,
+        replaced_bytes: u64,
+    ) -> Result<()> {
+        let bucket = bucket.clone();
+        let check = move |conn: &Connection| {
+            let row = buckets::row(conn, &bucket)?;
+            commit::check_quota(conn, &row, quota_bytes, size_bytes, replaced_bytes)
+        };
+        self.readers.read("check quota", check).await
     }
 
     async fn usage(&self) -> Result<Vec<Usage>> {

@@ -99,6 +99,25 @@ fn expected(query: &FileQuery, files: &[File]) -> Vec<String> {
     out
 }
 
+#[tokio::test]
+async fn a_page_of_files_with_long_metadata_is_short() {
+    const COUNT: u64 = 40;
+    let world = World::new().await;
+    let (names, long) = ((0..64).map(|n| format!("name-{n}")).collect::<Vec<_>>(), "x".repeat(2_048));
+    let metadata = tags(&names.iter().map(|name| (name.as_str(), long.as_str())).collect::<Vec<_>>());
+    for number in 0..COUNT {
+        let new = NewVersion {
+            metadata: metadata.clone(),
+            ..world.new_version(&format!("long-{number:02}"), number)
+        };
+        world.catalog.commit_version(new).await.unwrap();
+    }
+    let query = FileQuery { limit: 100, ..FileQuery::default() };
+    let page = world.catalog.list_files(&bucket("default"), query.clone()).await.unwrap();
+    assert_eq!(page.files.len(), 32, "of 128 KiB each in 4 MiB");
+    assert_eq!(listed(&world, &query).await.len() as u64, COUNT);
+}
+
 /// Every page, as keys and prefixes in the order in which one walk gives them.
 async fn listed(world: &World, query: &FileQuery) -> Vec<String> {
     let mut out = Vec::new();

@@ -1,5 +1,7 @@
 //! The bytes that one ingest gathers before they are cut, and the permits they hold.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use futures::FutureExt;
 use usp_rt::{ByteBudget, BytePermit};
@@ -18,22 +20,35 @@ pub(super) struct Slab {
     granted: usize,
     grant_bytes_min: usize,
     permits: Vec<BytePermit>,
+    /// When it got its first permit.
+    begun_at: Option<Instant>,
 }
 
 impl Slab {
     pub(super) fn first() -> Self {
-        Self { bytes: Vec::new(), granted: 0, grant_bytes_min: FIRST_BYTES_MIN, permits: Vec::new() }
+        Self {
+            bytes: Vec::new(),
+            granted: 0,
+            grant_bytes_min: FIRST_BYTES_MIN,
+            permits: Vec::new(),
+            begun_at: None,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
+    /// Whether it has been filling for so long.
+    pub(super) fn is_older_than(&self, time: Duration) -> bool {
+        self.begun_at.is_some_and(|begun_at| begun_at.elapsed() >= time)
+    }
+
     /// Gives the bytes with their permits away and is an empty slab again, with room for as many: growing step by step
     /// would copy most of them.
     pub(super) fn take(&mut self) -> (Bytes, Vec<BytePermit>) {
         let room = Vec::with_capacity(self.bytes.len());
-        self.granted = 0;
+        (self.granted, self.begun_at) = (0, None);
         self.grant_bytes_min = LATER_BYTES_MIN;
         (std::mem::replace(&mut self.bytes, room).into(), std::mem::take(&mut self.permits))
     }
@@ -62,6 +77,7 @@ impl Slab {
             return 0;
         };
         self.permits.push(permit);
+        self.begun_at.get_or_insert_with(Instant::now);
         self.granted += grant;
         self.bytes.reserve_exact(grant);
         grant

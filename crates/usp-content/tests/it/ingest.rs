@@ -1,6 +1,8 @@
 //! What goes in comes out, once, however it arrived.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::join_all;
@@ -238,6 +240,25 @@ async fn many_uploads_under_little_memory_all_end() {
     assert_eq!(budget.free_bytes(), 48 << 10);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_comes_slowly_keeps_no_memory_from_others() {
+    let mut world = World::new(small()).await;
+    let config = ContentConfig { slab_size_bytes: 256 << 10, slab_time_max: Duration::ZERO, ..small() };
+    let budget = ByteBudget::new(256 << 10);
+    let (index, backend) = (world.index.clone(), world.backend.clone());
+    let cpu = usp_rt::Pool::new("cpu", 2);
+    world.store =
+        usp_content::ContentStore::open(config, backend, index, cpu, budget.clone()).await.unwrap().0;
+    let mut slow = world.store.ingest(settings(Compression::None));
+    slow.push(Bytes::from(noise(200 << 10, 1))).await.unwrap();
+    assert!(budget.free_bytes() < 64 << 10);
+    slow.push(Bytes::from_static(b"x")).await.unwrap();
+    let mut other = world.store.ingest(settings(Compression::None));
+    let pushed = tokio::time::timeout(Duration::from_secs(20), other.push(Bytes::from(noise(150 << 10, 2))));
+    pushed.await.expect("it waits for the slow one").unwrap();
+    assert_eq!(slow.finish().await.unwrap().0.size_bytes, (200 << 10) + 1);
+}
+
 /// Each has sent as much as one slab holds and now wants room for one byte more, which only the others' bytes take up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_whose_slabs_take_all_memory_do_not_wait_for_each_other() {
@@ -255,7 +276,7 @@ async fn uploads_whose_slabs_take_all_memory_do_not_wait_for_each_other() {
     }
     assert_eq!(budget.free_bytes(), 0);
     let more = join_all(ingests.iter_mut().map(|ingest| ingest.push(Bytes::from_static(b"x"))));
-    let more = tokio::time::timeout(std::time::Duration::from_secs(20), more).await;
+    let more = tokio::time::timeout(Duration::from_secs(20), more).await;
     assert!(more.expect("they wait for each other").into_iter().all(|pushed| pushed.is_ok()));
     for ingest in ingests {
         assert_eq!(ingest.finish().await.unwrap().0.size_bytes, SLAB_BYTES as u64 + 1);

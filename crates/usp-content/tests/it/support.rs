@@ -226,6 +226,7 @@ pub(crate) fn small() -> ContentConfig {
         pack_size_bytes_max: 256 << 10,
         open_pack_count: 2,
         slab_size_bytes: 16 << 10,
+        ..ContentConfig::default()
     }
 }
 

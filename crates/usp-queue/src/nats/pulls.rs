@@ -53,14 +53,19 @@ impl Pulls {
         deadline: Instant,
     ) -> Result<Vec<Message>> {
         let taker = Taker::new(self);
-        let mut taken = Vec::new();
+        let mut taken = Held::default();
         for consumer in consumers {
-            if taken.len() < count_max {
-                taken.extend(fetch(consumer.clone(), count_max - taken.len()).await?);
+            if taken.0.len() < count_max {
+                match fetch(consumer.clone(), count_max - taken.0.len()).await {
+                    Ok(fetched) => taken.0.extend(fetched),
+                    Err(error) if taken.0.is_empty() => return Err(error),
+                    // What the better classes gave is ours all the same.
+                    Err(_) => break,
+                }
             }
         }
-        if !taken.is_empty() {
-            return Ok(taken);
+        if !taken.0.is_empty() {
+            return Ok(std::mem::take(&mut taken.0));
         }
         loop {
             let changed = self.changed.notified();
@@ -113,6 +118,16 @@ impl Pulls {
     }
 }
 
+/// Messages of a taker that may go away before it has them; then they are handed back.
+#[derive(Default)]
+struct Held(Vec<Message>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(hand_back);
+    }
+}
+
 /// Someone who waits. Leaves nothing behind.
 struct Taker<'a>(&'a Pulls);
 
@@ -162,16 +177,16 @@ async fn fetch(consumer: Consumer<pull::Config>, count_max: usize) -> Result<Vec
 
 async fn fetch_now(consumer: &Consumer<pull::Config>, count_max: usize) -> Result<Vec<Message>, String> {
     let mut batch = consumer.fetch().max_messages(count_max).messages().await.map_err(|e| e.to_string())?;
-    let mut fetched = Vec::new();
+    let mut fetched = Held::default();
     while let Some(message) = batch.next().await {
         match message {
-            Ok(message) => fetched.push(message),
+            Ok(message) => fetched.0.push(message),
             // What came before it is ours all the same.
-            Err(error) if fetched.is_empty() => return Err(error.to_string()),
+            Err(error) if fetched.0.is_empty() => return Err(error.to_string()),
             Err(_) => break,
         }
     }
-    Ok(fetched)
+    Ok(std::mem::take(&mut fetched.0))
 }
 
 /// The next message, if one comes within `expires`.

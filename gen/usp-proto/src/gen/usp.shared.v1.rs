@@ -100,7 +100,8 @@ pub struct File {
     /// What keeping the current version cost.
     #[prost(message, optional, tag = "16")]
     pub stored: ::core::option::Option<StoredBytes>,
-    /// Name of the step to its report on the current version. One report has at most 1 MiB as JSON.
+    /// Name of the step to its report on the current version. One report has at most 1 MiB as JSON. Left out where they
+    /// would not fit a message of 4 MiB, and before the content that ReadFile sends: REST has them.
     #[prost(btree_map = "string, message", tag = "17")]
     pub reports: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -533,7 +534,7 @@ pub struct FileStatus {
     /// How far its bytes have come.
     #[prost(message, optional, tag = "3")]
     pub upload: ::core::option::Option<UploadProgress>,
-    /// Runs of the current version, the newest first.
+    /// Runs of the current version, the newest first; as many as a message of 4 MiB holds.
     #[prost(message, repeated, tag = "4")]
     pub runs: ::prost::alloc::vec::Vec<Run>,
 }

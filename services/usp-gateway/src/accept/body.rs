@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use usp_model::{Error, ErrorKind};
 
 use super::pulse::{Busy, Pulse};
 
@@ -61,20 +63,34 @@ impl HttpBody for BusyBody {
 }
 
 /// A request's body. When it is dropped before its end, the protocol drops the rest or the connection.
+///
+/// It ends only where its sender ended it. hyper takes an HTTP/2 stream that is reset without an error code for one that
+/// ended, and tonic takes one that is cancelled for it, if the error tells: a file would be as long as what had come.
 #[derive(Debug)]
 pub(super) struct IncomingBody {
     body: Body,
     pulse: Arc<Pulse>,
+    is_multiplexed: bool,
     is_unread: bool,
 }
 
 impl IncomingBody {
-    pub(super) fn new(body: Body, pulse: Arc<Pulse>) -> Self {
+    pub(super) fn new(version: Version, body: Body, pulse: Arc<Pulse>) -> Self {
         let is_unread = !body.is_end_stream();
         if is_unread {
             pulse.note_unread(true);
         }
-        Self { body, pulse, is_unread }
+        Self { body, pulse, is_multiplexed: version >= Version::HTTP_2, is_unread }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Polled {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(None) if self.is_multiplexed && self.is_unread && !self.body.is_end_stream() => {
+                Poll::Ready(Some(Err(broken("the stream was reset"))))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(broken(error)))),
+            polled => polled,
+        }
     }
 
     fn end(&mut self) {
@@ -95,7 +111,7 @@ impl HttpBody for IncomingBody {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let polled = self.poll_body(cx);
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.body.is_end_stream() {
             self.end();
         }
@@ -111,10 +127,18 @@ impl HttpBody for IncomingBody {
     }
 }
 
+/// The cause as text only: nobody is to find an error of the protocol in it.
+fn broken(cause: impl ToString) -> axum::Error {
+    axum::Error::new(
+        Error::new(ErrorKind::InvalidInput, "read request body")
+            .because("the body ended before all of it arrived")
+            .caused_by(cause.to_string()),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Version;
     use http_body_util::BodyExt;
     use std::time::Duration;
     use tokio::time::Instant;
@@ -151,7 +175,7 @@ mod tests {
     async fn the_rest_of_a_body_after_its_answer_is_no_head() {
         let pulse = Arc::new(Pulse::new(HEADER, IDLE));
         let busy = pulse.begin(Version::HTTP_11);
-        let unread = IncomingBody::new(Body::from("rest"), Arc::clone(&pulse));
+        let unread = IncomingBody::new(Version::HTTP_11, Body::from("rest"), Arc::clone(&pulse));
         drop(busy);
         pulse.received(b"content-length: 1\ntransfer-encoding: chunked\n");
         drop(unread);

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 use usp_api::{Caller, trace};
 use usp_auth::{BucketScope, Permission, SecretText, visible_buckets};
 use usp_model::{Error, ErrorKind, Principal, Result};
+use usp_rt::Shutdown;
 
 use super::status;
 use crate::Gateway;
@@ -125,6 +126,11 @@ impl Session {
 
     pub(super) fn status(&self, error: &Error) -> Status {
         status::of(error, &self.caller.request_id)
+    }
+
+    /// Cancelled when streams without an end of their own are to end.
+    pub(super) fn stopping(&self) -> Shutdown {
+        self.gateway.stopping.clone()
     }
 
     pub(super) fn gateway_metrics(&self) -> &Metrics {

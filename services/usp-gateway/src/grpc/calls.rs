@@ -10,11 +10,8 @@ use usp_proto::shared::{
 
 use super::admission::Session;
 use super::ask::{self, Fields};
+use super::show::{self, ROOM_BYTES};
 use super::upload::CHUNK_BYTES_MAX;
-use super::{MESSAGE_BYTES_MAX, show};
-
-/// A list leaves room in its message for what stands around the files.
-const LIST_BYTES_MAX: usize = MESSAGE_BYTES_MAX - (64 << 10);
 
 pub(super) async fn prepare_upload(
     storage: &dyn StorageApi,
@@ -57,7 +54,7 @@ pub(super) async fn list_files(
             prefixes: page.prefixes,
             next_cursor: page.next_cursor.unwrap_or_default(),
         };
-        if query.limit == 1 || reply.encoded_len() <= LIST_BYTES_MAX {
+        if query.limit == 1 || reply.encoded_len() <= ROOM_BYTES {
             return Ok(reply);
         }
         query.limit /= 2;

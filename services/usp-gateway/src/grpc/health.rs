@@ -16,6 +16,7 @@ use usp_rt::Shutdown;
 use super::Service;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 /// The empty name speaks for the whole server.
 const NAMES: [&str; 4] = [
     "",
@@ -40,11 +41,16 @@ impl Health {
     }
 
     /// Looks again and again until `shutdown`. Cancel: safe.
-    pub(crate) async fn report(self, shutdown: Shutdown) {
+    pub(crate) async fn report(mut self, shutdown: Shutdown) {
         while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
             self.look().await;
         }
         self.tell(ServingStatus::NotServing).await;
+        // Whoever watches hears that, and then the end: it must not hold up the stop.
+        tokio::time::sleep(HEARD_WITHIN).await;
+        for name in NAMES {
+            self.reporter.clear_service_status(name).await;
+        }
     }
 
     async fn look(&self) {

@@ -1,6 +1,7 @@
 //! `usp.processor.v1.FileProcessorService`.
 
 use async_trait::async_trait;
+use prost::Message;
 use tonic::{Request, Response, Status};
 use usp_model::{FileId, Result, RuleName, RunId};
 use usp_proto::processor::file_processor_service_server::FileProcessorService;
@@ -13,8 +14,9 @@ use usp_proto::processor::{
 use super::admission::Session;
 use super::allowed::Guarded;
 use super::ask::{self, Fields, optional};
+use super::show::{self, ROOM_BYTES};
 use super::watch::{self, Watched};
-use super::{Service, calls, show};
+use super::{Service, calls};
 
 #[async_trait]
 impl FileProcessorService for Service {
@@ -92,11 +94,19 @@ impl Service {
     }
 
     async fn runs(&self, session: &Session, ask: &ListRunsRequest) -> Result<ListRunsResponse> {
-        let page = self.storage.list_runs(&session.caller, ask::run_list(ask)?).await?;
-        Ok(ListRunsResponse {
-            items: page.runs.into_iter().map(show::run).collect(),
-            next_cursor: page.next_cursor.unwrap_or_default(),
-        })
+        let mut query = ask::run_list(ask)?;
+        loop {
+            let page = self.storage.list_runs(&session.caller, query.clone()).await?;
+            let reply = ListRunsResponse {
+                items: page.runs.into_iter().map(show::run).collect(),
+                next_cursor: page.next_cursor.unwrap_or_default(),
+            };
+            // Runs may carry long errors. A page that does not fit a message is asked for again, half as long.
+            if query.limit == 1 || reply.encoded_len() <= ROOM_BYTES {
+                return Ok(reply);
+            }
+            query.limit /= 2;
+        }
     }
 
     async fn follow_runs(

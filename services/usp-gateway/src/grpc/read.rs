@@ -1,10 +1,12 @@
 //! `ReadFile`: one head, then chunks in order.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tonic::Status;
 use usp_api::{ReadFile, Reading, StorageApi};
-use usp_model::{ByteRange, Error, ErrorKind, FileRef, Result};
+use usp_model::{ByteRange, Error, ErrorKind, File, FileRef, Result};
 use usp_proto::storage::read_file_response::Part;
 use usp_proto::storage::{ReadFileHead, ReadFileRequest, ReadFileResponse};
 
@@ -23,6 +25,8 @@ pub(super) async fn read(
 ) -> Result<Guarded<ReadFileResponse, Status>> {
     let Reading { file, range, content } =
         storage.read(&session.caller, question(storage, session, ask).await?).await?;
+    // Reports would make a head that no message holds.
+    let file = File { reports: BTreeMap::new(), ..file };
     let head =
         ReadFileHead { file: Some(show::file(file)), offset_bytes: range.start(), length_bytes: range.len() };
     let head = stream::iter([Ok(ReadFileResponse { part: Some(Part::Head(head)) })]);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Timestamp as ProtoTimestamp, Value as ProtoValue};
 use serde_json::{Map, Value};
@@ -12,7 +13,21 @@ use usp_model::{
 };
 use usp_proto::shared;
 
+use super::MESSAGE_BYTES_MAX;
+
+/// Of a message, without what stands around its files or runs.
+pub(super) const ROOM_BYTES: usize = MESSAGE_BYTES_MAX - (64 << 10);
+
+/// A message holds a file without its reports in any case; with them only if they are not too long.
 pub(super) fn file(file: File) -> shared::File {
+    let mut shown = with_reports(file);
+    if shown.encoded_len() > ROOM_BYTES {
+        shown.reports.clear();
+    }
+    shown
+}
+
+fn with_reports(file: File) -> shared::File {
     shared::File {
         id: file.id.to_string(),
         bucket: file.bucket.to_string(),
@@ -45,7 +60,16 @@ pub(super) fn file(file: File) -> shared::File {
     }
 }
 
+/// As many runs as a message holds, the newest of them.
 pub(super) fn file_status(status: FileStatus) -> shared::FileStatus {
+    let mut shown = with_runs(status);
+    while shown.encoded_len() > ROOM_BYTES && !shown.runs.is_empty() {
+        shown.runs.truncate(shown.runs.len() / 2);
+    }
+    shown
+}
+
+fn with_runs(status: FileStatus) -> shared::FileStatus {
     shared::FileStatus {
         file_id: status.file_id.to_string(),
         state: file_state(status.state).into(),

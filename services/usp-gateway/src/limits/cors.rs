@@ -21,10 +21,10 @@ const PREFLIGHT_AGE_S_MAX: HeaderValue = HeaderValue::from_static("600");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 /// Request headers that pages may set, besides metadata and labels. A preflight names them in lower case.
 #[rustfmt::skip]
-const ALLOWED: [&str; 27] = [
+const ALLOWED: [&str; 29] = [
     "accept", "accept-encoding", "authorization", "cache-control", "content-digest", "content-encoding",
     "content-type", "idempotency-key", "if-match", "if-modified-since", "if-none-match", "if-range",
-    "last-event-id", "range", "repr-digest", "tus-resumable", "upload-checksum", "upload-complete",
+    "last-event-id", "range", "repr-digest", "traceparent", "tracestate", "tus-resumable", "upload-checksum", "upload-complete",
     "upload-concat", "upload-defer-length", "upload-draft-interop-version", "upload-length", "upload-metadata",
     "upload-offset", "x-http-method-override", "x-request-id", "x-requested-with",
 ];
@@ -34,7 +34,7 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
     "accept-ranges, content-disposition, content-length, content-range, etag, last-modified, location, \
      repr-digest, retry-after, tus-checksum-algorithm, tus-extension, tus-max-size, tus-resumable, tus-version, \
      upload-concat, upload-defer-length, upload-expires, upload-length, upload-metadata, upload-offset, \
-     usp-file-id, x-request-id",
+     usp-file-id, x-request-id, x-usp-file-id, x-usp-version",
 );
 
 pub(super) async fn apply(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {

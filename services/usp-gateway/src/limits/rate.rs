@@ -14,7 +14,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::header::{AUTHORIZATION, LOCATION};
 use http::{Method, Uri};
 use parking_lot::Mutex;
-use usp_model::{Error, ErrorKind, Result, UserName};
+use usp_model::{Error, ErrorKind, Result, UploadId, UserName};
 
 use super::client::ClientAddress;
 use super::{Entrance, request_id};
@@ -28,6 +28,7 @@ const SWEEP_EVERY: u32 = 1 << 14;
 /// Uploads whose requests are counted apart, and for how long after the last of them.
 const UPLOAD_COUNT_MAX: usize = 1 << 16;
 const UPLOAD_KEPT: Duration = Duration::from_secs(3600);
+const SWEEP_UPLOADS_EVERY: Duration = Duration::from_secs(10);
 const UPLOADS: &str = "/api/v1/uploads/";
 const SIGN_IN: &str = "/api/v1/auth/token";
 
@@ -40,7 +41,14 @@ pub(crate) struct Rates {
     sign_in_by_user: Limiter,
     /// A known upload is one piece of work, however many requests carry it: it has a budget of its own.
     by_upload: Limiter,
-    known_uploads: Mutex<HashMap<String, Instant>>,
+    known_uploads: Mutex<KnownUploads>,
+}
+
+#[derive(Debug, Default)]
+struct KnownUploads {
+    /// When each was carried on last.
+    seen_at: HashMap<UploadId, Instant>,
+    swept_at: Option<Instant>,
 }
 
 impl Rates {
@@ -62,7 +70,7 @@ impl Rates {
 
     fn check(&self, request: &Request) -> Result<(), Refusal> {
         if let Some(upload) = upload_of(request.method(), request.uri())
-            && self.is_known(upload)
+            && self.is_known(&upload)
         {
             return self.by_upload.check(upload);
         }
@@ -79,9 +87,9 @@ impl Rates {
         }
     }
 
-    fn is_known(&self, upload: &str) -> bool {
+    fn is_known(&self, upload: &UploadId) -> bool {
         let mut known = self.known_uploads.lock();
-        match known.get_mut(upload) {
+        match known.seen_at.get_mut(upload) {
             Some(last) if last.elapsed() < UPLOAD_KEPT => {
                 *last = Instant::now();
                 true
@@ -91,13 +99,21 @@ impl Rates {
     }
 
     /// Called only with ids that storage has confirmed.
-    fn remember(&self, upload: &str) {
+    fn remember(&self, upload: UploadId) {
+        let now = Instant::now();
         let mut known = self.known_uploads.lock();
-        if known.len() >= UPLOAD_COUNT_MAX {
-            known.retain(|_, last| last.elapsed() < UPLOAD_KEPT);
+        if let Some(last) = known.seen_at.get_mut(&upload) {
+            *last = now;
+            return;
         }
-        if known.len() < UPLOAD_COUNT_MAX {
-            known.insert(upload.to_owned(), Instant::now());
+        // Looking through all of them is not for every request.
+        let may_sweep = known.swept_at.is_none_or(|at| now.duration_since(at) >= SWEEP_UPLOADS_EVERY);
+        if known.seen_at.len() >= UPLOAD_COUNT_MAX && may_sweep {
+            known.seen_at.retain(|_, last| last.elapsed() < UPLOAD_KEPT);
+            known.swept_at = Some(now);
+        }
+        if known.seen_at.len() < UPLOAD_COUNT_MAX {
+            known.seen_at.insert(upload, now);
         }
     }
 }
@@ -108,13 +124,13 @@ pub(super) async fn admit(State(entrance): State<Entrance>, request: Request, ne
         entrance.gateway.metrics.rate_limited(scope);
         return entrance.refuse(error, &request_id::of(request.extensions()));
     }
-    let upload = upload_of(request.method(), request.uri()).map(str::to_owned);
+    let upload = upload_of(request.method(), request.uri());
     let creates = request.method() == Method::POST && request.uri().path() == UPLOADS.trim_end_matches('/');
     let response = next.run(request).await;
     if response.status().is_success() {
         let location = response.headers().get(LOCATION).and_then(|at| at.to_str().ok());
-        let created = location.filter(|_| creates).and_then(|at| at.rsplit('/').next());
-        if let Some(upload) = upload.as_deref().or(created) {
+        let created = || UploadId::parse(location.filter(|_| creates)?.rsplit('/').next()?).ok();
+        if let Some(upload) = upload.or_else(created) {
             rates.remember(upload);
         }
     }
@@ -122,9 +138,10 @@ pub(super) async fn admit(State(entrance): State<Entrance>, request: Request, ne
 }
 
 /// The upload that a request carries on.
-fn upload_of<'a>(method: &Method, uri: &'a Uri) -> Option<&'a str> {
+fn upload_of(method: &Method, uri: &Uri) -> Option<UploadId> {
     let carries_on = *method == Method::PATCH || *method == Method::HEAD;
-    uri.path().strip_prefix(UPLOADS).filter(|id| carries_on && !id.is_empty() && !id.contains('/'))
+    let id = uri.path().strip_prefix(UPLOADS).filter(|_| carries_on)?;
+    UploadId::parse(id).ok()
 }
 
 /// Which limit said no, and what to tell.
@@ -231,17 +248,18 @@ mod tests {
     #[test]
     fn the_requests_of_one_upload_count_once() {
         let rates = rates(PLENTY);
+        let [first, second, third] = [1, 2, 3].map(|n| UploadId::from_bytes([n; 32]));
         let patch =
-            |id: &str| request(Method::PATCH, &format!("{UPLOADS}{id}"), "10.0.0.1", Some("Bearer a"));
-        assert!(rates.check(&patch("u1")).is_ok());
-        rates.remember("u1");
-        assert!(rates.check(&patch("u1")).is_ok());
-        assert!(rates.check(&patch("u1")).is_ok());
+            |id: UploadId| request(Method::PATCH, &format!("{UPLOADS}{id}"), "10.0.0.1", Some("Bearer a"));
+        assert!(rates.check(&patch(first)).is_ok());
+        rates.remember(first);
+        assert!(rates.check(&patch(first)).is_ok());
+        assert!(rates.check(&patch(first)).is_ok());
         // The credential has one more request left; the upload took only one.
-        assert!(rates.check(&patch("u2")).is_ok());
-        assert_eq!(rates.check(&patch("u3")).unwrap_err().scope, "principal");
+        assert!(rates.check(&patch(second)).is_ok());
+        assert_eq!(rates.check(&patch(third)).unwrap_err().scope, "principal");
         // Nor is a known upload free of charge: its own budget is used up.
-        assert_eq!(rates.check(&patch("u1")).unwrap_err().scope, "upload");
+        assert_eq!(rates.check(&patch(first)).unwrap_err().scope, "upload");
     }
 
     #[test]

@@ -135,7 +135,7 @@ async fn read(
     let file = gateway.storage.get_file(caller, file, version).await?;
     match ReadConditions::from_headers(headers)?.verdict(&file) {
         Verdict::Failed => return Err(condition_failed().into()),
-        Verdict::NotModified => return Ok(not_modified(&file)),
+        Verdict::NotModified => return Ok(not_modified(&file, coding::wanted(headers))),
         Verdict::Serve => {}
     }
     // From here on the version is fixed: a new one between the two calls must not mix with this one's headers.
@@ -171,12 +171,16 @@ fn whole(reading: Reading, coding: Coding, caller: &Caller) -> Response {
 
 fn of_whole(file: &File, coding: Coding) -> HeaderMap {
     let mut headers = served(file);
-    if coding == Coding::Zstd && file.size_bytes > 0 {
+    if is_coded(file, coding) {
         coding::mark(&mut headers);
     } else {
         headers.insert(CONTENT_LENGTH, file.size_bytes.into());
     }
     headers
+}
+
+fn is_coded(file: &File, coding: Coding) -> bool {
+    coding == Coding::Zstd && file.size_bytes > 0
 }
 
 fn part(reading: Reading, caller: &Caller) -> Response {
@@ -194,9 +198,13 @@ fn head(file: &File, coding: Coding) -> Response {
     (StatusCode::OK, of_whole(file, coding), nothing).into_response()
 }
 
-fn not_modified(file: &File) -> Response {
+/// With the tag that all of the content would have had.
+fn not_modified(file: &File, coding: Coding) -> Response {
     let mut headers = HeaderMap::new();
     validators(&mut headers, file);
+    if is_coded(file, coding) {
+        coding::weaken_tag(&mut headers);
+    }
     (StatusCode::NOT_MODIFIED, headers).into_response()
 }
 

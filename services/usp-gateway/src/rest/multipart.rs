@@ -146,7 +146,9 @@ async fn store_next(
         if form.begin_part(part.name(), part.file_name()) > FIELD_COUNT_MAX + FILE_COUNT_MAX {
             return Err(too_many("parts", FIELD_COUNT_MAX + FILE_COUNT_MAX));
         }
-        if !form::is_file(&part) {
+        if form.is_unfilled(&part) {
+            form::pass_over(part).await?;
+        } else if !form::is_file(&part) {
             form.take_field(part).await?;
         } else if stored_count == FILE_COUNT_MAX {
             return Err(too_many("files", FILE_COUNT_MAX));

@@ -127,13 +127,16 @@ async fn pages_of_named_origins_may_ask_and_no_others() {
         TestGateway::with(|config| config.cors_origins = vec!["https://app.example".to_owned()]).await;
     let mut client = RawClient::connect(gateway.http).await;
     let preflight = "access-control-request-method: PUT\r\n\
-                     access-control-request-headers: authorization, x-usp-meta-author, cookie\r\n";
+                     access-control-request-headers: authorization, x-usp-meta-author, traceparent, cookie\r\n";
 
     let friend =
         client.ask("OPTIONS", "/metrics", &format!("origin: https://app.example\r\n{preflight}")).await;
     assert_eq!(friend.status, 204);
     assert_eq!(friend.header("access-control-allow-origin"), Some("https://app.example"));
-    assert_eq!(friend.header("access-control-allow-headers"), Some("authorization, x-usp-meta-author"));
+    assert_eq!(
+        friend.header("access-control-allow-headers"),
+        Some("authorization, x-usp-meta-author, traceparent")
+    );
     assert!(friend.header("access-control-allow-methods").unwrap().contains("PATCH"));
 
     for origin in ["https://evil.example", "null", "https://app.example.evil", "http://app.example"] {

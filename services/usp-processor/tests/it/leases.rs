@@ -53,6 +53,22 @@ async fn a_step_outlives_many_lease_times_as_long_as_its_worker_does() {
 }
 
 #[tokio::test]
+async fn a_step_goes_on_while_reports_go_unanswered_and_others_follow() {
+    let workshop = Workshop::with(usp_storage::parse_rules(RULE).unwrap(), Duration::from_secs(30)).await;
+    workshop.storage.hold_contents(true);
+    workshop.storage.leave_keeps_unanswered();
+    let _worker = workshop.worker(1);
+    let file = workshop.put("a", "some content").await;
+    workshop.until_a_content_is_held().await;
+    eventually("another report after the first", async || {
+        (workshop.storage.keeps_unanswered() >= 2).then_some(())
+    })
+    .await;
+    workshop.storage.hold_contents(false);
+    workshop.until_file_is(file.id, FileState::Ready).await;
+}
+
+#[tokio::test]
 async fn a_worker_that_lost_its_lease_writes_nothing() {
     let lease_time = Duration::from_millis(300);
     let workshop = Workshop::with(usp_storage::parse_rules(RULE).unwrap(), lease_time).await;

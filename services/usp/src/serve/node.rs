@@ -1,17 +1,18 @@
 //! The listener on which other roles of this installation reach the storage role.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use futures::{Stream, stream};
+use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Server;
-use usp_api::{StorageApi, StorageNode};
+use usp_api::{CONNECTION_WINDOW_BYTES, StorageApi, StorageNode, TRANSFER_WINDOW_BYTES};
 use usp_auth::SecretText;
 use usp_rt::Shutdown;
 
@@ -35,30 +36,45 @@ impl NodeDoor {
         secret: &SecretText,
         shutdown: Shutdown,
     ) -> Result<()> {
-        const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-        const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-        let incoming = TcpListenerStream::new(self.listener).map_tcp_nodelay();
-        Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+        let node = StorageNode::new(storage, secret, shutdown.clone());
+        let serving = Server::builder()
+            .initial_stream_window_size(TRANSFER_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .http2_keepalive_interval(Some(std::time::Duration::from_secs(10)))
-            .add_service(StorageNode::new(storage, secret).into_service())
-            .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
-            .await
-            .context("failed to serve the node protocol")
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .add_service(node.into_service())
+            .serve_with_incoming_shutdown(accepted(self.listener), shutdown.clone().cancelled_owned());
+        tokio::select! {
+            served = serving => served.context("failed to serve the node protocol"),
+            () = drained(&shutdown) => {
+                tracing::warn!("other roles did not end their transfers in time; they are cut");
+                Ok(())
+            }
+        }
     }
 }
 
-/// Sets TCP_NODELAY on what is accepted: small answers must not wait for the next packet.
-trait NoDelay {
-    fn map_tcp_nodelay(self) -> impl futures::Stream<Item = std::io::Result<tokio::net::TcpStream>>;
+/// Completes when transfers have had the time that a stop gives them: a reader may take none of its bytes for ever.
+async fn drained(shutdown: &Shutdown) {
+    const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+    shutdown.cancelled().await;
+    tokio::time::sleep(DRAIN_TIMEOUT).await;
 }
 
-impl NoDelay for TcpListenerStream {
-    fn map_tcp_nodelay(self) -> impl futures::Stream<Item = std::io::Result<tokio::net::TcpStream>> {
-        use futures::StreamExt;
-        self.map(|accepted| accepted.and_then(|stream| stream.set_nodelay(true).map(|()| stream)))
-    }
+/// Connections as they come. Without descriptors for another one, the next is tried a little later.
+fn accepted(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
+    const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+    stream::unfold(listener, |listener| async move {
+        let accepted = listener.accept().await.and_then(|(stream, _)| {
+            // Small answers must not wait for the next packet.
+            stream.set_nodelay(true).map(|()| stream)
+        });
+        if let Err(error) = &accepted {
+            tracing::warn!(%error, "a connection of another role was not accepted");
+            tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+        }
+        Some((accepted, listener))
+    })
 }
 
 /// Leaves the secret where an operator can take it to the other machines: a file that only the owner reads.

@@ -1,13 +1,18 @@
 //! The public gRPC services.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use usp_proto::gateway::GetFileStatusRequest;
 use usp_proto::gateway::api_gateway_service_client::ApiGatewayServiceClient;
-use usp_proto::processor::ListRunsRequest;
 use usp_proto::processor::file_processor_service_client::FileProcessorServiceClient;
+use usp_proto::processor::{ListRunsRequest, WatchRunsRequest};
 use usp_proto::shared::{
     DeleteFileRequest, Digests, FileState, GetFileMetadataRequest, ListFilesRequest, PrepareUploadRequest,
     RunState,
@@ -93,6 +98,60 @@ async fn a_streamed_upload_reads_back_whole_and_in_ranges() -> Result<()> {
         let rest =
             usp.admin().await?.get(&usp_testkit::file_path("default", "noise.bin")).await?.must(200)?;
         assert!(rest.body == content);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn open_watches_do_not_hold_up_a_stop() -> Result<()> {
+    everywhere(async |usp| {
+        let caller = Caller::of(usp, &["--role", "admin"]).await?;
+        let _runs = FileProcessorServiceClient::new(caller.channel.clone())
+            .watch_runs(caller.sign(WatchRunsRequest::default())?)
+            .await?;
+        let asked = HealthCheckRequest { service: String::new() };
+        let mut health = HealthClient::new(caller.channel.clone()).watch(asked).await?.into_inner();
+        assert_eq!(health.message().await?.context("no status")?.status, i32::from(ServingStatus::Serving));
+        for stopped in usp.stop().await? {
+            assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+            assert!(stopped.took < Duration::from_secs(15), "{stopped:?}");
+        }
+        assert_eq!(
+            health.message().await?.context("no status")?.status,
+            i32::from(ServingStatus::NotServing)
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// A cancelled stream looks like one that ended, to whoever asks the library only.
+#[tokio::test]
+async fn an_upload_that_is_cancelled_stores_nothing() -> Result<()> {
+    everywhere(async |usp| {
+        let caller = Caller::of(usp, &["--role", "writer"]).await?;
+        let content = bytes(34, 400_000);
+        for number in 0..5 {
+            let key = format!("cancelled-{number}");
+            let parts = [Part::Header(header(&key)), Part::Chunk(content.clone().into())];
+            let messages = parts.map(|part| UploadRequest { part: Some(part) });
+            let (all_taken, taken) = tokio::sync::oneshot::channel();
+            let rest = async {
+                let _unheard = all_taken.send(());
+                std::future::pending().await
+            };
+            let stream = futures::stream::iter(messages).chain(futures::stream::once(rest));
+            let request = caller.sign(stream)?;
+            let mut storage = caller.storage();
+            tokio::select! {
+                answer = storage.upload(request) => anyhow::bail!("an upload without an end has an answer: {answer:?}"),
+                sent = taken => sent?,
+            }
+            // The call is dropped, which cancels it.
+            let whole = caller.upload(header(&key), &content).await??;
+            assert_eq!(whole.file.context("no file")?.version, 1, "{key}");
+        }
         Ok(())
     })
     .await

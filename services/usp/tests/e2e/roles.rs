@@ -1,10 +1,12 @@
 //! Roles that do not fit together are refused at start, with the reason and the mend.
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::process::Command;
-use usp_testkit::{NatsServer, PATIENCE, Topology, until};
+use usp_testkit::generate::bytes;
+use usp_testkit::{Installation, NatsServer, PATIENCE, RawConnection, Topology, file_path, until};
 
 use crate::{prove, setup};
 
@@ -67,6 +69,55 @@ async fn a_processor_on_a_broker_beside_a_storage_without_one_ends_and_says_why(
         assert_ne!(code, Some(0), "{said}");
         assert!(said.contains("the storage role has the embedded queue"), "{said}");
         assert!(said.contains("set queue.kind = \"nats\" and queue.url there too"), "{said}");
+        Ok(())
+    })
+    .await
+}
+
+/// Opens downloads of a file of 8 MiB, and takes no more of them than their heads.
+async fn stuck_downloads(usp: &Installation, count: usize) -> Result<Vec<RawConnection>> {
+    let http = usp.admin().await?;
+    http.put("large", "application/octet-stream", bytes(5, 8 << 20)).await?.must(201)?;
+    let (path, token) = (file_path("default", "large"), http.token());
+    let mut stuck = Vec::new();
+    for _ in 0..count {
+        let mut connection = RawConnection::open(usp.http_address()?).await?;
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+        connection.write(head.as_bytes()).await?;
+        assert!(connection.head().await?.contains("200"));
+        stuck.push(connection);
+    }
+    Ok(stuck)
+}
+
+#[tokio::test]
+async fn downloads_that_nobody_takes_hold_up_nothing_else() -> Result<()> {
+    prove(setup().topology(Topology::FourProcesses), async |usp| {
+        let _stuck = stuck_downloads(usp, 12).await?;
+        let http = usp.admin().await?;
+        let content = bytes(6, 3 << 20);
+        for number in 0..5 {
+            let key = format!("other-{number}");
+            http.put(&key, "application/octet-stream", content.clone()).await?.must(201)?;
+            assert!(http.get(&file_path("default", &key)).await?.must(200)?.body == content);
+        }
+        http.get("/api/v1/stats").await?.must(200)?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_storage_role_stops_although_others_follow_events_and_read() -> Result<()> {
+    prove(setup().topology(Topology::FourProcesses), async |usp| {
+        let _events = usp.admin().await?.events("/api/v1/events", None).await?;
+        let begun = Instant::now();
+        usp.restart("storage", true).await?;
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+        let _stuck = stuck_downloads(usp, 1).await?;
+        usp.restart("storage", true).await?;
+        let logs = usp.logs()?;
+        assert!(logs.contains("other roles did not end their transfers in time"), "{logs}");
         Ok(())
     })
     .await

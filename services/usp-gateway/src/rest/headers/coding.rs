@@ -26,6 +26,10 @@ fn names_zstd(element: &str) -> bool {
 pub(crate) fn mark(headers: &mut HeaderMap) {
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
     headers.remove(REPR_DIGEST);
+    weaken_tag(headers);
+}
+
+pub(crate) fn weaken_tag(headers: &mut HeaderMap) {
     let tag = headers.get(ETAG).map(|tag| [b"W/", tag.as_bytes()].concat());
     if let Some(weak) = tag.and_then(|tag| HeaderValue::from_bytes(&tag).ok()) {
         headers.insert(ETAG, weak);

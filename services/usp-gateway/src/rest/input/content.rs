@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE};
 use futures::StreamExt;
 use usp_api::ByteStream;
 use usp_model::{Error, ErrorKind, Result};
@@ -32,6 +32,17 @@ pub(crate) fn check_coding(headers: &HeaderMap) -> Result<()> {
     }
 }
 
+/// Refuses a part of a file: it would replace the whole.
+pub(crate) fn check_whole(headers: &HeaderMap) -> Result<()> {
+    if !headers.contains_key(&CONTENT_RANGE) {
+        return Ok(());
+    }
+    Err(refused(
+        &CONTENT_RANGE,
+        "is not taken: a PUT stores all of a file; uploads that go on are at /api/v1/uploads",
+    ))
+}
+
 /// What ended the body early: an error of ours keeps its kind (a layer cut the body off), anything else is the
 /// connection.
 pub(crate) fn broken_body(error: Box<dyn StdError + Send + Sync>) -> Error {
@@ -43,6 +54,6 @@ pub(crate) fn broken_body(error: Box<dyn StdError + Send + Sync>) -> Error {
         cause = found.source();
     }
     Error::new(ErrorKind::InvalidInput, "read request body")
-        .because("the body ended before all of it arrived")
+        .because("the body ended before all of it arrived, or is not framed as its head says")
         .caused_by(error)
 }

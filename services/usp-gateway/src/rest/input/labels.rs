@@ -28,6 +28,7 @@ pub(crate) fn new_file(
     rule: Option<RuleName>,
 ) -> Result<NewFile> {
     content::check_coding(headers)?;
+    content::check_whole(headers)?;
     Ok(NewFile {
         size_bytes: content::announced_size(headers)?,
         declared_media_type: single(headers, &CONTENT_TYPE)?.map(MediaType::parse).transpose()?,

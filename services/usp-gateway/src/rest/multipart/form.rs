@@ -36,6 +36,17 @@ pub(super) fn is_file(part: &Field<'_>) -> bool {
     part.file_name().is_some() || part.name() == Some("file")
 }
 
+/// Reads on behind a part that is not filled in. Errors: `InvalidInput` if there is content in it.
+pub(super) async fn pass_over(mut part: Field<'_>) -> Result<()> {
+    while let Some(piece) = part.chunk().await.map_err(|error| broken_body(Box::new(error)))? {
+        if !piece.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidInput, "name file")
+                .because("the file name of the part is empty and no field 'key' stands before it"));
+        }
+    }
+    Ok(())
+}
+
 impl Form {
     pub(super) fn new(bucket: BucketName, idempotency_key: Option<String>) -> Self {
         Self {
@@ -104,6 +115,11 @@ impl Form {
             }
         }
         Ok(())
+    }
+
+    /// A browser sends a file input in which nothing was chosen as a file without a name.
+    pub(super) fn is_unfilled(&self, part: &Field<'_>) -> bool {
+        part.file_name() == Some("") && self.key.is_none()
     }
 
     /// What is known of the file that begins here.

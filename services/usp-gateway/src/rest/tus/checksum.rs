@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use futures::{StreamExt, stream};
 use md5::Digest as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use usp_api::ByteStream;
 use usp_model::{Error, ErrorKind, Result};
 use usp_rt::ByteBudget;
@@ -82,8 +82,9 @@ impl Checksum {
             return Err(too_large().into());
         }
         let permit = timeout(WAIT_MAX, budget.acquire(size_bytes_max)).await.map_err(|_| busy())?;
+        let until = Instant::now() + time_max(size_bytes_max);
         let mut bytes = BytesMut::with_capacity(usize::try_from(announced.unwrap_or(0)).unwrap_or(0));
-        while let Some(piece) = content.next().await {
+        while let Some(piece) = timeout_at(until, content.next()).await.map_err(|_| too_slow())? {
             let piece = piece?;
             if bytes.len().saturating_add(piece.len()) as u64 > size_bytes_max {
                 return Err(too_large().into());
@@ -101,6 +102,19 @@ impl Checksum {
         });
         Ok(Box::pin(bytes))
     }
+}
+
+/// How long a body may hold its share of the memory for checks, which others wait for.
+fn time_max(size_bytes: u64) -> Duration {
+    const AT_LEAST: Duration = Duration::from_secs(10);
+    const BYTES_PER_S_MIN: u64 = 64 << 10;
+    AT_LEAST + Duration::from_secs(size_bytes / BYTES_PER_S_MIN)
+}
+
+fn too_slow() -> Error {
+    Error::new(ErrorKind::Unavailable, "check content").because(
+        "the body came too slowly to be checked as a whole; send smaller parts, or no Upload-Checksum",
+    )
 }
 
 fn too_large() -> Error {

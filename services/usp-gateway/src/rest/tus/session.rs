@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::http::header::ALLOW;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use usp_api::{AppendUpload, Caller};
@@ -43,6 +44,8 @@ const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-overr
         (status = 410, description = "It expired or was ended; begin a new one."),
         (status = 412, description = "Not tus 1.0.0."),
         (status = 423, description = "Another request is making the file right now."),
+        (status = 507, description = "All of it is there, and the quota or the disk has no room for the file; ask \
+            again when there is."),
     )
 )]
 pub(crate) async fn show_upload(
@@ -210,6 +213,9 @@ pub(crate) async fn override_method(
         Some(Method::HEAD) => show(&gateway, caller, &id).await,
         Some(Method::PATCH) => append(&gateway, caller, &id, &headers, body).await,
         Some(Method::DELETE) => terminate(&gateway, &caller, &id).await.map(IntoResponse::into_response),
-        _ => Err(Failure::method_not_allowed()),
+        _ => {
+            Err(Failure::method_not_allowed()
+                .with_header(ALLOW, HeaderValue::from_static("HEAD, PATCH, DELETE")))
+        }
     }
 }

@@ -104,6 +104,16 @@ async fn forms_that_will_not_do_are_refused() {
 }
 
 #[tokio::test]
+async fn a_file_input_in_which_nothing_was_chosen_is_passed_over() {
+    let rest = Rest::new();
+    let answer = Form::default().file("", "").file("a.csv", "a").file("", "").post(&rest).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(answer.json()["items"].as_array().unwrap().len(), 1);
+    let nameless = Form::default().file("", "content").post(&rest).await;
+    assert_eq!(nameless.problem(), refused(400, "invalid_input"));
+}
+
+#[tokio::test]
 async fn what_is_no_form_is_refused() {
     let rest = Rest::new();
     let post = async |headers: &[&str], body: &'static str| {

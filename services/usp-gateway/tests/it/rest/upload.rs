@@ -34,6 +34,15 @@ async fn a_file_is_201_and_its_next_version_200() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_file_does_not_replace_the_whole() {
+    let rest = Rest::new();
+    let line = "PUT /api/v1/buckets/default/files/a";
+    let part = rest.ask(line, &[ADMIN, "content-range: bytes 40-50/51"], "0123456789").await;
+    assert_eq!(part.problem(), refused(400, "invalid_input"));
+    assert!(rest.storage.asked.lock().put.is_none());
+}
+
+#[tokio::test]
 async fn headers_say_what_storage_is_told() {
     let rest = Rest::new();
     let headers = [

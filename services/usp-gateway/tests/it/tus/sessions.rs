@@ -184,6 +184,7 @@ async fn clients_that_know_only_post_can_say_what_they_mean() {
     let delete = rest.tus(&post, &["x-http-method-override: DELETE"], Body::empty()).await;
     assert_eq!(delete.status, 204);
     let other = rest.tus(&post, &["x-http-method-override: GET"], Body::empty()).await;
+    assert_eq!(other.header("allow"), Some("HEAD, PATCH, DELETE"));
     assert_eq!(other.problem(), refused(405, "method_not_allowed"));
 }
 

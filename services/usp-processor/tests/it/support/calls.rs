@@ -37,6 +37,7 @@ macro_rules! hand_on {
 
             async fn report_run(&self, caller: &Caller, report: RunReport) -> Result<ReportOutcome> {
                 self.before_report(&report)?;
+                self.answer(&report).await;
                 let (before, after) = Point::of_report(&report);
                 self.pass(before).await;
                 let answer = self.inner.report_run(caller, report).await;

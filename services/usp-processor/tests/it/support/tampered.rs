@@ -36,6 +36,10 @@ pub(crate) struct Tampered {
     open_reads: Arc<AtomicU32>,
     /// While away, nothing is leased, kept or reported.
     is_away: AtomicBool,
+    /// Reports of a step that goes on have no answer any more.
+    keeps_go_unanswered: AtomicBool,
+    /// Those that had none.
+    keeps_unanswered: AtomicU32,
     /// What the next reports of an end are answered with.
     refused_reports: Mutex<VecDeque<ErrorKind>>,
     ends_refused: AtomicU32,
@@ -55,6 +59,8 @@ impl Tampered {
             opening_reads: Arc::default(),
             open_reads: Arc::default(),
             is_away: AtomicBool::new(false),
+            keeps_go_unanswered: AtomicBool::new(false),
+            keeps_unanswered: AtomicU32::new(0),
             refused_reports: Mutex::default(),
             ends_refused: AtomicU32::new(0),
             doom: Arc::new(Doom::new()),
@@ -98,6 +104,22 @@ impl Tampered {
 
     pub(crate) fn go_away(&self, is_away: bool) {
         self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    pub(crate) fn leave_keeps_unanswered(&self) {
+        self.keeps_go_unanswered.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn keeps_unanswered(&self) -> u32 {
+        self.keeps_unanswered.load(Ordering::SeqCst)
+    }
+
+    /// Never comes back from a report that goes unanswered.
+    pub(super) async fn answer(&self, report: &RunReport) {
+        if report.outcome.is_none() && self.keeps_go_unanswered.load(Ordering::SeqCst) {
+            self.keeps_unanswered.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        }
     }
 
     pub(crate) fn refuse_next_end(&self, kind: ErrorKind) {

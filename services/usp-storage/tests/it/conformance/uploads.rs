@@ -1,5 +1,6 @@
 //! Resumable sessions: any number of pieces, breaks and hands; one file in the end.
 
+use bytes::Bytes;
 use usp_api::{AppendUpload, NewFile};
 use usp_model::{
     ContentDigest, DigestAlgorithm, ErrorKind, FileRef, FileState, KeyCondition, Role, Upload, UploadId,
@@ -234,6 +235,14 @@ async fn bytes_beyond_the_announced_size_are_refused(house: House) {
     append(&house, upload.id, offset, b"56789").await.unwrap();
     let file = house.door.finish_upload(&admin(), upload.id, Vec::new()).await.unwrap().file;
     assert_eq!(house.read(&admin(), FileRef::Id(file.id)).await.unwrap(), b"0123456789");
+    // Nor do those complete it that came before: the last of them may be in a piece of their own.
+    let upload = start(&house, "b", Some(10)).await;
+    let content =
+        futures::stream::iter([&b"01234"[..], b"56789", b"!"].map(|piece| Ok(Bytes::from_static(piece))));
+    let append = AppendUpload { id: upload.id, offset: 0 };
+    let refused = house.door.append(&admin(), append, Box::pin(content)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::TooLarge);
+    assert_eq!(received(&house, upload.id).await, 5);
 }
 
 async fn a_digest_that_differs_leaves_the_upload_open(house: House) {
@@ -302,6 +311,14 @@ async fn an_upload_over_the_quota_stays_open(house: House) {
     let policy = usp_model::BucketPolicy { quota_bytes: Some(6), ..usp_model::BucketPolicy::default() };
     house.door.update_bucket(&admin(), bucket("full"), policy).await.unwrap();
     house.door.finish_upload(&admin(), upload.id, Vec::new()).await.unwrap();
+    // What says that it will not fit need not be sent; in place of what stands it may.
+    let announced =
+        |at: &str, size| NewFile { size_bytes: Some(size), ..NewFile::at(bucket("full"), key(at)) };
+    let opened = house.door.start_upload(&admin(), announced("b", 1)).await;
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::StorageFull);
+    let put = house.door.put(&admin(), announced("b", 1), pieces(b"")).await;
+    assert_eq!(put.unwrap_err().kind(), ErrorKind::StorageFull);
+    house.door.start_upload(&admin(), announced("a", 6)).await.unwrap();
 }
 
 async fn an_upload_keeps_to_the_terms_it_was_opened_with(house: House) {

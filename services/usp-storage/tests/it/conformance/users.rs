@@ -10,6 +10,7 @@ facts! {
     a_user_name_is_taken_once,
     a_short_password_is_refused,
     the_last_administrator_stays,
+    the_last_two_administrators_do_not_go_at_once,
     users_keep_their_own_keys_and_see_no_others,
     a_key_makes_no_keys,
     a_key_says_what_it_is_for,
@@ -70,6 +71,17 @@ async fn the_last_administrator_stays(house: House) {
     change("first", UserPatch { disabled: Some(false), ..UserPatch::default() }).await.unwrap();
     change("second", demoted).await.unwrap();
     house.door.delete_user(&admin(), user("second")).await.unwrap();
+}
+
+async fn the_last_two_administrators_do_not_go_at_once(house: House) {
+    make(&house, "first", Role::Admin).await;
+    make(&house, "second", Role::Admin).await;
+    let caller = admin();
+    let gone = tokio::join!(
+        house.door.delete_user(&caller, user("first")),
+        house.door.delete_user(&caller, user("second")),
+    );
+    assert_ne!(gone.0.is_ok(), gone.1.is_ok(), "{gone:?}");
 }
 
 async fn users_keep_their_own_keys_and_see_no_others(house: House) {

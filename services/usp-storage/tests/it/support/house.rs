@@ -253,7 +253,8 @@ impl PackBackend for FullPacks {
 async fn serve_node(storage: Storage, stop: Shutdown) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let node = StorageNode::new(Arc::new(storage), &SecretText::new(NODE_SECRET)).into_service();
+    let node =
+        StorageNode::new(Arc::new(storage), &SecretText::new(NODE_SECRET), stop.clone()).into_service();
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::spawn(async move {
         let serving = Server::builder().add_service(node);
