@@ -195,7 +195,11 @@ impl StorageApi for GrpcStorage {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 Ok(Readiness { ready: false, waiting_for: vec![format!("the storage role at {}", self.url)] })
             }
-            Err(error) => Err(error),
+            // It answers, and will not let us in: that is waited for, too.
+            Err(error) => {
+                let waiting_for = vec![format!("the storage role at {}: {}", self.url, error.detail())];
+                Ok(Readiness { ready: false, waiting_for })
+            }
         }
     }
 

@@ -8,5 +8,6 @@ pub mod sqlite;
 pub use catalog::Catalog;
 pub use metrics::CatalogMetrics;
 pub use sqlite::{
-    FaultHook, FoundFrame, IndexRebuild, RebuildReport, SqliteCatalog, SqliteConfig, copy_catalog,
+    CatalogCopy, FaultHook, FoundFrame, IndexRebuild, RebuildReport, SqliteCatalog, SqliteConfig,
+    copy_catalog,
 };

@@ -47,7 +47,7 @@ use std::sync::Arc;
 use usp_model::{Error, Result};
 
 pub use rebuild::{FoundFrame, IndexRebuild, RebuildReport};
-pub use snapshot::copy_catalog;
+pub use snapshot::{CatalogCopy, copy_catalog};
 
 use readers::Readers;
 use writer::Writer;

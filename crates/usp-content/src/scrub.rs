@@ -9,10 +9,10 @@
 //! Nothing is written. It needs no key: it finds accidents, not forgeries.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use usp_model::{ByteRange, DomainKey, Error, ErrorKind, PackDamage, PackId, PackPart, Result};
 
@@ -65,7 +65,7 @@ impl ScrubReport {
 /// How fast a scrub reads. Clones share the rate, which may be changed while it goes on.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    bytes_per_s: Arc<AtomicU64>,
+    bytes_per_s: watch::Sender<u64>,
     /// Until when what was read so far should have taken.
     due: Instant,
 }
@@ -73,7 +73,7 @@ pub struct Pace {
 impl Pace {
     /// 0: as fast as the medium.
     pub fn of(bytes_per_s: u64) -> Self {
-        Self { bytes_per_s: Arc::new(AtomicU64::new(bytes_per_s)), due: Instant::now() }
+        Self { bytes_per_s: watch::Sender::new(bytes_per_s), due: Instant::now() }
     }
 
     pub fn unlimited() -> Self {
@@ -81,23 +81,32 @@ impl Pace {
     }
 
     pub fn bytes_per_s(&self) -> u64 {
-        self.bytes_per_s.load(Ordering::Relaxed)
+        *self.bytes_per_s.borrow()
     }
 
     pub fn set(&self, bytes_per_s: u64) {
-        self.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
+        self.bytes_per_s.send_replace(bytes_per_s);
     }
 
-    /// Waits until so many more bytes fit the rate. Time in which nothing was read gives no credit.
+    /// Waits until so many more bytes fit the rate. Time in which nothing was read gives no credit. Another rate holds at
+    /// once, for these bytes too.
     async fn spend(&mut self, bytes: u64) {
-        let rate = self.bytes_per_s();
-        if rate == 0 {
-            return;
+        let mut rates = self.bytes_per_s.subscribe();
+        let begun = Instant::now().max(self.due);
+        loop {
+            let rate = *rates.borrow_and_update();
+            if rate == 0 {
+                self.due = Instant::now();
+                return;
+            }
+            let ns = u128::from(bytes).saturating_mul(1_000_000_000) / u128::from(rate);
+            self.due = begun + Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX));
+            tokio::select! {
+                () = tokio::time::sleep_until(self.due) => return,
+                // Its sender is ours.
+                _changed = rates.changed() => {}
+            }
         }
-        let now = Instant::now();
-        let ns = u128::from(bytes).saturating_mul(1_000_000_000) / u128::from(rate);
-        self.due = self.due.max(now) + Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX));
-        tokio::time::sleep_until(self.due).await;
     }
 }
 

@@ -79,6 +79,14 @@ impl Checker {
         let files = self.packs.list().await?;
         let strays = self.packs.strays().await?;
         let rows: BTreeSet<PackId> = self.catalog.packs().await?.into_iter().map(|row| row.pack).collect();
+        if rows.is_empty() && !files.is_empty() {
+            let text = format!(
+                "the catalogue knows none of the {} packs: it was lost, and with it every file",
+                files.len()
+            );
+            add(report, [Finding::new(FindingKind::Catalog, text)]);
+            return Ok(());
+        }
         let unknown = files.into_iter().filter(|pack| !rows.contains(pack));
         add(
             report,

@@ -27,7 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
-use usp_catalog::copy_catalog;
+use usp_catalog::{CatalogCopy, copy_catalog};
 use usp_content::EraseLock;
 use usp_content::pack::{PACK_HEADER_BYTES, TRAILER_BYTES, Trailer};
 use usp_model::{Error, ErrorKind, PackId, PackRecord, PackState, Timestamp};
@@ -57,8 +57,11 @@ pub(crate) struct BackupReport {
     pub(crate) bytes: u64,
     pub(crate) copied_packs: u64,
     pub(crate) copied_bytes: u64,
-    /// Packs that are absent or shorter than commits rely on: the store is damaged, and so is this copy of it.
+    /// Packs that are absent or shorter than commits rely on: the store is damaged, and so is this copy of it, but for
+    /// those of `kept`.
     pub(crate) incomplete: Vec<i64>,
+    /// Packs that the store has lost and an earlier backup has not.
+    pub(crate) kept: Vec<i64>,
 }
 
 /// Makes a backup of `data_dir` in `target`, which may hold an earlier one. Blocks on the disk.
@@ -78,8 +81,12 @@ pub(crate) fn make(data_dir: &Path, target: &Path, options: BackupOptions) -> Re
         known: before.iter().flat_map(|before| &before.packs).map(|pack| (pack.pack, pack.clone())).collect(),
         report: BackupReport { number, ..BackupReport::default() },
     };
-    let (catalog, rows) = backup.catalog()?;
-    let packs = backup.packs(&rows)?;
+    let (catalog, copied) = backup.catalog()?;
+    if let Err(refused) = backup.check(&copied, before.as_ref()) {
+        let _next_time = fs::remove_file(target.join(&catalog.file));
+        return Err(refused);
+    }
+    let packs = backup.packs(&copied.packs)?;
     drop(packs_stay);
     let files = backup.small_files()?;
     let listing = Listing {
@@ -87,6 +94,7 @@ pub(crate) fn make(data_dir: &Path, target: &Path, options: BackupOptions) -> Re
         usp_version: env!("CARGO_PKG_VERSION").to_owned(),
         number,
         made_at: now(),
+        store_id: copied.store_id,
         catalog,
         packs,
         files,
@@ -112,38 +120,73 @@ struct Backup<'a> {
 }
 
 impl Backup<'_> {
-    fn catalog(&mut self) -> Result<(Listed, Vec<PackRecord>)> {
+    fn catalog(&mut self) -> Result<(Listed, CatalogCopy)> {
         let file = format!("catalog-{}.db", self.number);
         let path = self.target.join(&file);
         if path.exists() {
             // Of a backup that did not come to its end.
             fs::remove_file(&path).with_context(|| format!("failed to remove {}", path.display()))?;
         }
-        let rows = copy_catalog(&paths::catalog(self.data_dir), &path)?;
+        let copied = copy_catalog(&paths::catalog(self.data_dir), &path)?;
         let (bytes, blake3) = digest_of(&path, &mut self.rate)?;
         self.report.copied_bytes += bytes;
-        Ok((Listed { file, bytes, blake3 }, rows))
+        Ok((Listed { file, bytes, blake3 }, copied))
+    }
+
+    /// What is there is only replaced by a later state of the same store. Errors: `Conflict` for a backup of another one,
+    /// `Corrupt` for a store that has lost its catalogue.
+    fn check(&self, copied: &CatalogCopy, before: Option<&Listing>) -> Result<()> {
+        let refused = |kind, reason: String| Err(Error::new(kind, "make a backup").because(reason).into());
+        if copied.packs.is_empty() && paths::has_packs(self.data_dir)? {
+            return refused(
+                ErrorKind::Corrupt,
+                "the catalogue knows no pack and packs are there: it was lost, and the backup before is the better one"
+                    .to_owned(),
+            );
+        }
+        let other = |before: &&Listing| before.store_id.is_some() && before.store_id != copied.store_id;
+        if let Some(before) = before.filter(other) {
+            return refused(
+                ErrorKind::Conflict,
+                format!(
+                    "{} holds backup {} of another store; name another directory",
+                    self.target.display(),
+                    before.number
+                ),
+            );
+        }
+        Ok(())
     }
 
     fn packs(&mut self, rows: &[PackRecord]) -> Result<Vec<PackCopy>> {
         let mut copies = Vec::with_capacity(rows.len());
         for row in rows.iter().filter(|row| row.state != PackState::Doomed) {
             let from = pack_path(self.data_dir, row.pack);
-            let Some(size_bytes) = size_of(&from)? else {
-                if row.committed_bytes > PACK_HEADER_BYTES {
-                    self.report.incomplete.push(row.pack.0);
-                }
-                continue;
-            };
-            let bytes = row.committed_bytes.min(size_bytes);
-            if bytes < row.committed_bytes {
+            let size_bytes = size_of(&from)?;
+            let bytes = row.committed_bytes.min(size_bytes.unwrap_or(0));
+            if bytes < row.committed_bytes
+                && (size_bytes.is_some() || row.committed_bytes > PACK_HEADER_BYTES)
+            {
                 self.report.incomplete.push(row.pack.0);
+                if let Some(known) = self.whole_copy(row)? {
+                    self.report.kept.push(row.pack.0);
+                    copies.push(known);
+                    continue;
+                }
             }
             if bytes > 0 {
                 copies.push(self.pack(row, &from, bytes)?);
             }
         }
         Ok(copies)
+    }
+
+    /// The copy of a pack that an earlier backup made of all that commits rely on.
+    fn whole_copy(&self, row: &PackRecord) -> Result<Option<PackCopy>> {
+        let Some(known) = self.known.get(&row.pack.0) else { return Ok(None) };
+        let is_whole = known.listed.bytes >= row.committed_bytes
+            && size_of(&self.target.join(&known.listed.file))? == Some(known.listed.bytes);
+        Ok(is_whole.then(|| known.clone()))
     }
 
     fn pack(&mut self, row: &PackRecord, from: &Path, bytes: u64) -> Result<PackCopy> {

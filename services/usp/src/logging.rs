@@ -13,7 +13,12 @@ use crate::config::LogFormat;
 pub(crate) fn install(format: LogFormat, filter: &str) -> Result<()> {
     let filter =
         EnvFilter::try_new(filter).with_context(|| format!("failed to read log.filter '{filter}'"))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Escaped).with_ansi(false);
+    // What cannot be written is lost, and nothing else: a complaint about it on the same standard error would panic.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(Escaped)
+        .with_ansi(false)
+        .log_internal_errors(false);
     let installed = match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),

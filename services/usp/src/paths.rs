@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
+
 /// Keys that sign tokens and cursors; drawn on the first start, mode 0600.
 pub(crate) fn signing_keys(data_dir: &Path) -> PathBuf {
     data_dir.join("keys").join("signing.json")
@@ -14,6 +16,21 @@ pub(crate) fn node_secret(data_dir: &Path) -> PathBuf {
 
 pub(crate) fn catalog(data_dir: &Path) -> PathBuf {
     data_dir.join("catalog.db")
+}
+
+/// Whether any pack lies there.
+pub(crate) fn has_packs(data_dir: &Path) -> Result<bool> {
+    let packs = data_dir.join("packs");
+    if !packs.is_dir() {
+        return Ok(false);
+    }
+    for entry in walkdir::WalkDir::new(&packs) {
+        let entry = entry.with_context(|| format!("failed to list {}", packs.display()))?;
+        if entry.file_type().is_file() && entry.path().extension().is_some_and(|name| name == "pack") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Held by the one process that serves the directory.

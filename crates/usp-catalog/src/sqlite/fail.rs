@@ -66,8 +66,12 @@ fn classify(code: Option<ErrorCode>) -> (ErrorKind, &'static str) {
             (ErrorKind::Unavailable, "the disk under the catalogue failed; the outcome is unknown")
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            (ErrorKind::Corrupt, "the catalogue is damaged; restore it or start with recovery")
+            (ErrorKind::Corrupt, "the catalogue is damaged: restore a backup (usp admin restore)")
         }
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
+            ErrorKind::Internal,
+            "the file cannot be opened to be written: look at the rights of it, its log and its directory",
+        ),
         _ => (ErrorKind::Internal, ""),
     }
 }

@@ -13,12 +13,21 @@ use super::schema;
 
 const ACTION: &str = "copy the catalogue";
 
-/// Writes the committed facts of `from` into a new file, while others may read and write, and gives the packs that they
-/// speak of. The copy has no log, passed SQLite's integrity check, and is on the disk with its name when this returns.
+/// What a copy says of its store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogCopy {
+    /// The packs that it speaks of.
+    pub packs: Vec<PackRecord>,
+    /// The number that was drawn when the catalogue was made; copies and restored stores keep it. `None` in one that no
+    /// later usp has opened.
+    pub store_id: Option<i64>,
+}
+
+/// Writes the committed facts of `from` into a new file, while others may read and write. The copy has no log, passed SQLite's integrity check, and is on the disk with its name when this returns.
 ///
 /// Blocks on the disk. Errors: `NotFound`; `Conflict` when `to` is there; `Corrupt` when `from` cannot be read or the
 /// copy does not pass; `StorageFull`; `Unavailable`. After an error a part of `to` may be left.
-pub fn copy_catalog(from: &Path, to: &Path) -> Result<Vec<PackRecord>> {
+pub fn copy_catalog(from: &Path, to: &Path) -> Result<CatalogCopy> {
     if !from.is_file() {
         let reason = "there is no such database";
         return Err(Error::new(ErrorKind::NotFound, ACTION).about(from.display()).because(reason));
@@ -48,5 +57,9 @@ pub fn copy_catalog(from: &Path, to: &Path) -> Result<Vec<PackRecord>> {
     if said != "ok" {
         return Err(Error::new(ErrorKind::Corrupt, ACTION).about(from.display()).because(said));
     }
-    chunks::packs(&copy).map_err(|fail| fail.into_error(ACTION).about(to.display()))
+    let asked = |fail: Fail| fail.into_error(ACTION).about(to.display());
+    let packs = chunks::packs(&copy).map_err(asked)?;
+    let sql = "SELECT value FROM meta WHERE name = 'store_id'";
+    let store_id = copy.one(sql, [], |row| Ok(row.get(0)?)).map_err(asked)?;
+    Ok(CatalogCopy { packs, store_id })
 }

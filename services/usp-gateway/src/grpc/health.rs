@@ -16,7 +16,7 @@ use usp_rt::Shutdown;
 use super::Service;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-const HEARD_WITHIN: Duration = Duration::from_secs(1);
+const HEARD_WITHIN: Duration = Duration::from_millis(200);
 /// The empty name speaks for the whole server.
 const NAMES: [&str; 4] = [
     "",

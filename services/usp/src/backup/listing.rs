@@ -27,6 +27,9 @@ pub(super) struct Listing {
     /// Rises by one with each backup into the same directory.
     pub(super) number: u64,
     pub(super) made_at: Timestamp,
+    /// Of which store. Absent in the listing of an older usp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) store_id: Option<i64>,
     pub(super) catalog: Listed,
     pub(super) packs: Vec<PackCopy>,
     /// Keys, rules, settings: `files-N/` and the path in the data directory.

@@ -1,9 +1,6 @@
 //! `usp token`: mints a token with the key of a data directory, without asking a server.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use usp_auth::{SigningKeys, TokenService};
@@ -48,10 +45,9 @@ pub(crate) fn run(args: &TokenArgs, session: &Session) -> Result<()> {
             format!("there is no data directory {}; `usp serve` makes one", config.data_dir.display());
         return Err(Error::new(ErrorKind::NotFound, "mint token").because(reason).into());
     }
-    if let Some(dir) = path.parent() {
-        const OWNER_ONLY: u32 = 0o700;
-        let made = fs::DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(dir);
-        made.with_context(|| format!("failed to create {}", dir.display()))?;
+    if !path.is_file() {
+        let reason = format!("{} holds no store; `usp serve` makes one", config.data_dir.display());
+        return Err(Error::new(ErrorKind::NotFound, "mint token").because(reason).into());
     }
     let tokens = TokenService::new(&SigningKeys::load_or_create(&path)?, config.token_config())?;
     let token = tokens.issue(&args.user, grants(args), args.ttl.0, now())?;

@@ -63,8 +63,9 @@ pub(crate) async fn run(args: WatchArgs, session: &Session) -> Result<()> {
     let mut filter = EventFilter { after: args.after.map(|id| id.to_string()), ..EventFilter::default() };
     let mut end = None;
     match args.subject {
-        None => {}
-        Some(Subject::Bucket(bucket)) => filter.bucket = Some(bucket),
+        // Asked first: a stream of events waits for a server that is away, and says nothing of one that never was there.
+        None => drop(client.me().await?),
+        Some(Subject::Bucket(bucket)) => filter.bucket = Some(client.bucket(&bucket).await?.name),
         Some(Subject::File(file)) => {
             let id = super::id_of(&client, &file.0).await?;
             let is_settled = client.status(&id).await?.is_settled();

@@ -13,6 +13,7 @@ use tokio::signal::unix::Signal;
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{CatalogMetrics, SqliteCatalog, SqliteConfig};
 use usp_content::{ContentConfig, ContentStore, LocalPacks, RecoveryReport};
+use usp_model::{Error, ErrorKind};
 use usp_queue::{EmbeddedQueue, NatsConfig, NatsQueue, Queue};
 use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
 use usp_storage::{CatalogIndex, Room, Storage, StorageConfig, StorageParts};
@@ -67,6 +68,7 @@ impl Local {
         let room = Arc::new(DiskRoom::new(dir, config.ballast_bytes));
         open_room(&room);
         let was_recovered = catalog_fault::recover(dir)?;
+        refuse_without_catalog(dir)?;
         let faulted = dir.to_owned();
         let catalog_metrics = CatalogMetrics::default();
         let catalog = SqliteCatalog::open(SqliteConfig {
@@ -148,6 +150,20 @@ pub(crate) async fn reload_rules(
     }
 }
 
+/// Packs without a catalogue are no new store: a catalogue that is made here would pass for theirs.
+fn refuse_without_catalog(dir: &Path) -> Result<()> {
+    let catalog = paths::catalog(dir);
+    if catalog.exists() || !paths::has_packs(dir)? {
+        return Ok(());
+    }
+    let reason = format!(
+        "{} is absent and packs are there: put it back, restore a backup, or move packs/ away to begin anew; nothing \
+         was touched",
+        catalog.display()
+    );
+    Err(Error::new(ErrorKind::Corrupt, "open catalogue").because(reason).into())
+}
+
 fn make_private_dir(dir: &Path) -> Result<()> {
     const OWNER_ONLY: u32 = 0o700;
     fs::DirBuilder::new()
@@ -167,7 +183,7 @@ fn open_room(room: &DiskRoom) {
 
 /// What is on the disk is unknown after a fault, and asking it again would get a wrong answer: the kernel reports a
 /// lost write once. The next start looks at the file afresh.
-fn stop_after_fault(dir: &Path, fault: &usp_model::Error) {
+fn stop_after_fault(dir: &Path, fault: &Error) {
     const STORAGE_FAULT: i32 = 74;
     tracing::error!(error = %fault.chain(), "the disk under the catalogue failed: stopping with exit code 74");
     catalog_fault::mark(dir, fault);

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use usp_testkit::generate::bytes;
 use usp_testkit::{Installation, NatsServer, PATIENCE, RawConnection, Topology, file_path, until};
@@ -88,6 +89,27 @@ async fn stuck_downloads(usp: &Installation, count: usize) -> Result<Vec<RawConn
         stuck.push(connection);
     }
     Ok(stuck)
+}
+
+/// A log that cannot be written must not take anything with it.
+#[tokio::test]
+async fn a_full_standard_error_ends_nothing() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let full = std::fs::File::options().write(true).open("/dev/full")?;
+    let mut server =
+        serve(dir.path(), &[("USP_LOG", "debug")]).stdout(Stdio::piped()).stderr(full).spawn()?;
+    let mut lines = BufReader::new(server.stdout.take().context("no output")?).lines();
+    let address = loop {
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??.context("it ended")?;
+        if let Some(ready) = line.strip_prefix("ready http=") {
+            break ready.split(' ').next().context("no address")?.to_owned();
+        }
+    };
+    for path in ["livez", "readyz", "api/v1/me"] {
+        let answer = reqwest::get(format!("http://{address}/{path}")).await?;
+        assert_eq!(answer.status().as_u16(), if path == "api/v1/me" { 401 } else { 200 }, "{path}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -82,8 +82,12 @@ fn told(report: &BackupReport, output: Output) -> Result<()> {
     if report.incomplete.is_empty() {
         return Ok(());
     }
+    let kept = match report.kept.len() {
+        0 => String::new(),
+        count => format!(" (of {count} of them the backup keeps its earlier copy)"),
+    };
     let sentence = format!(
-        "the backup is made, but {} packs of the store are absent or too short: see `usp admin fsck`",
+        "the backup is made, but {} packs of the store are absent or too short{kept}: see `usp admin fsck`",
         report.incomplete.len()
     );
     Err(Ending::Found { sentence, exit: Exit::StorageFault }.into())

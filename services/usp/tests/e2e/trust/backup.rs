@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -128,7 +129,7 @@ async fn a_backup_goes_on_after_a_restore_and_mixes_no_two_pasts() -> Result<()>
         back_up(usp, &target, &[]).await?;
         // What comes now is backed up too, and lost by the restore of an older copy of the backup.
         let old = usp.root().join("processor-1");
-        copy_all(std::path::Path::new(&target), &old)?;
+        copy_all(Path::new(&target), &old)?;
         fill(&usp.admin().await?, 100, 12, 1 << 20).await?;
         usp.kill()?;
         usp.start_again().await?;
@@ -146,7 +147,67 @@ async fn a_backup_goes_on_after_a_restore_and_mixes_no_two_pasts() -> Result<()>
     .await
 }
 
-fn copy_all(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+/// A backup never takes what only it still has: not for a store that lost a pack, nor for one that lost its catalogue, nor
+/// for another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_keeps_what_the_store_has_lost() -> Result<()> {
+    prove(setup().config(SETTINGS), async |usp| {
+        let target = usp.root().join("work");
+        let target = target.to_str().context("a path of text")?.to_owned();
+        let dir = usp.data_dir();
+        let data_dir = dir.to_str().context("a path of text")?.to_owned();
+        let known = fill(&usp.admin().await?, 1, 12, 1 << 20).await?;
+        // The next start seals the packs.
+        usp.kill()?;
+        usp.start_again().await?;
+        back_up(usp, &target, &[]).await?;
+        usp.stop().await?;
+        let again = ["admin", "backup", &target, "--data-dir", &data_dir];
+
+        let (lost, _) = packs(&dir)?.remove(0);
+        std::fs::remove_file(&lost)?;
+        let told = usp.offline(&again).await?.must_end_with(74)?;
+        assert!(told.stderr.contains("(of 1 of them the backup keeps its earlier copy)"), "{}", told.stderr);
+        let whole = files_of(Path::new(&target))?;
+
+        std::fs::rename(dir.join("catalog.db"), usp.root().join("catalog"))?;
+        let refused = usp.start_refused().await?.must_end_with(74)?;
+        assert!(refused.stderr.contains("nothing was touched"), "{}", refused.stderr);
+        assert!(!dir.join("catalog.db").exists());
+        std::fs::write(dir.join("catalog.db"), b"")?;
+        usp.start_refused().await?.must_end_with(74)?;
+        let told = usp.offline(&again).await?.must_end_with(74)?;
+        assert!(told.stderr.contains("the catalogue knows no pack"), "{}", told.stderr);
+        let found = usp.offline(&["admin", "fsck", "--data-dir", &data_dir]).await?.must_end_with(74)?;
+        assert!(found.stdout.contains("it was lost, and with it every file"), "{}", found.stdout);
+        assert_eq!(files_of(Path::new(&target))?, whole);
+
+        std::fs::rename(&dir, usp.root().join("gateway"))?;
+        usp.start_again().await?;
+        let told = usp.offline(&again).await?.must_end_with(5)?;
+        assert!(told.stderr.contains("of another store"), "{}", told.stderr);
+        assert_eq!(files_of(Path::new(&target))?, whole);
+        std::fs::rename(usp.root().join("gateway"), usp.root().join("processor-2"))?;
+        restored(usp, &target, &known).await
+    })
+    .await
+}
+
+/// Every file with its length.
+fn files_of(dir: &Path) -> Result<BTreeMap<PathBuf, u64>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.path().is_dir() {
+            found.extend(files_of(&entry.path())?);
+        } else {
+            found.insert(entry.path(), entry.metadata()?.len());
+        }
+    }
+    Ok(found)
+}
+
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
@@ -195,7 +256,7 @@ async fn a_damaged_backup_is_refused_by_name_and_mended_by_the_next() -> Result<
     .await
 }
 
-fn walk(dir: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
+fn walk(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
