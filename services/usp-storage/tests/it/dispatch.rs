@@ -79,8 +79,9 @@ async fn nats_queue(broker: &NatsServer) -> Arc<NatsQueue> {
 }
 
 async fn offer(queue: &NatsQueue) -> Delivery {
-    let mut offers = queue.lease(1, PATIENCE).await.unwrap();
-    offers.pop().expect("no offer came")
+    let offers = queue.lease(1, PATIENCE).await.unwrap();
+    assert_eq!(offers.len(), 1, "no offer came");
+    offers[0]
 }
 
 async fn redeem(house: &House, offer: RunId) -> Vec<LeasedRun> {
