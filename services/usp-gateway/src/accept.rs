@@ -157,8 +157,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<BusyBody>, Infallible> {
     let busy = pulse.begin(request.version());
-    let fault =
-        busy.fault().or_else(|| head::fault_of(request.version(), request.method(), request.headers()));
+    let fault = busy.fault().or_else(|| head::fault_of(request.version(), request.headers()));
     let response = if let Some(fault) = fault {
         refused(fault)
     } else {

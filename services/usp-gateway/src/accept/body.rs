@@ -3,11 +3,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use usp_model::{Error, ErrorKind};
 
 use super::pulse::{Busy, Pulse};
@@ -17,7 +20,7 @@ type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 /// An answer's body: its connection is busy until it has gone out.
 #[derive(Debug)]
 pub(super) struct BusyBody {
-    body: Body,
+    outgoing: Arc<Outgoing>,
     busy: Busy,
     /// A piece was handed out, and nobody has asked for the next one.
     is_untaken: bool,
@@ -25,7 +28,9 @@ pub(super) struct BusyBody {
 
 impl BusyBody {
     pub(super) fn new(body: Body, busy: Busy) -> Self {
-        Self { body, busy, is_untaken: false }
+        let outgoing = Arc::new(Outgoing(Mutex::new(State { body: Some(body), untaken_since: None })));
+        busy.sends(&outgoing);
+        Self { outgoing, busy, is_untaken: false }
     }
 
     fn note(&mut self, is_untaken: bool) {
@@ -48,18 +53,59 @@ impl HttpBody for BusyBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         self.note(false);
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let polled = self.outgoing.poll(cx);
         self.note(matches!(polled, Poll::Ready(Some(Ok(_)))));
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.outgoing.0.lock().body.as_ref().is_some_and(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.outgoing.0.lock().body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
     }
+}
+
+/// A body that is given up when nobody takes it: what stands behind it is freed, whatever else its connection does. Whoever
+/// takes it after that finds it broken off.
+#[derive(Debug)]
+pub(super) struct Outgoing(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// `None`: given up.
+    body: Option<Body>,
+    untaken_since: Option<Instant>,
+}
+
+impl Outgoing {
+    fn poll(&self, cx: &mut Context<'_>) -> Polled {
+        let mut state = self.0.lock();
+        state.untaken_since = None;
+        let Some(body) = &mut state.body else {
+            return Poll::Ready(Some(Err(axum::Error::new(given_up()))));
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            state.untaken_since = Some(Instant::now());
+        }
+        polled
+    }
+
+    pub(super) fn give_up_if_untaken_for(&self, time: Duration) {
+        let mut state = self.0.lock();
+        if state.untaken_since.is_some_and(|since| since.elapsed() >= time) {
+            // Dropped behind the lock: what ends with it may take its time.
+            let body = state.body.take();
+            drop(state);
+            drop(body);
+        }
+    }
+}
+
+fn given_up() -> Error {
+    Error::new(ErrorKind::Unavailable, "send answer").because("nobody took it for too long")
 }
 
 /// A request's body. When it is dropped before its end, the protocol drops the rest or the connection.
@@ -140,8 +186,6 @@ fn broken(cause: impl ToString) -> axum::Error {
 mod tests {
     use super::*;
     use http_body_util::BodyExt;
-    use std::time::Duration;
-    use tokio::time::Instant;
 
     const HEADER: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_secs(60);
@@ -162,13 +206,33 @@ mod tests {
         let (mut stuck, mut silent) = (pieces(), BusyBody::new(Body::empty(), pulse.begin(Version::HTTP_2)));
         stuck.frame().await.unwrap().unwrap();
         // The other one is still being thought about.
-        assert!(tokio::time::timeout(IDLE * 10, pulse.overdue()).await.is_err());
+        assert!(tokio::time::timeout(IDLE / 2, pulse.overdue()).await.is_err());
         assert!(silent.frame().await.is_none());
         drop(silent);
         stuck.frame().await.unwrap().unwrap();
-        assert!(waited(&pulse).await >= IDLE);
+        assert!(tokio::time::timeout(IDLE / 2, pulse.overdue()).await.is_err());
         stuck.frame().await.unwrap().unwrap();
         assert!(waited(&pulse).await >= IDLE, "asking for the next piece gives new time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_takes_is_given_up_beside_one_that_goes_on() {
+        let pulse = Arc::new(Pulse::new(HEADER, IDLE));
+        let pieces = || {
+            let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"x")));
+            BusyBody::new(Body::from_stream(pieces), pulse.begin(Version::HTTP_2))
+        };
+        let (mut stuck, mut taken) = (pieces(), pieces());
+        // One without an end that has nothing to say keeps the connection busy.
+        let silent = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        let _silent = BusyBody::new(silent, pulse.begin(Version::HTTP_2));
+        stuck.frame().await.unwrap().unwrap();
+        for _ in 0..5 {
+            taken.frame().await.unwrap().unwrap();
+            assert!(tokio::time::timeout(IDLE / 2, pulse.overdue()).await.is_err());
+        }
+        assert!(taken.frame().await.unwrap().is_ok());
+        assert!(stuck.frame().await.unwrap().is_err());
     }
 
     #[tokio::test(start_paused = true)]

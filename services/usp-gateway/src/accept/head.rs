@@ -6,8 +6,8 @@
 //! heads that begin while nothing is being answered are looked at: that is where a proxy puts them when it reuses a
 //! connection. What the parser leaves as it came is checked after it, on every head, by [`fault_of`].
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Version};
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Version};
 
 /// Names, values, and what stands around them: more than a long token and long upload metadata together.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -91,11 +91,8 @@ impl HeadScan {
 
 /// Why a head of HTTP/1 is refused although it could be parsed, if it is.
 ///
-/// A PUT that says nothing of a body is refused too: more often the body was forgotten than meant to be empty, and it would
-/// replace what stands there.
-///
 /// Source: RFC 9112, section 3.2 (one `Host`) and 6.1 (codings that the server does not undo).
-pub(super) fn fault_of(version: Version, method: &Method, headers: &HeaderMap) -> Option<&'static str> {
+pub(super) fn fault_of(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     let host_count = headers.get_all(HOST).iter().count();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let encoding = encodings.next();
@@ -109,10 +106,6 @@ pub(super) fn fault_of(version: Version, method: &Method, headers: &HeaderMap) -
         || encodings.next().is_some()
     {
         Some("the only Transfer-Encoding that is taken is chunked, once")
-    } else if *method == Method::PUT && encoding.is_none() && !headers.contains_key(CONTENT_LENGTH) {
-        Some(
-            "a PUT says how long its body is: Content-Length, 0 for an empty file, or Transfer-Encoding: chunked",
-        )
     } else {
         None
     }

@@ -1,24 +1,30 @@
 //! Knows of one connection whether something is asked of it, whether its answers are taken, and since when not.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::Version;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
+use super::body::Outgoing;
 use super::head::HeadScan;
 
 /// What is asked of a connection, and how long it may stay so.
 #[derive(Debug)]
 pub(super) struct Pulse {
     state: Mutex<State>,
+    /// Answers that share the connection, by the number of their request.
+    outgoing: Mutex<HashMap<u64, Weak<Outgoing>>>,
     header_timeout: Duration,
     idle_timeout: Duration,
 }
 
 #[derive(Debug)]
 struct State {
+    /// Requests that have arrived.
+    request_count: u64,
     /// Requests whose answer has not ended.
     busy_count: u32,
     /// Requests whose body is not known to have ended: what comes in may belong to it, even after the answer.
@@ -46,6 +52,7 @@ impl Pulse {
     pub(super) fn new(header_timeout: Duration, idle_timeout: Duration) -> Self {
         let now = Instant::now();
         let state = State {
+            request_count: 0,
             busy_count: 0,
             unread_count: 0,
             untaken_count: 0,
@@ -54,16 +61,22 @@ impl Pulse {
             quiet: Quiet::Header { since: now },
             head: HeadScan::default(),
         };
-        Self { state: Mutex::new(state), header_timeout, idle_timeout }
+        Self { state: Mutex::new(state), outgoing: Mutex::default(), header_timeout, idle_timeout }
     }
 
     /// Notes that a request has arrived; it lasts until the returned mark is dropped.
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> Busy {
         let mut state = self.state.lock();
         state.busy_count += 1;
+        state.request_count += 1;
         state.is_multiplexed = version >= Version::HTTP_2;
         let fault = std::mem::take(&mut state.head).fault().filter(|_| !state.is_multiplexed);
-        Busy { pulse: Arc::clone(self), fault }
+        Busy {
+            pulse: Arc::clone(self),
+            fault,
+            number: state.request_count,
+            is_multiplexed: state.is_multiplexed,
+        }
     }
 
     /// Notes that bytes came in.
@@ -109,11 +122,20 @@ impl Pulse {
         // What happens in between may move the deadline either way, so it is looked at several times.
         let glance = (self.header_timeout.min(self.idle_timeout) / 4).max(Duration::from_millis(1));
         loop {
+            self.give_up_untaken();
             match self.deadline() {
                 Some(deadline) if deadline <= Instant::now() => return,
                 Some(deadline) => sleep(glance.min(deadline - Instant::now())).await,
                 None => sleep(glance).await,
             }
+        }
+    }
+
+    /// Gives up each answer that nobody takes; the others of the connection go on.
+    fn give_up_untaken(&self) {
+        let outgoing: Vec<_> = self.outgoing.lock().values().filter_map(Weak::upgrade).collect();
+        for answer in outgoing {
+            answer.give_up_if_untaken_for(self.idle_timeout);
         }
     }
 
@@ -137,9 +159,18 @@ fn changed(count: u32, is_more: bool) -> u32 {
 pub(super) struct Busy {
     pulse: Arc<Pulse>,
     fault: Option<&'static str>,
+    number: u64,
+    is_multiplexed: bool,
 }
 
 impl Busy {
+    /// Notes the answer. One that has its connection for itself ends with it.
+    pub(super) fn sends(&self, answer: &Arc<Outgoing>) {
+        if self.is_multiplexed {
+            self.pulse.outgoing.lock().insert(self.number, Arc::downgrade(answer));
+        }
+    }
+
     pub(super) fn pulse(&self) -> &Arc<Pulse> {
         &self.pulse
     }
@@ -152,6 +183,9 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        if self.is_multiplexed {
+            self.pulse.outgoing.lock().remove(&self.number);
+        }
         let mut state = self.pulse.state.lock();
         state.busy_count -= 1;
         state.quiet = Quiet::Idle { since: Instant::now() };

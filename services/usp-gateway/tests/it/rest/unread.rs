@@ -41,18 +41,6 @@ async fn a_welcome_client_that_asks_first_is_told_to_send() {
 }
 
 #[tokio::test]
-async fn a_put_that_says_nothing_of_a_body_is_refused() {
-    let gateway = TestGateway::start().await;
-    let mut client = RawClient::connect(gateway.http).await;
-    let path = "/api/v1/buckets/default/files/a";
-    let head = format!("PUT {path} HTTP/1.1\r\nhost: usp\r\nauthorization: Bearer admin\r\n\r\n");
-    client.send(head).await;
-    assert_eq!(client.answer().await.status, 400);
-    let mut client = RawClient::connect(gateway.http).await;
-    assert_eq!(client.ask("GET", path, "authorization: Bearer admin\r\n").await.status, 404);
-}
-
-#[tokio::test]
 async fn a_body_that_breaks_off_stores_nothing() {
     let gateway = TestGateway::start().await;
     let mut client = RawClient::connect(gateway.http).await;
