@@ -104,7 +104,7 @@ fn callers_hold_exactly_what_the_table_says() {
             }
         }
     }
-    assert_eq!(decisions, 3 * Permission::ALL.len() * 5 * 6);
+    assert_eq!(decisions, PrincipalKind::ALL.len() * Permission::ALL.len() * 5 * 6);
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl PutBody {
         Self { size_bytes: Some(bytes.len() as u64), source: Source::Bytes(bytes), progress: None }
     }
 
-    /// Opened anew for each attempt; what the file has then is sent.
+    /// A regular file, opened anew for each attempt; what it has then is sent. Pipes and devices have to be streams.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { source: Source::File(path.into()), size_bytes: None, progress: None }
     }
@@ -91,9 +91,15 @@ impl PutBody {
                     let reason = format!("cannot read {}: {source}", path.display());
                     Error::new(kind, "open file").because(reason).caused_by(source)
                 })?;
-                // A file that grows meanwhile is sent as it was when it was measured.
-                let pieces = ReaderStream::with_capacity(file.take(size_bytes), READ_BYTES);
-                (Box::pin(pieces), Some(size_bytes))
+                match size_bytes {
+                    // The files of /proc have bytes and no length.
+                    0 => (Box::pin(ReaderStream::with_capacity(file, READ_BYTES)), None),
+                    // A file that grows meanwhile is sent as it was when it was measured.
+                    _ => {
+                        let pieces = ReaderStream::with_capacity(file.take(size_bytes), READ_BYTES);
+                        (Box::pin(pieces), Some(size_bytes))
+                    }
+                }
             }
             Source::Stream(pieces) => {
                 let pieces = pieces.take().ok_or_else(|| {
@@ -111,6 +117,9 @@ async fn open_file(path: &PathBuf) -> io::Result<(tokio::fs::File, u64)> {
     let attributes = file.metadata().await?;
     if attributes.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+    }
+    if !attributes.is_file() {
+        return Err(io::Error::other("it is no regular file"));
     }
     Ok((file, attributes.len()))
 }

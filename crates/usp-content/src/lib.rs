@@ -46,7 +46,7 @@ pub use ingest::{Batch, Ingest, IngestSettings};
 pub use maintain::CopiedFrames;
 pub use pending::PackPins;
 pub use read::ReadStream;
-pub use recovery::{DamagedPack, RecoveryReport};
+pub use recovery::{DamagedPack, RecoveryReport, write_kept};
 pub use scrub::{Extent, Pace, PackInspector, ScrubReport, Survey};
 pub use stats::ContentStats;
 pub use store::ContentStore;

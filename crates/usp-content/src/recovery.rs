@@ -12,9 +12,10 @@
 
 use std::collections::BTreeSet;
 
-use usp_model::{ByteRange, Error, ErrorKind, PackId, PackRecord, PackState, Result};
+use usp_model::{ByteRange, Error, ErrorKind, PackId, PackRecord, PackState, RedoFrame, Result};
 
 use crate::backend::PackBackend;
+use crate::frame::FrameHeader;
 use crate::index::ChunkIndex;
 use crate::pack::{self, FrameEntry, PACK_HEADER_BYTES};
 
@@ -99,6 +100,26 @@ fn refuse_foreign_packs(rows: &[PackRecord], files: &BTreeSet<PackId>) -> Result
     )))
 }
 
+/// Writes frames that a catalogue kept to their places, and gives what they are. For a rebuild: what it surveys of a pack
+/// ends where one of them is missing. Durable when it returns.
+pub async fn write_kept(
+    backend: &dyn PackBackend,
+    pack: PackId,
+    kept: Vec<RedoFrame>,
+) -> Result<Vec<FrameEntry>> {
+    let mut written = Vec::with_capacity(kept.len());
+    for RedoFrame { place, bytes } in kept {
+        let Some(header) = FrameHeader::decode(&bytes) else { continue };
+        written.push(FrameEntry::of(place.offset, &header));
+        backend.append(pack, place.offset, vec![bytes.into()]).await?;
+    }
+    if !written.is_empty() {
+        backend.sync(pack).await?;
+        backend.retire(pack).await;
+    }
+    Ok(written)
+}
+
 async fn recover_open(
     backend: &dyn PackBackend,
     index: &dyn ChunkIndex,
@@ -116,7 +137,14 @@ async fn recover_open(
     }
     let size_bytes = backend.len(row.pack).await?;
     let frames = index.committed_frames(row.pack).await?;
-    let found = holes::walk_and_fill(backend, row.pack, size_bytes, committed, &frames).await?;
+    let found = match holes::walk_and_fill(backend, row.pack, size_bytes, committed, &frames).await {
+        // The hole that is left is found again by the next walk.
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            report.unsealed.push(row.pack);
+            return Ok(());
+        }
+        walked => walked?,
+    };
     if let Some(offset) = found.damaged_at {
         index.set_pack_aside(row.pack).await?;
         if row.committed_bytes <= PACK_HEADER_BYTES {

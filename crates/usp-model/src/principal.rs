@@ -16,6 +16,8 @@ words! {
     pub enum PrincipalKind {
         User = "user",
         ApiKey = "api_key",
+        /// The subject of a trusted issuer. It is no user of usp, whatever its name.
+        Foreign = "foreign",
         /// Another role of this installation (a processor), or usp itself.
         Service = "service",
     }

@@ -62,6 +62,16 @@ impl Scalar {
         }
     }
 
+    /// Microseconds since 1970, of what is a time.
+    pub(crate) fn moment(self) -> Option<i64> {
+        const MICROS_PER_DAY: i64 = 86_400_000_000;
+        match self {
+            Self::Date(days) => Some(days.saturating_mul(MICROS_PER_DAY)),
+            Self::Datetime(micros) => Some(micros),
+            _ => None,
+        }
+    }
+
     pub(crate) fn kind(self) -> Option<Kind> {
         match self {
             Self::Null => None,

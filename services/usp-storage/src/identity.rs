@@ -37,12 +37,8 @@ impl Storage {
 
     async fn verify_token(&self, token: &str) -> Result<Principal> {
         let verified = self.tokens.verify(token, self.now())?;
-        let principal = |grants| Principal {
-            kind: PrincipalKind::User,
-            name: verified.subject.clone(),
-            api_key: None,
-            grants,
-        };
+        let kind = if verified.issuer_is_own { PrincipalKind::User } else { PrincipalKind::Foreign };
+        let principal = |grants| Principal { kind, name: verified.subject.clone(), api_key: None, grants };
         if !verified.issuer_is_own {
             return Ok(principal(verified.grants.unwrap_or_default()));
         }
@@ -280,6 +276,9 @@ impl Storage {
 
     pub(crate) async fn visible_api_keys(&self, caller: &Caller) -> Result<Vec<ApiKey>> {
         let all = allows(&caller.principal, Permission::ApiKeyManage, None);
+        if !all && caller.principal.kind == PrincipalKind::Foreign {
+            return Ok(Vec::new());
+        }
         let user = if all { None } else { Some(caller.principal.name.clone()) };
         self.catalog.list_api_keys(user).await
     }

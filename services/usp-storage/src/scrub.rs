@@ -113,7 +113,11 @@ impl Storage {
 
     /// Scrubs because it is time for it, at the configured pace: what was cut off goes on, and what is wanted begins anew.
     pub(crate) async fn scrub_at_leisure(&self, is_wanted: bool, shutdown: &Shutdown) -> Result<()> {
-        let _turn = self.scrubbing.turn.lock().await;
+        // Somebody's own scrub may take hours.
+        let _turn = tokio::select! {
+            turn = self.scrubbing.turn.lock() => turn,
+            () = shutdown.cancelled() => return Ok(()),
+        };
         let state = self.catalog.scrub_state().await?;
         let is_cut_off = state.began_at.is_some() && state.ended_at.is_none();
         if !is_cut_off {

@@ -243,7 +243,7 @@ fn check_announced(received_bytes: u64, size_bytes_max: u64) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::TooLarge, "append to upload")
-        .because(format!("more bytes came than the {size_bytes_max} that were left of the upload")))
+        .because(format!("more bytes came than the {size_bytes_max} that the upload could still take")))
 }
 
 fn completed() -> Error {

@@ -64,8 +64,13 @@ pub(crate) struct BackupReport {
     pub(crate) kept: Vec<i64>,
 }
 
-/// Makes a backup of `data_dir` in `target`, which may hold an earlier one. Blocks on the disk.
-pub(crate) fn make(data_dir: &Path, target: &Path, options: BackupOptions) -> Result<BackupReport> {
+/// Makes a backup of `data_dir`, with the rules of `rules_dir`, in `target`, which may hold an earlier one. Blocks on the disk.
+pub(crate) fn make(
+    data_dir: &Path,
+    rules_dir: &Path,
+    target: &Path,
+    options: BackupOptions,
+) -> Result<BackupReport> {
     refuse_inside(data_dir, target)?;
     make_private_dir(target)?;
     let _only_one = lock(target)?;
@@ -88,7 +93,7 @@ pub(crate) fn make(data_dir: &Path, target: &Path, options: BackupOptions) -> Re
     }
     let packs = backup.packs(&copied.packs)?;
     drop(packs_stay);
-    let files = backup.small_files()?;
+    let files = backup.small_files(rules_dir)?;
     let listing = Listing {
         format: FORMAT,
         usp_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -227,24 +232,25 @@ impl Backup<'_> {
         Ok(!self.options.verify || digest_of(&path, &mut self.rate)?.1 == known.listed.blake3)
     }
 
-    /// Keys, rules and settings.
-    fn small_files(&mut self) -> Result<Vec<Listed>> {
-        let mut names = Vec::new();
+    /// Keys, rules and settings. Rules stand below `rules/`, wherever the server reads them.
+    fn small_files(&mut self, rules_dir: &Path) -> Result<Vec<Listed>> {
+        let mut files = Vec::new();
         if self.options.with_keys {
-            names.extend(files_below(self.data_dir, "keys")?);
+            files.extend(files_of("keys", &self.data_dir.join("keys"))?);
         }
-        names.extend(files_below(self.data_dir, "rules")?);
-        if self.data_dir.join("usp.toml").is_file() {
-            names.push("usp.toml".to_owned());
+        files.extend(files_of("rules", rules_dir)?);
+        let settings = self.data_dir.join("usp.toml");
+        if settings.is_file() {
+            files.push(("usp.toml".to_owned(), settings));
         }
-        let mut listed = Vec::with_capacity(names.len());
-        for name in names {
+        let mut listed = Vec::with_capacity(files.len());
+        for (name, from) in files {
             let file = format!("files-{}/{name}", self.number);
             let to = self.target.join(&file);
             if let Some(dir) = to.parent() {
                 make_private_dir(dir)?;
             }
-            let (bytes, blake3) = copy(&self.data_dir.join(&name), &to, None, &mut self.rate)?;
+            let (bytes, blake3) = copy(&from, &to, None, &mut self.rate)?;
             listed.push(Listed { file, bytes, blake3 });
         }
         Ok(listed)
@@ -281,20 +287,19 @@ fn size_of(path: &Path) -> Result<Option<u64>> {
     }
 }
 
-/// Names of the files of one folder, relative to `root`; none when it is absent.
-fn files_below(root: &Path, folder: &str) -> Result<Vec<String>> {
-    let dir = root.join(folder);
+/// The files of a directory, each with its name below `folder` of a data directory; none when it is absent.
+fn files_of(folder: &str, dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     if !dir.is_dir() {
         return Ok(Vec::new());
     }
     let failed = || format!("failed to list {}", dir.display());
     let mut names = Vec::new();
-    for entry in fs::read_dir(&dir).with_context(failed)? {
+    for entry in fs::read_dir(dir).with_context(failed)? {
         let entry = entry.with_context(failed)?;
         if entry.path().is_file()
             && let Some(name) = entry.file_name().to_str()
         {
-            names.push(format!("{folder}/{name}"));
+            names.push((format!("{folder}/{name}"), entry.path()));
         }
     }
     names.sort_unstable();

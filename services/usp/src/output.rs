@@ -1,7 +1,7 @@
 //! The one way to standard output and standard error of the commands that people and scripts run.
 //!
-//! Results go to standard output; progress, notes and errors to standard error. A reader that goes away ends the
-//! command in order. Text that came from elsewhere is shown with its control characters escaped, so that a file name
+//! Results go to standard output; progress, notes and errors to standard error. A reader that goes away ends a command
+//! that only shows, in order; one that does something goes on. Text that came from elsewhere is shown with its control characters escaped, so that a file name
 //! can neither move the cursor nor pretend to be a second line.
 
 use std::fmt::Write as _;
@@ -39,9 +39,14 @@ impl Output {
         if text.is_empty() { Ok(()) } else { write_line(&text) }
     }
 
+    /// Prints what a command did or found. A reader that went away changes neither what it does nor how it ends.
+    pub(crate) fn report(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        went_away_is_fine(self.result(value, text))
+    }
+
     /// Prints what happened on the way to people who did not ask for silence.
     pub(crate) fn outcome(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
-        if self.quiet && !self.json { Ok(()) } else { self.result(value, text) }
+        if self.quiet && !self.json { Ok(()) } else { self.report(value, text) }
     }
 
     /// Says something on standard error that is no result and no failure.
@@ -113,6 +118,14 @@ fn closed_is_an_end(written: io::Result<()>) -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Ending::OutputClosed.into()),
         Err(error) => Err(anyhow::Error::from(error).context("failed to write to standard output")),
+    }
+}
+
+/// For what must go on without its reader.
+pub(crate) fn went_away_is_fine(written: Result<()>) -> Result<()> {
+    match written {
+        Err(error) if matches!(error.downcast_ref(), Some(Ending::OutputClosed)) => Ok(()),
+        written => written,
     }
 }
 

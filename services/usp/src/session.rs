@@ -11,7 +11,7 @@ use usp_client::{Client, ClientConfig, FixedToken, Token, TokenSource};
 use crate::output::Output;
 pub(crate) use profile::Profile;
 use tokens::ProfileTokens;
-pub(crate) use tokens::now;
+pub(crate) use tokens::{now, save_login};
 
 /// Where a server on this machine listens by default.
 pub(crate) const URL_DEFAULT: &str = "http://127.0.0.1:8080";

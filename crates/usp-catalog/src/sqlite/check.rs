@@ -11,6 +11,9 @@ use crate::records::ContentCheck;
 /// Findings of one question: what is wrong everywhere is told often enough.
 const FINDING_COUNT_MAX: u32 = 100;
 
+/// Contents whose owners are looked for at once: no index leads from a content to its owner, so each look reads all files.
+const OWNER_SPAN: i64 = 1_000_000;
+
 /// What SQLite itself says of the file.
 pub(super) fn file(conn: &Connection) -> Outcome<Vec<Finding>> {
     let sql = format!("PRAGMA integrity_check({FINDING_COUNT_MAX})");
@@ -48,7 +51,9 @@ pub(super) fn contents(conn: &Connection, after: ManifestId, count_max: u32) -> 
     }
     let last = manifests.last().map(|(manifest, ..)| *manifest);
     if let Some(last) = last {
-        owners(conn, after, last, &mut findings)?;
+        for span in spans_begun(after, last) {
+            owners(conn, ManifestId(span * OWNER_SPAN), ManifestId((span + 1) * OWNER_SPAN), &mut findings)?;
+        }
     }
     let next = last.filter(|_| manifests.len() == count_max as usize);
     Ok(ContentCheck { count: manifests.len() as u64, findings, next })
@@ -99,6 +104,12 @@ fn wrong(
         )));
     }
     Ok(None)
+}
+
+/// The spans whose first number the page looks behind: each is of one page.
+fn spans_begun(after: ManifestId, last: ManifestId) -> std::ops::Range<i64> {
+    let first_of = |number: i64| number.saturating_add(OWNER_SPAN - 1) / OWNER_SPAN;
+    first_of(after.0)..first_of(last.0)
 }
 
 /// Every content has exactly one owner: a file, a past version or an open upload.
@@ -267,4 +278,18 @@ pub(super) fn mend_sums(tx: &Tx<'_>) -> Outcome<u64> {
         [],
     )?;
     Ok(changed as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_span_is_of_one_page() {
+        let pages = [0, 1, 999_999, 1_000_000, 1_000_001, 3_500_000, 3_500_002];
+        let spans: Vec<i64> = std::iter::zip(pages, pages.into_iter().skip(1))
+            .flat_map(|(after, last)| spans_begun(ManifestId(after), ManifestId(last)))
+            .collect();
+        assert_eq!(spans, [0, 1, 2, 3]);
+    }
 }

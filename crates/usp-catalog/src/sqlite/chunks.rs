@@ -57,6 +57,9 @@ pub(super) fn ensure(tx: &Tx<'_>, chunks: &[ChunkRef]) -> Outcome<Vec<ManifestEn
                     _ if usp_rt::is_planted("hit-not-looked-at-again") => id,
                     Some(standing) if standing.is_doubted => return Err(doubted(id).into()),
                     Some(standing) => refer(tx, standing, size_bytes, epoch)?,
+                    // The frame is old: in a pack that was set aside it is damaged, or not durable.
+                    None if !is_sound(tx, place.pack)? => refer_by_digest(tx, &digest, size_bytes, epoch)?
+                        .ok_or_else(|| pack_gone(place.pack))?,
                     None => new.make_or_refer(tx, &digest, size_bytes, &place, epoch)?,
                 }
             }
@@ -183,18 +186,29 @@ impl NewChunks {
         }
         let standing = by_digest(tx, digest)?
             .ok_or_else(|| corrupt("refer to chunk", "a chunk is in the index only"))?;
-        if standing.is_doubted && standing.size_bytes == size_bytes && standing.place != *place {
-            return self.mend(tx, &standing, place, epoch);
+        if standing.is_doubted && standing.place != *place {
+            return self.mend(tx, &standing, size_bytes, place, epoch);
         }
         refer(tx, standing, size_bytes, epoch)
     }
 
-    /// The row keeps its number, so every content that has the chunk reads the sound frame from now on.
-    fn mend(&mut self, tx: &Tx<'_>, old: &Reference, place: &FramePlace, epoch: i64) -> Outcome<ChunkId> {
+    /// The row keeps its number, so every content that has the chunk reads the sound frame from now on. Its length is
+    /// only believed now: a rebuild from the index does not know it.
+    fn mend(
+        &mut self,
+        tx: &Tx<'_>,
+        old: &Reference,
+        size_bytes: u32,
+        place: &FramePlace,
+        epoch: i64,
+    ) -> Outcome<ChunkId> {
         tx.run(
-            "UPDATE chunks SET pack = ?2, offset = ?3, stored_bytes = ?4, epoch = ?5, doubted = 0 WHERE id = ?1",
-            (old.id.0, place.pack.0, int(place.offset), place.stored_bytes, epoch),
+            "UPDATE chunks SET pack = ?2, offset = ?3, stored_bytes = ?4, epoch = ?5, size_bytes = ?6, doubted = 0
+             WHERE id = ?1",
+            (old.id.0, place.pack.0, int(place.offset), place.stored_bytes, epoch, size_bytes),
         )?;
+        tx.take_from_meta("plain_bytes", u64::from(old.size_bytes))?;
+        tx.add_to_meta("plain_bytes", u64::from(size_bytes))?;
         let gone = Swept { chunk_count: 1, stored_bytes: u64::from(old.place.stored_bytes) };
         tx.take_from_meta("frame_bytes", gone.stored_bytes)?;
         tx.add_to_meta("frame_bytes", u64::from(place.stored_bytes))?;
@@ -236,6 +250,12 @@ impl NewChunks {
 /// Whether rows may come to name frames of the pack: it is there and not doomed.
 pub(super) fn takes_rows(tx: &Tx<'_>, pack: PackId) -> Outcome<bool> {
     let sql = "SELECT 1 FROM packs WHERE id = ?1 AND state <> 'doomed'";
+    Ok(tx.one(sql, [pack.0], |_row| Ok(()))?.is_some())
+}
+
+/// Whether frames of the pack that nobody holds a copy of can be relied on.
+fn is_sound(tx: &Tx<'_>, pack: PackId) -> Outcome<bool> {
+    let sql = "SELECT 1 FROM packs WHERE id = ?1 AND state IN ('open', 'sealed')";
     Ok(tx.one(sql, [pack.0], |_row| Ok(()))?.is_some())
 }
 

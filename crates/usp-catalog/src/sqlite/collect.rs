@@ -126,6 +126,7 @@ pub(super) fn chunks_in_pack(conn: &Connection, pack: PackId) -> Outcome<Vec<Sto
     )
 }
 
+/// A chunk in doubt stays so: its checksums may hold and its digest not.
 pub(super) fn move_chunks(tx: &Tx<'_>, moves: &[ChunkMove]) -> Outcome<u64> {
     let mut moved_count = 0;
     for moved in moves {
@@ -135,8 +136,7 @@ pub(super) fn move_chunks(tx: &Tx<'_>, moves: &[ChunkMove]) -> Outcome<u64> {
             return Err(gone.because("the pack that frames were copied to is gone").into());
         }
         let changed = tx.run(
-            // A frame that is in doubt was checked when it was copied.
-            "UPDATE chunks SET pack = ?2, offset = ?3, stored_bytes = ?4, doubted = 0
+            "UPDATE chunks SET pack = ?2, offset = ?3, stored_bytes = ?4
              WHERE id = ?1 AND pack = ?5 AND offset = ?6",
             (chunk.0, to.pack.0, int(to.offset), to.stored_bytes, from.pack.0, int(from.offset)),
         )?;

@@ -12,12 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, Row};
-use usp_model::{Digest, DomainKey, Error, ErrorKind, FramePlace, PackId, PackRecord, Result, Segment};
+use usp_model::{
+    Digest, DomainKey, Error, ErrorKind, FramePlace, PackId, PackRecord, RedoFrame, Result, Segment,
+};
 
 use super::ask::{Ask, Column, int};
 use super::fail::{Fail, Outcome};
 use super::tx::Tx;
-use super::{check, chunks, schema};
+use super::{check, chunks, redo, schema};
 
 const ACTION: &str = "rebuild the index";
 /// `doubted` of a row that has no place yet: 2, and 3 if it was in doubt before.
@@ -81,6 +83,11 @@ impl IndexRebuild {
     /// What the old catalogue said of a pack. A doomed one needs no frames.
     pub fn known(&self, pack: PackId) -> Option<PackRecord> {
         self.rows.get(&pack).copied()
+    }
+
+    /// Frames of the pack that the old catalogue holds, because nobody knew whether they were on the disk.
+    pub fn kept(&self, pack: PackId) -> Result<Vec<RedoFrame>> {
+        redo::of_pack(&self.conn, pack).map_err(|fail| fail.into_error(ACTION))
     }
 
     /// The keys of all dedup domains: with one of them a frame proves its digest.

@@ -59,6 +59,10 @@ impl RunRow {
         let step = self.run.steps.iter_mut().find(|step| step.name == said.name).ok_or_else(|| {
             Error::new(ErrorKind::InvalidInput, ACTION).about(&said.name).because("the run has no such step")
         })?;
+        if said.state == StepState::Running && step.attempt == attempt && is_end(step.state) {
+            // Said before the end, and late: a worker does not wait for each of its reports.
+            return Ok(());
+        }
         if said.state != StepState::Pending && step.attempt != attempt {
             reset(step);
             step.attempt = attempt;

@@ -141,6 +141,21 @@ async fn a_worker_whose_lease_was_taken_over_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_late_word_that_a_step_runs_does_not_undo_its_end() {
+    let world = World::new().await;
+    let run = new_run("profile");
+    put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
+    let leased = claim(&world, run.id, 0).await.unwrap();
+    let say = async |state, ms| {
+        let steps = vec![step("first", state)];
+        tell(&world, RunReport { steps, ..report(&leased, None, ms) }).await
+    };
+    say(StepState::Running, 1).await;
+    let ended = say(StepState::Succeeded, 2).await;
+    assert_eq!(say(StepState::Running, 3).await.steps, ended.steps);
+}
+
+#[tokio::test]
 async fn a_lease_that_is_extended_is_not_taken_over() {
     let world = World::new().await;
     let run = new_run("profile");

@@ -51,6 +51,9 @@ pub(crate) struct Column {
     is_wide: bool,
     text_min: Option<Vec<u8>>,
     text_max: Option<Vec<u8>>,
+    /// The first and the last moment, each with its text: dates are written in more than one way.
+    time_min: Option<(i64, Vec<u8>)>,
+    time_max: Option<(i64, Vec<u8>)>,
     chars_min: u64,
     chars_max: u64,
 }
@@ -72,6 +75,8 @@ impl Column {
             is_wide: false,
             text_min: None,
             text_max: None,
+            time_min: None,
+            time_max: None,
             chars_min: u64::MAX,
             chars_max: 0,
         }
@@ -91,6 +96,9 @@ impl Column {
                 self.frequent.insert(hash, field, scalar);
                 self.distinct.add(hash);
                 self.add_extremes(field);
+                if let Some(moment) = scalar.moment() {
+                    self.add_moment(moment, field);
+                }
                 scalar
             }
         };
@@ -135,6 +143,16 @@ impl Column {
         }
         if self.text_max.as_deref().is_none_or(|max| field > max) {
             replace(&mut self.text_max);
+        }
+    }
+
+    fn add_moment(&mut self, moment: i64, field: &[u8]) {
+        let kept = || (moment, field.get(..EXTREME_BYTES_MAX).unwrap_or(field).to_vec());
+        if self.time_min.as_ref().is_none_or(|(min, _)| moment < *min) {
+            self.time_min = Some(kept());
+        }
+        if self.time_max.as_ref().is_none_or(|(max, _)| moment > *max) {
+            self.time_max = Some(kept());
         }
     }
 
@@ -211,6 +229,12 @@ impl Column {
             None => (Value::Null, Value::Null),
             Some(Kind::Integer) if !self.is_wide => (json!(self.integer_min), json!(self.integer_max)),
             Some(Kind::Integer | Kind::Float) => (self.number(self.number_min), self.number(self.number_max)),
+            Some(Kind::Date | Kind::Datetime) => {
+                let text = |kept: &Option<(i64, Vec<u8>)>| {
+                    kept.as_ref().map_or(Value::Null, |(_, value)| json!(cut(value.trim_ascii())))
+                };
+                (text(&self.time_min), text(&self.time_max))
+            }
             Some(_) => {
                 let text =
                     |kept: &Option<Vec<u8>>| kept.as_deref().map_or(Value::Null, |value| json!(cut(value)));

@@ -94,7 +94,8 @@ impl Schema {
 
     fn check_line(&self, line: &mut Line, findings: &mut Findings) {
         line.number += 1;
-        if !line.text.trim_ascii().is_empty() {
+        // A line that is too long was not looked at whole: blanks may stand before the rest.
+        if line.is_cut || !line.text.trim_ascii().is_empty() {
             findings.rows += 1;
             let place = Place { row: Some(findings.rows), line: Some(line.number), column: None };
             let before = findings.error_count();

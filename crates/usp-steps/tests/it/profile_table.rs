@@ -9,6 +9,17 @@ fn profile(key: &str, content: &[u8]) -> Value {
 }
 
 #[test]
+fn the_first_and_the_last_moment_are_found_however_they_are_written() {
+    let content = b"day,at\n2024/01/05,2024-03-01T00:30+01:00\n 2024-12-31,2024-02-29T23:45Z\n2023-06-01,2024-02-29T23:00Z\n";
+    let columns = profile("a.csv", content)["columns"].clone();
+    assert_eq!((&columns[0]["min"], &columns[0]["max"]), (&json!("2023-06-01"), &json!("2024-12-31")));
+    assert_eq!(
+        (&columns[1]["min"], &columns[1]["max"]),
+        (&json!("2024-02-29T23:00Z"), &json!("2024-02-29T23:45Z"))
+    );
+}
+
+#[test]
 fn a_table_is_profiled_column_by_column() {
     let content = b"id,name,price,when,ok\n1,Ann,1.5,2024-01-01,true\n2,Bob,NA,2024-02-01,false\n3,Ann,2.5,2023-01-01,\n";
     let report = profile("a.csv", content);

@@ -150,6 +150,17 @@ fn what_is_not_a_table_is_invalid_not_a_crash() {
 }
 
 #[test]
+fn a_line_that_is_mostly_blanks_is_not_passed_over() {
+    let line = [vec![b' '; 16 << 20], b"{\"id\": \"bad\"}\n{\"id\": 1}\n".to_vec()].concat();
+    let schema = json!({"schema": {"properties": {"id": {"type": "integer"}}}});
+    let report = reported(schema, "a.ndjson", &line);
+    assert_eq!(
+        (&report["valid"], &report["rows"], &report["invalid_rows"]),
+        (&json!(false), &json!(2), &json!(1))
+    );
+}
+
+#[test]
 fn a_document_in_an_older_charset_fails_its_schema_unless_the_charset_was_declared() {
     let latin = b"{\"name\": \"Gr\xfc\xdfe\"}";
     let schema = json!({"schema": {"type": "object"}, "format": "json"});

@@ -28,7 +28,9 @@ pub(super) struct BusyBody {
 
 impl BusyBody {
     pub(super) fn new(body: Body, busy: Busy) -> Self {
-        let outgoing = Arc::new(Outgoing(Mutex::new(State { body: Some(body), untaken_since: None })));
+        // Until it is asked for the first piece: a peer may never make room for that.
+        let state = State { body: Some(body), untaken_since: Some(Instant::now()) };
+        let outgoing = Arc::new(Outgoing(Mutex::new(state)));
         busy.sends(&outgoing);
         Self { outgoing, busy, is_untaken: false }
     }
@@ -185,6 +187,7 @@ fn broken(cause: impl ToString) -> axum::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
     use http_body_util::BodyExt;
 
     const HEADER: Duration = Duration::from_secs(10);
@@ -225,7 +228,9 @@ mod tests {
         let (mut stuck, mut taken) = (pieces(), pieces());
         // One without an end that has nothing to say keeps the connection busy.
         let silent = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
-        let _silent = BusyBody::new(silent, pulse.begin(Version::HTTP_2));
+        let mut silent = BusyBody::new(silent, pulse.begin(Version::HTTP_2));
+        assert!(silent.frame().now_or_never().is_none());
+        let mut never_begun = pieces();
         stuck.frame().await.unwrap().unwrap();
         for _ in 0..5 {
             taken.frame().await.unwrap().unwrap();
@@ -233,6 +238,8 @@ mod tests {
         }
         assert!(taken.frame().await.unwrap().is_ok());
         assert!(stuck.frame().await.unwrap().is_err());
+        assert!(never_begun.frame().await.unwrap().is_err());
+        assert!(silent.frame().now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]

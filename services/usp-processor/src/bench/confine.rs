@@ -3,7 +3,7 @@
 //! 1. Resource limits: memory, no file may grow, few open files, no core dumps; and it gives way to the service when both
 //!    want the processor.
 //! 2. Landlock, where the kernel has it: no file or directory can be opened, no TCP port bound or connected to.
-//! 3. Seccomp, where the kernel has it: no sockets, no other programs, no look into other processes.
+//! 3. Seccomp, where the kernel has it: no sockets, no other programs, no look into other processes and no signal to them.
 //!
 //! Its environment is empty and it inherits three pipes, so there is nothing to read secrets from. What 2 or 3 cannot
 //! have on an old kernel is done without: the bounds of 1 hold everywhere.
@@ -14,7 +14,10 @@ use std::time::Duration;
 
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetError};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getppid, kill_process, nice, setrlimit};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
 
 /// What a worker process may use.
 #[derive(Debug, Clone, Copy)]
@@ -37,11 +40,12 @@ impl ChildLimits {
         bound(Resource::As, self.memory_bytes.saturating_add(MAPPED_BYTES))?;
         bound(Resource::Fsize, 0)?;
         bound(Resource::Core, 0)?;
-        end_with_parent(getppid())?;
+        let parent = getppid();
         nice(NICE)?;
         bound(Resource::Nofile, OPEN_FILE_COUNT_MAX)?;
-        // Both are done without on a kernel that does not have them.
+        // Both are done without on a kernel that does not have them. A thread has the bounds that stood when it began.
         let _where_there = close_files();
+        end_with_parent(parent)?;
         let _where_there = close_calls();
         Ok(())
     }
@@ -85,6 +89,10 @@ fn close_calls() -> Result<(), seccompiler::Error> {
         libc::SYS_socketpair,
         libc::SYS_connect,
         libc::SYS_bind,
+        libc::SYS_tkill,
+        libc::SYS_rt_sigqueueinfo,
+        libc::SYS_pidfd_send_signal,
+        libc::SYS_pidfd_getfd,
         libc::SYS_execve,
         libc::SYS_execveat,
         libc::SYS_ptrace,
@@ -96,7 +104,13 @@ fn close_calls() -> Result<(), seccompiler::Error> {
         libc::SYS_unshare,
         libc::SYS_setns,
     ];
-    let rules: BTreeMap<i64, _> = refused.into_iter().map(|call| (call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, _> = refused.into_iter().map(|call| (call, Vec::new())).collect();
+    // A process may end itself, and no other.
+    let own = getpid().as_raw_nonzero().get().unsigned_abs();
+    let other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, own.into())?;
+    for call in [libc::SYS_kill, libc::SYS_tgkill] {
+        rules.insert(call, vec![SeccompRule::new(vec![other.clone()])?]);
+    }
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(NOT_PERMITTED), arch)?;
     let program = BpfProgram::try_from(filter)?;

@@ -6,7 +6,7 @@ use serde_json::json;
 use usp_model::UserName;
 
 use crate::prompt;
-use crate::session::{Profile, Session, anonymous, now};
+use crate::session::{Profile, Session, anonymous, now, save_login};
 
 /// Sign in, and remember where and as whom
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub(crate) async fn run(args: LoginArgs, session: &Session) -> Result<()> {
         false => prompt::password(&format!("Password of {} at {}", args.user, client.url())).await?,
     };
     let pair = client.sign_in(&args.user, &password).await?;
-    let path = Profile::new(client.url(), args.user.as_str(), &pair, now()).save()?;
+    let path = save_login(&Profile::new(client.url(), args.user.as_str(), &pair, now())).await?;
     let told = json!({"url": client.url(), "user": args.user, "profile": path});
     let text = || format!("signed in as {} at {}; profile in {}", args.user, client.url(), path.display());
     session.output.outcome(&told, text)

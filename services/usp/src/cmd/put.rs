@@ -14,7 +14,7 @@ mod sources;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 use clap::Args;
 use futures::{Stream, StreamExt};
 use serde::Serialize;
@@ -24,7 +24,7 @@ use usp_client::{Client, ClientError, PutBody, PutFile};
 use usp_model::{ErrorKind, LabelKey, MediaType, RuleName};
 
 use crate::exit::{Ending, Exit, exit_of};
-use crate::output::{Output, error_json, shown, write_line};
+use crate::output::{Output, error_json, shown, went_away_is_fine, write_line};
 use crate::place::{Place, SCHEME};
 use crate::render::size;
 use crate::session::Session;
@@ -47,7 +47,8 @@ Symbolic links inside directories are left out.
 Example:
   usp put orders.csv usp://default/2026/ --wait
   usp put reports/ photos/ usp://archive --parallel 8
-  usp put - usp://default/dump.sql --meta host=db1 --label kind=backup")]
+  usp put - usp://default/dump.sql --meta host=db1 --label kind=backup
+  usp put <(pg_dump db) usp://default/dump.sql")]
 pub(crate) struct PutArgs {
     /// Files, directories or - for standard input; a place usp://BUCKET/PREFIX may come last
     #[arg(required = true, value_name = "PATH")]
@@ -169,6 +170,10 @@ async fn upload(job: Job, args: &PutArgs, client: &Client, progress: &Progress) 
     };
     let body = match job.source {
         Source::File(path) => PutBody::file(path),
+        Source::Stream(path) => {
+            let opened = tokio::fs::File::open(&path).await;
+            PutBody::reader(opened.with_context(|| format!("failed to read {}", path.display()))?, None)
+        }
         Source::Stdin => PutBody::reader(tokio::io::stdin(), None),
     };
     let bar = progress.file(&job.name, job.size_bytes);
@@ -263,7 +268,7 @@ fn tell(name: &str, error: Error, output: Output) -> Result<()> {
         if let Some(line) = line.as_object_mut() {
             line.insert("path".to_owned(), json!(name));
         }
-        return write_line(&line.to_string());
+        return went_away_is_fine(write_line(&line.to_string()));
     }
     output.error(&if name.is_empty() { error } else { error.context(shown(name)) });
     Ok(())

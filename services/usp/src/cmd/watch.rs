@@ -11,6 +11,7 @@ use usp_client::types::Event;
 use usp_client::{Client, ClientError, EventFilter, EventsStream};
 use usp_model::{BucketName, ErrorKind, EventKind, FileId};
 
+use crate::output::shown;
 use crate::place::{FileArg, Place};
 use crate::render::{event_line, short_id, short_key};
 use crate::session::Session;
@@ -18,8 +19,10 @@ use crate::session::Session;
 /// Names remembered, so that events that carry only an id are shown with their file's name.
 const NAME_COUNT_MAX: usize = 10_000;
 
-/// A settled file's kept events are there at once; after this long there are no more.
+/// A settled file's kept events are there at once; after this long there are no more. The first of them waits for a
+/// connection, and the oldest may be kept no more.
 const QUIET: Duration = Duration::from_secs(1);
+const QUIET_AT_FIRST: Duration = Duration::from_secs(10);
 
 /// Show what happens as it happens, one line per event
 #[derive(Debug, Args)]
@@ -76,7 +79,9 @@ pub(crate) async fn run(args: WatchArgs, session: &Session) -> Result<()> {
     }
     let mut names = Names { client: client.clone(), known: HashMap::new() };
     let mut events = client.events(filter);
-    while let Some(event) = next(&mut events, end.as_ref()).await.transpose()? {
+    let mut quiet = QUIET_AT_FIRST;
+    while let Some(event) = next(&mut events, end.as_ref(), quiet).await.transpose()? {
+        quiet = QUIET;
         // JSON shows events as they are.
         let name = if session.output.json { String::new() } else { names.of(&event).await };
         session.output.result(&event, || event_line(&event, &name))?;
@@ -88,9 +93,13 @@ pub(crate) async fn run(args: WatchArgs, session: &Session) -> Result<()> {
 }
 
 /// The next event; `None` when a file that is settled has been quiet for a moment.
-async fn next(events: &mut EventsStream, end: Option<&End>) -> Option<Result<Event, ClientError>> {
+async fn next(
+    events: &mut EventsStream,
+    end: Option<&End>,
+    quiet: Duration,
+) -> Option<Result<Event, ClientError>> {
     match end.is_some_and(|end| end.is_settled) {
-        true => tokio::time::timeout(QUIET, events.next()).await.ok().flatten(),
+        true => tokio::time::timeout(quiet, events.next()).await.ok().flatten(),
         false => events.next().await,
     }
 }
@@ -137,7 +146,7 @@ impl Names {
             Err(_) => None,
         };
         // A file that is gone is asked for only once, too.
-        let name = file.map_or_else(|| short_id(&event.subject), |file| short_key(file.key.as_str()));
+        let name = file.map_or_else(|| shown(&short_id(&event.subject)), |file| short_key(file.key.as_str()));
         self.remember(event.subject.clone(), name)
     }
 

@@ -13,6 +13,7 @@ facts! {
     the_last_two_administrators_do_not_go_at_once,
     users_keep_their_own_keys_and_see_no_others,
     a_key_makes_no_keys,
+    a_subject_of_another_issuer_is_not_the_user_of_its_name,
     a_key_says_what_it_is_for,
     the_keys_of_a_deleted_user_go_with_it,
 }
@@ -109,6 +110,17 @@ async fn a_key_makes_no_keys(house: House) {
     key.principal.kind = PrincipalKind::ApiKey;
     let refused = house.door.create_api_key(&key, any_key()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Denied);
+}
+
+async fn a_subject_of_another_issuer_is_not_the_user_of_its_name(house: House) {
+    make(&house, "alice", Role::Reader).await;
+    let alice = in_all_buckets("alice", Role::Reader);
+    house.door.create_api_key(&alice, any_key()).await.unwrap();
+    let mut foreign = alice.clone();
+    foreign.principal.kind = PrincipalKind::Foreign;
+    let refused = house.door.create_api_key(&foreign, any_key()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Denied);
+    assert!(house.door.list_api_keys(&foreign).await.unwrap().is_empty());
 }
 
 async fn a_key_says_what_it_is_for(house: House) {

@@ -65,14 +65,15 @@ pub(super) async fn back_up(args: BackupArgs, session: &Session) -> Result<()> {
         with_keys: !args.without_keys,
         verify: args.verify,
     };
-    let making =
-        tokio::task::spawn_blocking(move || crate::backup::make(&config.data_dir, &args.target, options));
+    let making = tokio::task::spawn_blocking(move || {
+        crate::backup::make(&config.data_dir, &config.rules_dir(), &args.target, options)
+    });
     let report = making.await.context("the backup panicked")??;
     told(&report, session.output)
 }
 
 fn told(report: &BackupReport, output: Output) -> Result<()> {
-    output.result(report, || {
+    output.report(report, || {
         let rows = [
             ("backup", format!("number {}, {} in {} packs", report.number, size(report.bytes), report.packs)),
             ("copied", format!("{} packs, {}", report.copied_packs, size(report.copied_bytes))),

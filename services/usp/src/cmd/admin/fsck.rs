@@ -91,7 +91,7 @@ pub(super) async fn check(catalog: Arc<SqliteCatalog>, dir: &Path, is_deep: bool
 
 /// Prints the report and ends as it asks for.
 pub(super) fn tell(report: &CheckReport, output: Output) -> Result<()> {
-    output.result(report, || describe(report))?;
+    output.report(report, || describe(report))?;
     let exit = match (report.grave, report.finding_count) {
         (_, 0) => return Ok(()),
         (true, _) => Exit::StorageFault,

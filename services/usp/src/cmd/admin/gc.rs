@@ -20,7 +20,7 @@ pub(super) struct GcArgs {
 
 pub(super) async fn run(args: GcArgs, session: &Session) -> Result<()> {
     let report = session.client()?.collect(args.dry_run).await?;
-    session.output.result(&report, || describe(&report))
+    session.output.report(&report, || describe(&report))
 }
 
 fn describe(report: &CollectReport) -> String {

@@ -1,5 +1,6 @@
 //! `usp admin rebuild-index`
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use usp_catalog::{FoundFrame, IndexRebuild, RebuildReport};
 use usp_content::pack::{FrameEntry, PACK_HEADER_BYTES};
-use usp_content::{LocalPacks, PackInspector, Survey};
+use usp_content::{LocalPacks, PackInspector, Survey, write_kept};
 use usp_model::{DomainKey, PackId, PackRecord, PackState};
 use usp_rt::Pool;
 
@@ -47,7 +48,8 @@ pub(super) async fn run(args: RebuildArgs, session: &Session) -> Result<()> {
     let _lock = DirLock::take(dir)?;
     let rebuilt = catalog_fault::rebuilding(dir)?;
     let mut rebuild = begin(dir, &rebuilt).await?;
-    let packs = PackInspector::new(Arc::new(LocalPacks::open(dir, Pool::disk())?));
+    let backend = Arc::new(LocalPacks::open(dir, Pool::disk())?);
+    let packs = PackInspector::new(backend.clone());
     let keys = rebuild.domain_keys()?;
     for pack in packs.list().await? {
         let known = rebuild.known(pack);
@@ -55,10 +57,16 @@ pub(super) async fn run(args: RebuildArgs, session: &Session) -> Result<()> {
             // Nothing in it is needed; without a row the next start sets it aside.
             continue;
         }
+        let kept = write_kept(backend.as_ref(), pack, rebuild.kept(pack)?).await?;
         let survey = packs.survey(pack, !args.fast).await?;
         let mut frames = Vec::with_capacity(survey.frames.len());
         // What fills a hole is no chunk.
         for frame in survey.frames.iter().filter(|frame| frame.digest.as_bytes() != &[0; 32]) {
+            frames.push(found(&packs, &rebuild, pack, frame, &keys).await?);
+        }
+        // Behind a frame that is missing the survey sees nothing.
+        let surveyed: BTreeSet<u64> = survey.frames.iter().map(|frame| frame.offset).collect();
+        for frame in kept.iter().filter(|frame| !surveyed.contains(&frame.offset)) {
             frames.push(found(&packs, &rebuild, pack, frame, &keys).await?);
         }
         let row = row(pack, known, &survey);
@@ -112,7 +120,7 @@ fn tell(report: &RebuildReport, session: &Session) -> Result<()> {
         "packs": report.packs, "placed": report.placed, "added": report.added, "lost": report.lost,
         "unknown": report.unknown,
     });
-    session.output.result(&told, || {
+    session.output.report(&told, || {
         let rows = [
             ("packs", report.packs.to_string()),
             ("placed", format!("{} chunks", report.placed)),

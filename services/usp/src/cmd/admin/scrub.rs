@@ -70,7 +70,7 @@ pub(super) async fn run(args: ScrubArgs, session: &Session) -> Result<()> {
     let whole = json!({
         "scrub": status, "damage": report.damage, "files": report.files, "more": report.more,
     });
-    output.result(&whole, || {
+    output.report(&whole, || {
         let parts = [describe(&status), describe_damage(&report)];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     })?;

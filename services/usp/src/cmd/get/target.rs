@@ -1,12 +1,14 @@
 //! Where fetched content goes: standard output, or a file that appears whole or not at all.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt;
+use usp_model::FileId;
 
 use crate::output::write_bytes;
 
@@ -41,15 +43,22 @@ impl Target {
             None => PathBuf::from(name),
         };
         let open_failed = || format!("failed to write {}", path.display());
-        if tokio::fs::metadata(&path).await.is_ok_and(|found| !found.is_file()) {
+        let standing = tokio::fs::metadata(&path).await.ok();
+        if standing.as_ref().is_some_and(|found| !found.is_file()) {
             let file = OpenOptions::new().write(true).open(&path).await.with_context(open_failed)?;
             return Ok(Self::Direct { file, path });
         }
-        let mut temp = path.clone().into_os_string();
-        temp.push(format!(".{}.part", std::process::id()));
-        let temp = PathBuf::from(temp);
-        let file =
-            OpenOptions::new().write(true).create_new(true).open(&temp).await.with_context(open_failed)?;
+        // What a link leads to is replaced, not the link.
+        let path =
+            if standing.is_some() { tokio::fs::canonicalize(&path).await.unwrap_or(path) } else { path };
+        // A name of its own: with that of the file in it, it might be longer than names may be.
+        let temp = path.with_file_name(format!(".usp-{}.part", FileId::random()?));
+        let mut options = OpenOptions::new();
+        if let Some(standing) = &standing {
+            options.mode(standing.permissions().mode() & 0o777);
+        }
+        let open_failed = || format!("failed to write {}", path.display());
+        let file = options.write(true).create_new(true).open(&temp).await.with_context(open_failed)?;
         Ok(Self::File { file, temp: TempPath(Some(temp)), path })
     }
 
@@ -81,6 +90,7 @@ impl Target {
             Self::File { mut file, temp, path } => {
                 let written = async {
                     file.flush().await?;
+                    file.sync_all().await?;
                     temp.rename_to(&path).await
                 };
                 written.await.with_context(|| format!("failed to write {}", path.display()))?;
@@ -148,6 +158,21 @@ mod tests {
         drop(target);
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(names(dir.path()), ["a.csv"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_replaced_keeps_its_rights_and_its_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("n".repeat(255)), dir.path().join("link"));
+        std::fs::write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let mut target = Target::open(Some(&link), "ignored").await.unwrap();
+        target.write(Bytes::from_static(b"new")).await.unwrap();
+        target.finish().await.unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -48,7 +48,10 @@ pub(super) async fn to_the_end(
             status.runs = runs_of_version(client, stored).await?;
         }
         if status.is_settled() {
-            return Ok((client.file(&stored.id).await?, Followed { status }));
+            let file = client.file(&stored.id).await?;
+            // What somebody stored there meanwhile is another affair.
+            let file = if file.version == stored.version { file } else { stored.clone() };
+            return Ok((file, Followed { status }));
         }
         line.say(|| what_runs(&status));
         tokio::time::sleep(pause).await;

@@ -31,6 +31,8 @@ pub(super) struct Job {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Source {
     File(PathBuf),
+    /// A pipe or a device: it can be read once, and nobody knows how long it is.
+    Stream(PathBuf),
     Stdin,
 }
 
@@ -118,8 +120,12 @@ impl Sources {
             true => self.place.key()?,
             false => self.place.below(name)?,
         };
-        let size_bytes = fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|found| found.len());
-        Ok(self.job(Source::File(path.to_owned()), key, &path.to_string_lossy(), size_bytes))
+        let found = fs::metadata(path).with_context(|| path.display().to_string())?;
+        let (source, size_bytes) = match found.is_file() {
+            true => (Source::File(path.to_owned()), Some(found.len())),
+            false => (Source::Stream(path.to_owned()), None),
+        };
+        Ok(self.job(source, key, &path.to_string_lossy(), size_bytes))
     }
 
     /// `None` for directories, symbolic links and devices.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use usp_testkit::Installation;
 use usp_testkit::generate::{bytes, csv};
+use usp_testkit::{Installation, file_path};
 
 use crate::{alone, everywhere, text};
 
@@ -66,6 +66,46 @@ async fn standard_input_goes_in_and_comes_out_on_standard_output() -> Result<()>
             .await?
             .must_end_with(0)?;
         assert_eq!(part.stdout, table[1_000..2_000]);
+        Ok(())
+    })
+    .await
+}
+
+/// Neither has a length that could be asked for.
+#[tokio::test]
+async fn pipes_and_files_of_the_kernel_go_in_whole() -> Result<()> {
+    alone(async |usp| {
+        let cli = usp.cli().await?;
+        let table = csv(42, 3_000);
+        let put = cli.verb_with_input(&["put", "/dev/stdin", "usp://default/piped.csv"], table.as_bytes());
+        put.await?.must_end_with(0)?;
+        let read = cli.verb(&["get", "usp://default/piped.csv", "-o", "-"]).await?.must_end_with(0)?;
+        assert!(read.stdout == table);
+        cli.verb(&["put", "/proc/version", "usp://default/version"]).await?.must_end_with(0)?;
+        let read = cli.verb(&["get", "usp://default/version", "-o", "-"]).await?.must_end_with(0)?;
+        assert_eq!(read.stdout, fs::read_to_string("/proc/version")?);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_changes_something_goes_on_when_its_reader_went_away() -> Result<()> {
+    alone(async |usp| {
+        let http = usp.admin().await?;
+        let cli = usp.cli().await?;
+        let keys: Vec<String> = (0..5).map(|number| format!("{number}.bin")).collect();
+        for key in &keys {
+            http.put(key, "application/octet-stream", bytes(1, SIZE)).await?.must(201)?;
+        }
+        let places: Vec<String> = keys.iter().map(|key| format!("usp://default/{key}")).collect();
+        let args: Vec<&str> = std::iter::once("rm").chain(places.iter().map(String::as_str)).collect();
+        let mut removing = cli.start(&args)?;
+        drop(removing.stdout.take());
+        assert_eq!(removing.wait().await?.code(), Some(0));
+        for key in &keys {
+            http.get(&file_path("default", key)).await?.must(404)?;
+        }
         Ok(())
     })
     .await
