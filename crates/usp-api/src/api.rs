@@ -122,6 +122,11 @@ storage_calls! {
 
     /// Opens a resumable session; the file id it names is preliminary.
     StartUpload = start_upload(file: NewFile) -> Upload;
+    /// Opens a resumable session for a piece of a file; `join_uploads` makes one of all of them.
+    StartPart = start_part(bucket: BucketName, size_bytes: Option<u64>) -> Upload;
+    /// Opens a session that has what the parts have, one behind the other, and takes no more; they end. May be asked again.
+    /// Errors: `Conflict` while a part is not complete, `InvalidInput`.
+    JoinUploads = join_uploads(file: NewFile, parts: Vec<UploadId>) -> Upload;
     GetUpload = get_upload(id: UploadId) -> Upload;
     /// Makes a file of what was received. Errors: `Conflict` while bytes are missing, `DigestMismatch`.
     FinishUpload = finish_upload(id: UploadId, expected_digests: Vec<ContentDigest>) -> PutOutcome;

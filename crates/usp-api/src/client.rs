@@ -43,8 +43,8 @@ pub struct GrpcStorageConfig {
 const TRY_COUNT_MAX: u32 = 4;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
-/// How long the end of a collection is waited for. It goes on without whoever waits.
-const COLLECT_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+/// How long the end of what takes long is waited for. It goes on without whoever waits.
+const LONG_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Speaks the node protocol. Connects when it is first used and again whenever a connection is gone.
 ///
@@ -154,12 +154,14 @@ impl GrpcStorage {
     }
 
     pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Result<Reply> {
-        // What takes long on purpose comes on top: a lease waits, a collection walks the whole store.
+        // What takes long on purpose comes on top: a lease waits, a collection walks the whole store, and the digest of an
+        // upload that was joined of parts takes a look at every byte.
         let wait = match &request {
             Request::LeaseRuns { wait_ms, .. } => Duration::from_millis(*wait_ms),
-            Request::Collect { .. } | Request::CheckStore { .. } | Request::StoreDamage {} => {
-                COLLECT_TIME_MAX
-            }
+            Request::FinishUpload { .. }
+            | Request::Collect { .. }
+            | Request::CheckStore { .. }
+            | Request::StoreDamage {} => LONG_TIME_MAX,
             _ => Duration::ZERO,
         };
         let timeout = self.call_timeout + wait;

@@ -70,6 +70,8 @@ pub struct PutOutcome {
 pub struct AppendUpload {
     pub id: UploadId,
     pub offset: u64,
+    /// How long the whole will be, for an upload that did not say so when it was opened.
+    pub size_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -44,6 +44,8 @@ pub struct NewUpload {
     pub metadata: BTreeMap<LabelKey, String>,
     pub labels: BTreeMap<LabelKey, String>,
     pub terms: UploadTerms,
+    /// Becomes a piece of another upload.
+    pub is_part: bool,
     pub owner: UserName,
     pub at: Timestamp,
     pub expires_at: Timestamp,

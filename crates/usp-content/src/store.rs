@@ -3,14 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::StreamExt;
 use futures::future::try_join_all;
-use usp_model::{ByteRange, DomainKey, Error, ErrorKind, ManifestId, PackId, PlacedChunk, Result};
+use usp_model::{
+    ByteRange, ContentDigests, DigestAlgorithm, DomainKey, Error, ErrorKind, ManifestId, PackId, PlacedChunk,
+    Result, ResumePoint,
+};
 use usp_rt::{ByteBudget, Pool};
 
 use crate::backend::PackBackend;
 use crate::codec::CodecPool;
 use crate::config::ContentConfig;
 use crate::filter::DigestFilter;
+use crate::hashing::ContentHasher;
 use crate::index::ChunkIndex;
 use crate::ingest::{Ingest, IngestSettings};
 use crate::packs::Packs;
@@ -49,6 +55,9 @@ const READ_AHEAD_BYTES_MAX: u64 = 32 << 20;
 /// Bytes that are computed on where they are: the way to the CPU pool and back would cost more. At 180 MB/s, which is
 /// what compressing and verifying takes at worst, it stays below half a millisecond.
 pub(crate) const SHORT_BYTES_MAX: usize = 64 << 10;
+
+/// Pieces that are hashed in one go, if they are there.
+const HASHED_COUNT_MAX: usize = 32;
 
 impl ContentStore {
     /// Opens the store and makes what a crash left behind harmless, before anything is appended.
@@ -150,6 +159,32 @@ impl ContentStore {
         let shared = Arc::clone(&self.shared);
         let source = Source { shared, key, manifest, form: Form::Zstd };
         ReadStream::new(source, ByteRange::whole(size_bytes), Vec::new())
+    }
+
+    /// The digests of a content of `size_bytes` that is stored: the SHA-256 and `others`. Reads all of it.
+    ///
+    /// Errors, Cancel: as `read`.
+    pub async fn digests(
+        &self,
+        key: DomainKey,
+        manifest: ManifestId,
+        size_bytes: u64,
+        others: &[DigestAlgorithm],
+    ) -> Result<ContentDigests> {
+        let mut hasher = ContentHasher::new(others, &ResumePoint::default())?;
+        let mut pieces =
+            self.read(key, manifest, ByteRange::whole(size_bytes)).ready_chunks(HASHED_COUNT_MAX);
+        while let Some(ready) = pieces.next().await {
+            let ready: Vec<Bytes> = ready.into_iter().collect::<Result<_>>()?;
+            let hashed = self.shared.cpu.run(move || {
+                ready.iter().for_each(|piece| hasher.update(piece));
+                hasher
+            });
+            hasher = hashed
+                .await
+                .map_err(|source| Error::new(ErrorKind::Internal, "digest content").caused_by(source))?;
+        }
+        Ok(hasher.finish())
     }
 
     /// Makes what was appended durable, for a graceful stop. Open packs stay open; the next `open` seals them.

@@ -38,6 +38,20 @@ words! {
     }
 }
 
+/// How uploads make one file together.
+///
+/// Source: tus 1.0.0, extension concatenation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum UploadShape {
+    /// This one becomes a file by itself.
+    #[default]
+    Whole,
+    /// Becomes a piece of another, and no file.
+    Part,
+    /// Has what these parts had, in this order, and takes no bytes of its own.
+    Joined(Vec<UploadId>),
+}
+
 /// What a user stores under bucket and key, as its current version stands.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct File {
@@ -99,6 +113,7 @@ pub struct Upload {
     pub size_bytes: Option<u64>,
     pub received_bytes: u64,
     pub state: UploadState,
+    pub shape: UploadShape,
     pub declared_media_type: Option<MediaType>,
     pub metadata: BTreeMap<LabelKey, String>,
     pub labels: BTreeMap<LabelKey, String>,

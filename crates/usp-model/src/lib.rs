@@ -37,7 +37,7 @@ pub use chunk::{
 pub use digest::{ContentDigest, ContentDigests, Digest, DigestAlgorithm, DomainKey};
 pub use error::{Error, ErrorKind, Result, Violation};
 pub use event::{Event, EventKind, EventSeq};
-pub use file::{DerivedFile, File, FileState, StoredBytes, Upload, UploadState};
+pub use file::{DerivedFile, File, FileState, StoredBytes, Upload, UploadShape, UploadState};
 pub use id::{ApiKeyId, ChunkId, DomainId, FileId, ManifestId, PackId, RunId, UploadId};
 pub use manifest::{ManifestEntry, Segment};
 pub use media::MediaType;

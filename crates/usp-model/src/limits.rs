@@ -14,6 +14,8 @@ pub const LABEL_VALUE_BYTES_MAX: usize = 2048;
 pub const LABEL_COUNT_MAX: usize = 64;
 /// 16 TiB: 2^44 bytes, far over any disk here, and safely inside a 64-bit signed integer.
 pub const FILE_SIZE_BYTES_MAX: u64 = 1 << 44;
+/// Parts that one upload may be joined of: their addresses fit into one HTTP header.
+pub const UPLOAD_PART_COUNT_MAX: usize = 128;
 /// Entries of one page of a list.
 pub const LIST_COUNT_MAX: u32 = 1000;
 pub const LIST_COUNT_DEFAULT: u32 = 100;

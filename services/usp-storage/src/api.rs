@@ -88,6 +88,21 @@ impl StorageCalls for Storage {
         self.open_upload(caller, file).await
     }
 
+    async fn start_part(
+        &self,
+        caller: &Caller,
+        bucket: BucketName,
+        size_bytes: Option<u64>,
+    ) -> Result<Upload> {
+        self.space.check()?;
+        self.open_part(caller, bucket, size_bytes).await
+    }
+
+    async fn join_uploads(&self, caller: &Caller, file: NewFile, parts: Vec<UploadId>) -> Result<Upload> {
+        self.space.check()?;
+        self.join_parts(caller, file, parts).await
+    }
+
     async fn get_upload(&self, caller: &Caller, id: UploadId) -> Result<Upload> {
         Ok(self.upload_for(caller, &id).await?.upload)
     }

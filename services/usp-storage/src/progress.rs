@@ -8,7 +8,7 @@
 use tokio::task::JoinHandle;
 use usp_catalog::records::UploadProgress;
 use usp_content::{Batch, Ingest};
-use usp_model::{Error, ErrorKind, Result, Upload, UploadId};
+use usp_model::{Error, ErrorKind, Result, Upload, UploadId, UploadShape};
 
 use crate::storage::Storage;
 
@@ -62,7 +62,8 @@ impl Progress {
         let storage = storage.clone();
         self.committing = Some(tokio::spawn(async move {
             let upload = storage.commit_progress(id, offset, received_bytes, batch).await?;
-            if tell == Tell::Watchers {
+            // A part is nobody's file.
+            if tell == Tell::Watchers && upload.shape != UploadShape::Part {
                 storage.live.upload_progress(&upload, storage.now());
             }
             Ok(upload)
@@ -83,7 +84,7 @@ impl Progress {
 }
 
 impl Storage {
-    async fn commit_progress(
+    pub(crate) async fn commit_progress(
         &self,
         id: UploadId,
         offset: u64,

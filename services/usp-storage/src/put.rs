@@ -151,6 +151,7 @@ impl Storage {
             at: now,
             expires_at: now.plus_ms(self.idle_ms()),
             is_announced: false,
+            is_part: false,
         };
         // Before the row: a caller that goes away while it is made leaves nothing behind either.
         let session = Session::new(self.clone(), upload.id)?;

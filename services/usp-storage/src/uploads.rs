@@ -1,19 +1,24 @@
-//! Resumable upload sessions: bytes arrive in any number of requests, the file appears when it is finished.
+//! Resumable upload sessions: bytes arrive in any number of requests, the file appears when it is finished. Several may
+//! bring parts of one file at the same time (`join`).
 
 use bytes::Bytes;
 use futures::StreamExt;
 use usp_api::{AppendUpload, ByteStream, Caller, NewFile, PutOutcome};
 use usp_auth::Permission;
 use usp_catalog::records::{NewUpload, UploadRecord, UploadTerms};
-use usp_content::{Ingest, IngestSettings};
+use usp_content::{Batch, Ingest, IngestSettings};
 use usp_model::{
-    ByteRange, ContentDigest, DigestAlgorithm, Error, ErrorKind, FileId, Result, Upload, UploadId,
-    UploadState,
+    ByteRange, ContentDigest, DigestAlgorithm, DomainId, DomainKey, Error, ErrorKind, FileId, ManifestId,
+    Result, ResumePoint, Upload, UploadId, UploadShape, UploadState,
 };
 
 use crate::progress::{Progress, Tell};
-use crate::put::{Received, check_digests, check_new_file, failed_task, size_limit};
+use crate::put::{
+    Received, check_digests, check_new_file, check_size, failed_task, size_limit, wanted_digests,
+};
 use crate::storage::Storage;
+
+mod join;
 
 /// Enough to tell what a content is.
 const HEAD_BYTES: u64 = 8 * 1024;
@@ -27,6 +32,10 @@ impl Storage {
             self.rule_book().get(rule)?;
         }
         refuse_unresumable(&file.expected_digests)?;
+        self.catalog.create_upload(self.new_upload(caller, file, bucket.domain)?).await
+    }
+
+    fn new_upload(&self, caller: &Caller, file: NewFile, domain: DomainId) -> Result<NewUpload> {
         let now = self.now();
         let terms = UploadTerms {
             condition: file.condition,
@@ -35,24 +44,23 @@ impl Storage {
             rule: file.rule,
             trace: file.trace,
         };
-        self.catalog
-            .create_upload(NewUpload {
-                id: UploadId::random()?,
-                file_id: FileId::random()?,
-                bucket: file.bucket,
-                domain: bucket.domain,
-                key: file.key,
-                size_bytes: file.size_bytes,
-                declared_media_type: file.declared_media_type,
-                metadata: file.metadata,
-                labels: file.labels,
-                terms,
-                owner: caller.principal.name.clone(),
-                at: now,
-                expires_at: now.plus_ms(self.idle_ms()),
-                is_announced: true,
-            })
-            .await
+        Ok(NewUpload {
+            id: UploadId::random()?,
+            file_id: FileId::random()?,
+            bucket: file.bucket,
+            domain,
+            key: file.key,
+            size_bytes: file.size_bytes,
+            declared_media_type: file.declared_media_type,
+            metadata: file.metadata,
+            labels: file.labels,
+            terms,
+            is_part: false,
+            owner: caller.principal.name.clone(),
+            at: now,
+            expires_at: now.plus_ms(self.idle_ms()),
+            is_announced: true,
+        })
     }
 
     /// Appends in a task of its own: a caller that goes away ends the stream, and what arrived until then counts.
@@ -73,8 +81,18 @@ impl Storage {
                 record.upload.received_bytes, append.offset
             )));
         }
+        if let UploadShape::Joined(_) = record.upload.shape {
+            return Err(Error::new(ErrorKind::Conflict, "append to upload")
+                .because("the upload was joined of parts and takes no bytes of its own"));
+        }
         let bucket = self.buckets.get(&*self.catalog, &record.upload.bucket).await?;
-        let size_bytes_max = record.upload.size_bytes.unwrap_or_else(|| size_limit(&bucket.bucket.policy));
+        let file_size_bytes_max = size_limit(&bucket.bucket.policy);
+        let mut size_bytes = record.upload.size_bytes;
+        if let Some(announced) = append.size_bytes {
+            check_size(announced, file_size_bytes_max)?;
+            size_bytes = self.catalog.announce_upload_size(&append.id, announced).await?.size_bytes;
+        }
+        let size_bytes_max = size_bytes.unwrap_or(file_size_bytes_max);
         let mut progress = Progress::at(append.offset, record.resume.tail.len() as u64);
         let mut ingest = self.content.ingest(IngestSettings {
             key: record.domain_key,
@@ -168,34 +186,32 @@ impl Storage {
                 size_bytes.unwrap_or_default()
             )));
         }
+        if record.upload.shape == UploadShape::Part {
+            return Err(Error::new(ErrorKind::Conflict, "finish upload")
+                .because("the upload is a part and becomes no file by itself; join it with the others"));
+        }
         let bucket = self.bucket_for(caller, Permission::FileWrite, &record.upload.bucket).await?;
         let head = self.head_of(&record).await?;
-        let ingest = self.content.ingest(IngestSettings {
-            key: record.domain_key.clone(),
-            compression: bucket.bucket.policy.compression,
-            digests: Vec::new(),
-            resume: record.resume,
-        });
-        let (batch, digests) = ingest.finish().await?;
-        let UploadTerms { condition, expected_digests: announced, idempotency_key, rule, trace } =
-            record.terms;
-        check_digests(&announced, &digests)?;
-        check_digests(&expected_digests, &digests)?;
-        let upload = record.upload;
-        let mut file = NewFile::at(upload.bucket, upload.key);
-        file.declared_media_type = upload.declared_media_type;
-        file.metadata = upload.metadata;
-        file.labels = upload.labels;
-        (file.condition, file.idempotency_key) = (condition, idempotency_key);
-        (file.rule, file.trace) = (rule, trace);
-        let received = Received {
-            batch,
-            size_bytes: received_bytes,
-            digests,
-            head,
-            upload: Some(id),
-            file_id: upload.file_id,
+        let file_id = record.upload.file_id;
+        let (file, rest) = file_of(record);
+        let (batch, digests) = match rest {
+            Rest::Tail(key, resume) => {
+                let compression = bucket.bucket.policy.compression;
+                let settings = IngestSettings { key, compression, digests: Vec::new(), resume };
+                self.content.ingest(settings).finish().await?
+            }
+            Rest::Nothing(key, manifest) => {
+                // All of it is read for that: what cannot be committed is better told before.
+                self.check_early(caller, &file, &bucket.bucket).await?;
+                let others = wanted_digests(&bucket.bucket.policy, &[]);
+                let digests = self.content.digests(key, manifest, received_bytes, &others).await?;
+                (Batch::default(), digests)
+            }
         };
+        check_digests(&file.expected_digests, &digests)?;
+        check_digests(&expected_digests, &digests)?;
+        let received =
+            Received { batch, size_bytes: received_bytes, digests, head, upload: Some(id), file_id };
         self.commit(caller, file, &bucket, received, None).await
     }
 
@@ -225,6 +241,33 @@ impl Storage {
         self.upload_for(caller, &id).await?;
         self.catalog.terminate_upload(&id, self.now()).await
     }
+}
+
+/// What an upload has yet to give besides what its manifest names.
+enum Rest {
+    /// Bytes in no chunk yet, and the state of the digest.
+    Tail(DomainKey, ResumePoint),
+    /// Nothing; and nobody has made a digest of what was joined.
+    Nothing(DomainKey, ManifestId),
+}
+
+/// What an upload was opened for.
+fn file_of(record: UploadRecord) -> (NewFile, Rest) {
+    let UploadRecord { upload, terms, domain_key, manifest, resume, .. } = record;
+    let rest = match upload.shape {
+        UploadShape::Joined(_) => Rest::Nothing(domain_key, manifest),
+        UploadShape::Whole | UploadShape::Part => Rest::Tail(domain_key, resume),
+    };
+    let mut file = NewFile::at(upload.bucket, upload.key);
+    file.size_bytes = upload.size_bytes;
+    file.declared_media_type = upload.declared_media_type;
+    file.metadata = upload.metadata;
+    file.labels = upload.labels;
+    file.condition = terms.condition;
+    file.expected_digests = terms.expected_digests;
+    file.idempotency_key = terms.idempotency_key;
+    (file.rule, file.trace) = (terms.rule, terms.trace);
+    (file, rest)
 }
 
 /// Only the SHA-256 can be taken up where an earlier request left it.

@@ -164,7 +164,7 @@ impl Actor {
         let part =
             bytes.get(usize::try_from(from)?..usize::try_from(to)?).context("a part of the content")?;
         let work = async {
-            let append = AppendUpload { id, offset: from };
+            let append = AppendUpload { id, offset: from, size_bytes: None };
             let upload = storage.append(&caller, append, pieces(part, false)).await?;
             Ok(Answer::Received(upload.received_bytes))
         };

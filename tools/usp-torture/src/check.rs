@@ -362,7 +362,7 @@ async fn resume(store: &Store, id: UploadId, upload: &UploadFacts, received: u64
     let bytes = upload.content.bytes();
     let rest = bytes.get(usize::try_from(received)?..).context("the rest of the content")?;
     let pieces = stream::iter([Ok(bytes::Bytes::copy_from_slice(rest))]).boxed();
-    store.storage.append(&admin()?, AppendUpload { id, offset: received }, pieces).await?;
+    store.storage.append(&admin()?, AppendUpload { id, offset: received, size_bytes: None }, pieces).await?;
     store.storage.finish_upload(&admin()?, id, Vec::new()).await?;
     Ok(())
 }

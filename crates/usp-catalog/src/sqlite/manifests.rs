@@ -72,6 +72,27 @@ pub(super) fn append(tx: &Tx<'_>, manifest: ManifestId, chunks: &[ChunkRef]) -> 
     Ok(after)
 }
 
+/// Moves all that `from` has behind what `to` has, and deletes `from`. `to` must be the newer one: a walk over all segments
+/// in the order of their manifests (`collect::references`) would miss what moves to where it has been.
+pub(super) fn take_over(tx: &Tx<'_>, to: ManifestId, from: ManifestId) -> Outcome<ManifestSize> {
+    let (before, added) = (size(tx, to)?, size(tx, from)?);
+    tx.run(
+        "UPDATE segments SET manifest = ?1, start_offset = start_offset + ?3, end_offset = end_offset + ?3
+         WHERE manifest = ?2",
+        (to.0, from.0, int(before.size_bytes)),
+    )?;
+    let after = ManifestSize {
+        size_bytes: before.size_bytes.saturating_add(added.size_bytes),
+        chunk_count: before.chunk_count.saturating_add(added.chunk_count),
+    };
+    tx.run(
+        "UPDATE manifests SET size_bytes = ?2, chunk_count = ?3 WHERE id = ?1",
+        (to.0, int(after.size_bytes), int(after.chunk_count)),
+    )?;
+    delete(tx, from)?;
+    Ok(after)
+}
+
 /// Gives the offset after the segment.
 fn put_segment(tx: &Tx<'_>, manifest: ManifestId, start: u64, entries: &[ManifestEntry]) -> Outcome<u64> {
     let segment = Segment::new(entries.to_vec())?;

@@ -233,6 +233,15 @@ impl Catalog for SqliteCatalog {
         self.writer.write("append to upload", move |tx| uploads::append(tx, &progress)).await
     }
 
+    async fn announce_upload_size(&self, id: &UploadId, size_bytes: u64) -> Result<Upload> {
+        let id = *id;
+        self.writer.write("announce size", move |tx| uploads::announce_size(tx, &id, size_bytes)).await
+    }
+
+    async fn join_uploads(&self, upload: NewUpload, parts: Vec<UploadId>) -> Result<Upload> {
+        self.writer.write("join uploads", move |tx| uploads::join(tx, &upload, &parts)).await
+    }
+
     async fn terminate_upload(&self, id: &UploadId, at: Timestamp) -> Result<()> {
         let id = *id;
         self.writer.write("terminate upload", move |tx| uploads::terminate(tx, &id, at)).await

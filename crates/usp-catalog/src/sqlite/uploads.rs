@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use serde_json::json;
 use usp_model::{
     BucketName, DomainId, DomainKey, Error, ErrorKind, EventKind, File, FileId, FileKey, ManifestId,
-    MediaType, ResumePoint, StoredBytes, Timestamp, Upload, UploadId, UploadState,
+    MediaType, ResumePoint, StoredBytes, Timestamp, Upload, UploadId, UploadShape, UploadState,
 };
 
 use super::ask::{Ask, Column, int, to_json};
@@ -17,6 +18,10 @@ use super::version_row::current_by_key;
 use super::{manifests, redo};
 use crate::records::{NewUpload, UploadProgress, UploadRecord};
 
+mod join;
+
+pub(super) use join::join;
+
 /// Sessions that ended stay known for a week after their time, so that late clients hear why.
 const MEMORY_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 
@@ -26,7 +31,10 @@ struct UploadRow {
     id: i64,
     is_announced: bool,
     manifest: ManifestId,
+    tail_bytes: u64,
     stored: StoredBytes,
+    /// The row of the upload that has what this part had.
+    joined: Option<i64>,
     upload: Upload,
     domain: DomainId,
     domain_key: DomainKey,
@@ -34,7 +42,8 @@ struct UploadRow {
 
 const UPLOAD: &str = "SELECT u.id, u.upload_id, u.file_id, b.name, u.key, u.size_bytes, u.received_bytes, u.state,
          u.is_announced, u.manifest, u.stored_bytes, u.stored_chunks, u.deduplicated_bytes, u.declared_media_type,
-         u.metadata, u.labels, u.owner, u.created_at, u.expires_at, b.domain, d.key
+         u.metadata, u.labels, u.owner, u.created_at, u.expires_at, b.domain, d.key, u.is_part, u.parts, u.joined,
+         length(u.tail)
      FROM uploads u JOIN buckets b ON b.id = u.bucket JOIN domains d ON d.id = b.domain ";
 
 fn upload_row(row: &Row<'_>) -> Outcome<UploadRow> {
@@ -47,6 +56,7 @@ fn upload_row(row: &Row<'_>) -> Outcome<UploadRow> {
         size_bytes: size_bytes.and_then(|size_bytes| u64::try_from(size_bytes).ok()),
         received_bytes: row.count(6)?,
         state: row.text(7)?,
+        shape: shape(row)?,
         declared_media_type: row.text_or_none(13)?,
         metadata: row.json(14)?,
         labels: row.json(15)?,
@@ -66,7 +76,17 @@ fn upload_row(row: &Row<'_>) -> Outcome<UploadRow> {
         upload,
         domain: DomainId(row.get(19)?),
         domain_key: DomainKey::from_bytes(row.get(20)?),
+        joined: row.get(23)?,
+        tail_bytes: row.count(24)?,
     })
+}
+
+fn shape(row: &Row<'_>) -> Outcome<UploadShape> {
+    const PARTS: usize = 22;
+    if row.get_ref(PARTS)? != ValueRef::Null {
+        return Ok(UploadShape::Joined(row.json(PARTS)?));
+    }
+    Ok(if row.get(21)? { UploadShape::Part } else { UploadShape::Whole })
 }
 
 fn find(conn: &Connection, action: &'static str, id: &UploadId) -> Outcome<UploadRow> {
@@ -93,13 +113,19 @@ fn gone(action: &'static str, upload: &Upload) -> Error {
 }
 
 pub(super) fn create(tx: &Tx<'_>, new: &NewUpload) -> Outcome<Upload> {
+    let row = insert(tx, new)?;
+    row.emit(tx, new.at, EventKind::UploadCreated)?;
+    Ok(row.upload)
+}
+
+fn insert(tx: &Tx<'_>, new: &NewUpload) -> Outcome<UploadRow> {
     let bucket = buckets::row_of_domain(tx, &new.bucket, new.domain)?;
     let file_id = current_by_key(tx, bucket.id, &new.key)?.map_or(new.file_id, |row| row.file.id);
     let manifest = manifests::create(tx)?;
     tx.run(
         "INSERT INTO uploads (upload_id, file_id, bucket, key, size_bytes, state, is_announced, manifest,
-             declared_media_type, metadata, labels, terms, owner, created_at, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             declared_media_type, metadata, labels, terms, owner, created_at, expires_at, is_part)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         (
             new.id.as_bytes(),
             file_id.as_bytes(),
@@ -115,11 +141,10 @@ pub(super) fn create(tx: &Tx<'_>, new: &NewUpload) -> Outcome<Upload> {
             new.owner.as_str(),
             new.at.unix_ms(),
             new.expires_at.unix_ms(),
+            new.is_part,
         ),
     )?;
-    let row = find(tx, "create upload", &new.id)?;
-    row.emit(tx, new.at, EventKind::UploadCreated)?;
-    Ok(row.upload)
+    find(tx, "create upload", &new.id)
 }
 
 pub(super) fn record(conn: &Connection, id: &UploadId) -> Outcome<UploadRecord> {
@@ -193,6 +218,23 @@ pub(super) fn append(tx: &Tx<'_>, progress: &UploadProgress) -> Outcome<Upload> 
     Ok(Upload { received_bytes: progress.received_bytes, expires_at: progress.expires_at, ..row.upload })
 }
 
+pub(super) fn announce_size(tx: &Tx<'_>, id: &UploadId, size_bytes: u64) -> Outcome<Upload> {
+    let action = "announce size";
+    let upload = find_open(tx, action, id)?.upload;
+    let refused = |reason| Error::new(ErrorKind::InvalidInput, action).about(id).because(reason);
+    match upload.size_bytes {
+        Some(known) if known == size_bytes => return Ok(upload),
+        Some(known) => return Err(refused(format!("the upload has {known} bytes in all; that stays")).into()),
+        None => {}
+    }
+    let received_bytes = upload.received_bytes;
+    if size_bytes < received_bytes {
+        return Err(refused(format!("the upload has received {received_bytes} bytes already")).into());
+    }
+    tx.run("UPDATE uploads SET size_bytes = ?2 WHERE upload_id = ?1", (id.as_bytes(), int(size_bytes)))?;
+    Ok(Upload { size_bytes: Some(size_bytes), ..upload })
+}
+
 pub(super) fn terminate(tx: &Tx<'_>, id: &UploadId, at: Timestamp) -> Outcome<()> {
     let row = find_open(tx, "terminate upload", id)?;
     row.end(tx, UploadState::Terminated)?;
@@ -251,7 +293,8 @@ impl UploadRow {
     }
 
     fn emit(&self, tx: &Tx<'_>, at: Timestamp, kind: EventKind) -> Outcome<()> {
-        if !self.is_announced {
+        // A part is not what becomes a file: the upload that it is joined to is told of.
+        if !self.is_announced || self.upload.shape == UploadShape::Part {
             return Ok(());
         }
         let upload = &self.upload;

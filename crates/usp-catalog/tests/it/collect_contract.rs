@@ -1,7 +1,7 @@
 //! Collection as transactions: what a commit and a sweep do to each other, in either order.
 
 use rusqlite::Connection;
-use usp_catalog::records::{ChunkMove, ReferencePlace};
+use usp_catalog::records::{ChunkMove, NewUpload, ReferencePlace};
 use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
 use usp_model::{
     ByteRange, ChunkId, ChunkRef, ErrorKind, FileRef, FramePlace, ManifestId, PackState, StoredChunk,
@@ -221,4 +221,40 @@ async fn a_catalogue_of_version_1_is_brought_up_to_date() {
     let broken = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(broken("SELECT count(*) FROM pragma_foreign_key_check"), 0);
     assert_eq!(broken("SELECT count(*) FROM pragma_foreign_key_list('chunks') WHERE \"table\" = 'packs'"), 1);
+}
+
+/// References move with the parts, to where the walk has not been.
+#[tokio::test]
+async fn a_join_in_the_middle_of_a_walk_hides_no_reference() {
+    for walked_count in 0..4 {
+        let world = World::new().await;
+        let mut parts = Vec::new();
+        for number in 1..=3_u32 {
+            let new = NewUpload { is_part: true, size_bytes: Some(1_000), ..new_upload(&number.to_string()) };
+            let part = world.catalog.create_upload(new).await.unwrap();
+            let chunk = world.new_chunk(u64::from(number), 1_000);
+            world.catalog.append_upload(progress(&part, vec![chunk], b"")).await.unwrap();
+            parts.push(part.id);
+        }
+        let epoch = world.catalog.raise_epoch().await.unwrap();
+        let (mut marked, mut after) = (Vec::new(), None::<ReferencePlace>);
+        for step in 0.. {
+            if step == walked_count {
+                parts.reverse();
+                let joined = world.catalog.join_uploads(new_upload("joined"), parts.clone()).await.unwrap();
+                assert_eq!((joined.received_bytes, joined.size_bytes), (3_000, Some(3_000)));
+            }
+            let page = world.catalog.references(after, 1).await.unwrap();
+            marked.extend(page.chunks);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let stale = world.catalog.stale_chunks(ChunkId(0), epoch, 10).await.unwrap();
+        assert_eq!(stale.len(), 3);
+        for chunk in stale {
+            assert!(marked.contains(&chunk.id), "{walked_count}: {chunk:?} is referred to");
+        }
+    }
 }

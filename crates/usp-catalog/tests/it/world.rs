@@ -115,6 +115,7 @@ pub(crate) fn new_upload(text: &str) -> NewUpload {
         at: at(0),
         expires_at: at(1_000),
         is_announced: true,
+        is_part: false,
     }
 }
 

@@ -57,7 +57,11 @@ async fn append(
     header: &UploadHeader,
     content: ByteStream,
 ) -> Result<UploadResponse> {
-    let append = AppendUpload { id: UploadId::parse(&header.upload_id)?, offset: header.offset_bytes };
+    let append = AppendUpload {
+        id: UploadId::parse(&header.upload_id)?,
+        offset: header.offset_bytes,
+        size_bytes: None,
+    };
     let upload = storage.append(caller, append, content).await?;
     if upload.state == UploadState::Completed {
         return completed(storage, caller, upload).await;

@@ -7,12 +7,15 @@
 //! 3. The request that brings the last byte makes the file and tells its id. It goes on when its client does not.
 //! 4. HEAD tells the durable offset. It never says that all is there before the file stands: if whoever should have
 //!    made the file died in between, HEAD makes it.
-//! 5. An upload that can never become a file (its digest differs, its media type is not taken) ends at once: 410 from
+//! 5. Parts of a file may come at the same time, each as an upload of its own that becomes no file; one more POST joins
+//!    them. Asked again, because its answer was lost, it gives what they were joined to.
+//! 6. An upload that can never become a file (its digest differs, its media type is not taken) ends at once: 410 from
 //!    then on. So does one that is silent too long.
 //!
 //! Source: <https://tus.io/protocols/resumable-upload>, version 1.0.0.
 
 mod checksum;
+mod concat;
 pub(crate) mod creation;
 mod headers;
 mod metadata;
@@ -33,7 +36,8 @@ use headers::{TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE
 const PATH: &str = "/api/v1/uploads";
 
 /// Just those that are built.
-const EXTENSIONS: &str = "creation,creation-with-upload,expiration,checksum,termination";
+const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,\
+                          concatenation";
 
 type Described = (StatusCode, [(HeaderName, String); 4]);
 

@@ -62,6 +62,20 @@ impl World {
         self.storage.put(&admin(), NewFile::at(bucket(), key(at)), pieces).await.map(drop)
     }
 
+    async fn put_in_parts(&self, at: &str, parts: &[Vec<u8>]) -> Result<()> {
+        let mut ids = Vec::new();
+        for part in parts {
+            let size_bytes = Some(part.len() as u64);
+            let id = self.storage.start_part(&admin(), bucket(), size_bytes).await?.id;
+            let pieces = stream::iter([Ok(Bytes::copy_from_slice(part))]).boxed();
+            let append = AppendUpload { id, offset: 0, size_bytes: None };
+            self.storage.append(&admin(), append, pieces).await?;
+            ids.push(id);
+        }
+        let joined = self.storage.join_uploads(&admin(), NewFile::at(bucket(), key(at)), ids).await?;
+        self.storage.finish_upload(&admin(), joined.id, Vec::new()).await.map(drop)
+    }
+
     async fn delete(&self, at: &str) -> Result<()> {
         self.storage.delete_file(&admin(), FileRef::Key(bucket(), key(at)), None).await
     }

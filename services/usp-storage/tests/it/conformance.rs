@@ -32,6 +32,7 @@ mod credentials;
 mod events;
 mod files;
 mod leases;
+mod parts;
 mod policy;
 mod release;
 mod runs;

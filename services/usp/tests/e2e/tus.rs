@@ -2,6 +2,7 @@
 
 mod breaks;
 mod client;
+mod parts;
 mod sessions;
 
 use anyhow::{Context, Result, ensure};

@@ -4,6 +4,7 @@
 
 import { createHash, randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
+import { Readable } from 'node:stream'
 
 const [base, packages] = process.argv.slice(2)
 const tus = createRequire(`${packages}/`)('tus-js-client')
@@ -65,6 +66,20 @@ await check('resumed', await upload(content, { uploadUrl: address, chunkSize: 10
 
 // A client that asks for an upload whose last answer it lost finds it complete.
 await check('asked again', await upload(content, { uploadUrl: address }), content)
+
+// Four parts at the same time; and one of a length that is not known before its end.
+const parallel = await upload(content, {
+  parallelUploads: 4,
+  metadata: { filename: 'parallel.bin', sha256: sha256(content) },
+})
+await check('parallel', parallel, content)
+
+const deferred = await upload(Readable.from(content), {
+  uploadLengthDeferred: true,
+  chunkSize: 1024 * 1024,
+  metadata: { filename: 'deferred.bin', sha256: sha256(content) },
+})
+await check('deferred', deferred, content)
 
 const empty = Buffer.alloc(0)
 await check('empty', await upload(empty, { metadata: { filename: 'empty.bin' } }), empty)

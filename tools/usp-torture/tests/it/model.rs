@@ -94,7 +94,8 @@ impl Model {
 
     async fn step(&mut self) -> Result<()> {
         match self.below(1_000) {
-            0..240 => self.put().await,
+            0..210 => self.put().await,
+            210..240 => self.put_in_parts().await,
             240..330 => self.delete().await,
             330..400 => self.label().await,
             400..620 => self.read().await,
@@ -143,6 +144,42 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// Parts that come in any order, with anything between them.
+    async fn put_in_parts(&mut self) -> Result<()> {
+        let (key, content) = (self.key(), self.content());
+        let bytes = content.bytes();
+        let mut cuts =
+            [self.below(bytes.len() as u64 + 1), self.below(bytes.len() as u64 + 1), bytes.len() as u64];
+        cuts.sort_unstable();
+        let (mut parts, mut from) = (Vec::new(), 0);
+        for to in cuts {
+            let id = self.store()?.storage.start_part(&admin()?, bucket()?, Some(to - from)).await?.id;
+            parts.push((id, Bytes::copy_from_slice(&bytes[usize::try_from(from)?..usize::try_from(to)?])));
+            from = to;
+        }
+        for (id, part) in parts.iter().rev().cloned() {
+            let append = AppendUpload { id, offset: 0, size_bytes: None };
+            self.store()?.storage.append(&admin()?, append, stream::iter([Ok(part)]).boxed()).await?;
+            self.disturb().await?;
+        }
+        let file = NewFile::at(bucket()?, FileKey::parse(&key)?);
+        let parts: Vec<_> = parts.into_iter().map(|(id, _)| id).collect();
+        let joined = self.store()?.storage.join_uploads(&admin()?, file.clone(), parts.clone()).await?;
+        self.disturb().await?;
+        let again = self.store()?.storage.join_uploads(&admin()?, file, parts).await?;
+        ensure!(joined == again, "{joined:?} was {again:?} when it was asked for again");
+        let outcome = self.store()?.storage.finish_upload(&admin()?, joined.id, Vec::new()).await?;
+        self.stored(&key, content, &outcome.file)
+    }
+
+    async fn disturb(&mut self) -> Result<()> {
+        match self.below(8) {
+            0 => self.crash().await,
+            1 => self.collect().await,
+            _ => Ok(()),
+        }
     }
 
     /// A version was committed.
@@ -292,7 +329,7 @@ impl Model {
         let to = received + self.below(bytes.len() as u64 - received + 1);
         let part = Bytes::copy_from_slice(&bytes[usize::try_from(received)?..usize::try_from(to)?]);
         let offset = received + u64::from(is_wrong);
-        let append = AppendUpload { id, offset };
+        let append = AppendUpload { id, offset, size_bytes: None };
         let appended =
             self.store()?.storage.append(&admin()?, append, stream::iter([Ok(part)]).boxed()).await;
         match appended {
@@ -315,7 +352,7 @@ impl Model {
         let Some(at) = self.pick() else { return Ok(()) };
         let Upload { id, key, content, received } = self.uploads.swap_remove(at);
         let rest = Bytes::copy_from_slice(&content.bytes()[usize::try_from(received)?..]);
-        let append = AppendUpload { id, offset: received };
+        let append = AppendUpload { id, offset: received, size_bytes: None };
         self.store()?.storage.append(&admin()?, append, stream::iter([Ok(rest)]).boxed()).await?;
         let outcome = self.store()?.storage.finish_upload(&admin()?, id, Vec::new()).await?;
         self.stored(&key, content, &outcome.file)
@@ -325,7 +362,7 @@ impl Model {
         let Some(at) = self.pick() else { return Ok(()) };
         let Upload { id, .. } = self.uploads.swap_remove(at);
         self.store()?.storage.terminate_upload(&admin()?, id).await?;
-        let append = AppendUpload { id, offset: 0 };
+        let append = AppendUpload { id, offset: 0, size_bytes: None };
         let appended = self.store()?.storage.append(&admin()?, append, stream::empty().boxed()).await;
         ensure!(appended.is_err(), "an upload that was ended took bytes");
         Ok(())

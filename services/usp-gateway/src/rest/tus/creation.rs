@@ -9,32 +9,36 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use usp_api::{AppendUpload, ByteStream, Caller, NewFile, StorageApi};
-use usp_model::limits::FILE_SIZE_BYTES_MAX;
-use usp_model::{Error, ErrorKind, Result};
+use usp_model::{BucketName, FileId, Result, UploadId, UploadShape};
 
 use super::headers::{self, FILE_ID, Tus, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH};
-use super::receipt::{Receipt, check_fits, receive, settle, to_the_end};
-use super::{PATH, checksum, metadata};
+use super::receipt::{Receipt, check_fits, check_size, receive, settle, to_the_end};
+use super::{PATH, checksum, concat, metadata};
 use crate::Gateway;
 use crate::problem::Failure;
-use crate::rest::headers::refused;
+use crate::rest::headers::{refused, single};
 use crate::rest::input::caller::By;
 
 /// Begin a resumable upload
 ///
-/// tus 1.0.0, with the extensions creation and creation-with-upload: a body is the first part. The file id in the
-/// answer is preliminary until all bytes are there, and works from the first byte on. An upload of zero bytes is a file
-/// at once.
+/// tus 1.0.0: a body is the first of the content. The file id in the answer is preliminary until all bytes are there, and
+/// works from the first byte on. An upload of zero bytes is a file at once. With `Upload-Concat: partial` it is a part of a
+/// file and becomes none by itself; with `final;` and the addresses of such parts they become one, in that order: no byte
+/// is copied, each is read once for the digest, and the parts are used up. Asked again with the same parts and the same
+/// file, it gives the same upload.
 #[utoipa::path(
     post,
     path = "/uploads",
     tag = "uploads",
     params(
         ("Tus-Resumable" = String, Header, example = "1.0.0"),
-        ("Upload-Length" = u64, Header, description = "Bytes of the whole content."),
+        ("Upload-Length" = Option<u64>, Header, description = "Bytes of the whole content; absent for a final one."),
+        ("Upload-Defer-Length" = Option<u64>, Header, description = "1: the length comes with a later PATCH.", example = 1),
+        ("Upload-Concat" = Option<String>, Header, description = "`partial`, or `final;` and 1 to 128 addresses of \
+            partial uploads with a space between each two.", example = "partial"),
         ("Upload-Metadata" = Option<String>, Header, description = "Pairs of a name and base64, at most 8 KiB: \
             `bucket` (`default`), `key` or `filename`, `filetype` or `content_type`, `meta.*`, `label.*`, `sha256` of \
-            the whole content in hex. Other names are ignored.", example = "filename b3JkZXJzLmNzdg==,label.team c2FsZXM="),
+            the whole content in hex. Other names are ignored; of a part all but `bucket`.", example = "filename b3JkZXJzLmNzdg==,label.team c2FsZXM="),
         ("Upload-Checksum" = Option<String>, Header, description = "Of the body, if there is one."),
         ("Content-Type" = Option<String>, Header, description = "With a body: `application/offset+octet-stream`."),
     ),
@@ -47,14 +51,17 @@ use crate::rest::input::caller::By;
             ("Location" = String, description = "The upload."),
             ("Upload-Offset" = u64, description = "Bytes that are durable."),
             ("Upload-Expires" = String, description = "When it ends if nothing comes. Every byte moves it."),
-            ("Usp-File-Id" = String),
+            ("Usp-File-Id" = String, description = "Not of a part."),
         )),
         (status = 400, description = "A header will not do."),
         (status = 404, description = "No such bucket, or not the caller's to see."),
+        (status = 409, description = "A part is not complete, is no part, or was joined to something else."),
+        (status = 410, description = "A part expired or was ended."),
         (status = 412, description = "Not tus 1.0.0."),
         (status = 413, description = "Larger than the bucket takes, or than was announced."),
         (status = 415, description = "A body of another media type, or a file that the bucket does not take."),
         (status = 422, description = "The whole content is not what `sha256` promised."),
+        (status = 423, description = "Another request is writing to a part, or makes the file right now."),
         (status = 460, description = "The body is not what Upload-Checksum promised; nothing was begun."),
     )
 )]
@@ -65,29 +72,59 @@ pub(crate) async fn create_upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let file = new_file(&headers)?;
-    let content = if body.is_end_stream() {
-        None
-    } else {
-        headers::check_content(&headers)?;
-        check_fits(&headers, 0, file.size_bytes)?;
-        Some(checksum::content(&gateway, &headers, body).await?)
-    };
     let storage = Arc::clone(&gateway.storage);
-    let receipt = to_the_end(async move { create(storage.as_ref(), &caller, file, content).await }).await?;
+    let receipt = match concat::shape(&headers)? {
+        UploadShape::Joined(parts) => {
+            let file = joined_file(&headers, &body, &parts)?;
+            to_the_end(async move { join(storage.as_ref(), &caller, file, parts).await }).await?
+        }
+        shape => {
+            let size_bytes = announced(&headers)?;
+            let wanted = match shape {
+                UploadShape::Part => Wanted::Part(metadata::bucket(&headers)?, size_bytes),
+                _ => Wanted::File(NewFile { size_bytes, ..metadata::new_file(&headers, unnamed()?)? }),
+            };
+            let content = first_content(&gateway, &headers, body, size_bytes).await?;
+            to_the_end(async move { create(storage.as_ref(), &caller, wanted, content).await }).await?
+        }
+    };
     Ok(created(&receipt))
+}
+
+/// What an upload is opened for.
+enum Wanted {
+    File(NewFile),
+    Part(BucketName, Option<u64>),
+}
+
+async fn first_content(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    body: Body,
+    size_bytes: Option<u64>,
+) -> Result<Option<ByteStream>, Failure> {
+    if body.is_end_stream() {
+        return Ok(None);
+    }
+    headers::check_content(headers)?;
+    check_fits(headers, 0, size_bytes)?;
+    checksum::content(gateway, headers, body).await.map(Some)
 }
 
 async fn create(
     storage: &dyn StorageApi,
     caller: &Caller,
-    file: NewFile,
+    wanted: Wanted,
     content: Option<ByteStream>,
 ) -> Result<Receipt> {
-    let upload = storage.start_upload(caller, file).await?;
+    let upload = match wanted {
+        Wanted::File(file) => storage.start_upload(caller, file).await?,
+        Wanted::Part(bucket, size_bytes) => storage.start_part(caller, bucket, size_bytes).await?,
+    };
     let id = upload.id;
+    let append = AppendUpload { id, offset: 0, size_bytes: None };
     let begun = match content {
-        Some(content) => receive(storage, caller, AppendUpload { id, offset: 0 }, content).await,
+        Some(content) => receive(storage, caller, append, content).await,
         None => settle(storage, caller, upload).await,
     };
     if begun.is_err() {
@@ -97,25 +134,57 @@ async fn create(
     begun
 }
 
-fn new_file(headers: &HeaderMap) -> Result<NewFile> {
-    for name in [UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH] {
+/// Unlike a new upload it is kept when the file cannot be made yet: it has all that the parts had, and the client may
+/// ask again.
+async fn join(
+    storage: &dyn StorageApi,
+    caller: &Caller,
+    file: NewFile,
+    parts: Vec<UploadId>,
+) -> Result<Receipt> {
+    let upload = storage.join_uploads(caller, file, parts).await?;
+    settle(storage, caller, upload).await
+}
+
+/// How long the upload will be; `None`: that is told later.
+fn announced(headers: &HeaderMap) -> Result<Option<u64>> {
+    let size_bytes = headers::count(headers, &UPLOAD_LENGTH)?;
+    match (single(headers, &UPLOAD_DEFER_LENGTH)?, size_bytes) {
+        (None, Some(size_bytes)) => check_size(size_bytes).map(Some),
+        (Some("1"), None) => Ok(None),
+        (Some("1"), Some(_)) => {
+            Err(refused(&UPLOAD_DEFER_LENGTH, "stands beside Upload-Length; send one of them"))
+        }
+        (Some(_), _) => Err(refused(&UPLOAD_DEFER_LENGTH, "is 1 or absent")),
+        (None, None) => Err(refused(&UPLOAD_LENGTH, "is missing; send it, or 'Upload-Defer-Length: 1'")),
+    }
+}
+
+/// What is not named has the same name when it is asked for again.
+fn joined_file(headers: &HeaderMap, body: &Body, parts: &[UploadId]) -> Result<NewFile> {
+    if !body.is_end_stream() {
+        return Err(refused(&UPLOAD_CONCAT, "is final: the content is that of the parts, send none"));
+    }
+    for name in [UPLOAD_LENGTH, UPLOAD_DEFER_LENGTH] {
         if headers.contains_key(&name) {
-            return Err(refused(&name, "belongs to an extension that this server does not announce"));
+            return Err(refused(&name, "does not belong to a final upload, which is as long as its parts"));
         }
     }
-    let size_bytes = headers::needed_count(headers, &UPLOAD_LENGTH)?;
-    if size_bytes > FILE_SIZE_BYTES_MAX {
-        return Err(Error::new(ErrorKind::TooLarge, "open upload")
-            .because(format!("a file has at most {FILE_SIZE_BYTES_MAX} bytes")));
-    }
-    Ok(NewFile { size_bytes: Some(size_bytes), ..metadata::new_file(headers)? })
+    metadata::new_file(headers, parts.first().map(ToString::to_string).unwrap_or_default())
+}
+
+/// Nobody else has it.
+fn unnamed() -> Result<String> {
+    FileId::random().map(|id| id.to_string())
 }
 
 fn created(receipt: &Receipt) -> Response {
     let upload = &receipt.upload;
     let mut headers = headers::progress(receipt);
     headers::insert(&mut headers, LOCATION, &format!("{PATH}/{}", upload.id));
-    let file_id = receipt.file.unwrap_or(upload.file_id);
-    headers::insert(&mut headers, FILE_ID, &file_id.to_string());
+    if upload.shape != UploadShape::Part {
+        let file_id = receipt.file.unwrap_or(upload.file_id);
+        headers::insert(&mut headers, FILE_ID, &file_id.to_string());
+    }
     (StatusCode::CREATED, headers).into_response()
 }

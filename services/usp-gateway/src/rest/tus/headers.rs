@@ -6,8 +6,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use usp_model::{Error, ErrorKind, MediaType, Result, Upload, UploadState};
 
-use super::metadata;
 use super::receipt::Receipt;
+use super::{concat, metadata};
 use crate::problem::Failure;
 use crate::rest::headers::{date, refused, single};
 use crate::rest::input::content;
@@ -92,6 +92,9 @@ pub(super) fn description(receipt: &Receipt) -> HeaderMap {
         Some(size_bytes) => headers.insert(UPLOAD_LENGTH, size_bytes.into()),
         None => headers.insert(UPLOAD_DEFER_LENGTH, HeaderValue::from_static("1")),
     };
+    if let Some(text) = concat::print(&receipt.upload.shape) {
+        insert(&mut headers, UPLOAD_CONCAT, &text);
+    }
     if let Some(text) = metadata::print(&receipt.upload) {
         insert(&mut headers, UPLOAD_METADATA, &text);
     }

@@ -10,7 +10,7 @@ use base64::engine::{DecodePaddingMode, general_purpose};
 use usp_api::NewFile;
 use usp_model::error::printable;
 use usp_model::{
-    BucketName, ContentDigest, DigestAlgorithm, FileId, FileKey, LabelKey, MediaType, Result, Upload,
+    BucketName, ContentDigest, DigestAlgorithm, FileKey, LabelKey, MediaType, Result, Upload, UploadShape,
 };
 
 use super::headers::UPLOAD_METADATA;
@@ -31,12 +31,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The file that the header tells of. Names that mean nothing here are ignored: clients send names of their own.
 ///
-/// Errors: `InvalidInput` for what cannot be read.
-pub(super) fn new_file(headers: &HeaderMap) -> Result<NewFile> {
+/// Without a name it gets `unnamed` for one. Errors: `InvalidInput` for what cannot be read.
+pub(super) fn new_file(headers: &HeaderMap, unnamed: String) -> Result<NewFile> {
     let text = joined(headers, &UPLOAD_METADATA)?.unwrap_or_default();
     let pairs = Pairs::parse(&text)?;
-    let bucket = BucketName::parse(&pairs.text("bucket")?.unwrap_or_else(|| BUCKET.to_owned()))?;
-    let mut file = NewFile::at(bucket, key(&pairs)?);
+    let key = pairs.first_of(["key", "filename"])?.unwrap_or_else(|| format!("unnamed/{unnamed}"));
+    let mut file = NewFile::at(pairs.bucket()?, FileKey::parse(&key)?);
     file.declared_media_type =
         pairs.first_of(["filetype", "content_type"])?.as_deref().map(MediaType::parse).transpose()?;
     file.trace = labels::trace(headers);
@@ -50,12 +50,10 @@ pub(super) fn new_file(headers: &HeaderMap) -> Result<NewFile> {
     Ok(file)
 }
 
-/// An upload without a name gets one that nobody else has.
-fn key(pairs: &Pairs) -> Result<FileKey> {
-    match pairs.first_of(["key", "filename"])? {
-        Some(key) => FileKey::parse(&key),
-        None => FileKey::parse(&format!("unnamed/{}", FileId::random()?)),
-    }
+/// The bucket alone: all that counts of what is said of a part.
+pub(super) fn bucket(headers: &HeaderMap) -> Result<BucketName> {
+    let text = joined(headers, &UPLOAD_METADATA)?.unwrap_or_default();
+    Pairs::parse(&text)?.bucket()
 }
 
 /// What is known of the file, as [`new_file`] reads it; `None` if that is longer than it would read.
@@ -64,7 +62,10 @@ pub(super) fn print(upload: &Upload) -> Option<String> {
         "" => name.to_owned(),
         value => format!("{name} {}", general_purpose::STANDARD.encode(value)),
     };
-    let mut pairs = vec![pair("bucket", upload.bucket.as_str()), pair("key", upload.key.as_str())];
+    let mut pairs = vec![pair("bucket", upload.bucket.as_str())];
+    if upload.shape != UploadShape::Part {
+        pairs.push(pair("key", upload.key.as_str()));
+    }
     pairs.extend(upload.declared_media_type.as_ref().map(|media_type| pair("filetype", media_type.as_str())));
     for (prefix, map) in [(META, &upload.metadata), (LABEL, &upload.labels)] {
         pairs.extend(map.iter().map(|(key, value)| pair(&format!("{prefix}{key}"), value)));
@@ -103,6 +104,10 @@ impl<'a> Pairs<'a> {
     fn text(&self, name: &str) -> Result<Option<String>> {
         let value = self.0.get(name).filter(|value| !value.is_empty());
         value.map(|value| utf8(name, value)).transpose()
+    }
+
+    fn bucket(&self) -> Result<BucketName> {
+        BucketName::parse(&self.text("bucket")?.unwrap_or_else(|| BUCKET.to_owned()))
     }
 
     fn first_of(&self, names: [&str; 2]) -> Result<Option<String>> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use tokio::time::sleep;
 use usp_api::{AppendUpload, ByteStream, Caller, PutOutcome, StorageApi};
-use usp_model::{Error, ErrorKind, FileId, FileRef, Result, Upload, UploadId, UploadState};
+use usp_model::limits::FILE_SIZE_BYTES_MAX;
+use usp_model::{Error, ErrorKind, FileId, FileRef, Result, Upload, UploadId, UploadShape, UploadState};
 
 use crate::rest::input::content;
 
@@ -43,10 +44,10 @@ pub(super) async fn receive(
 
 /// Finishes an upload whose last byte is there, unless that is done.
 pub(super) async fn settle(storage: &dyn StorageApi, caller: &Caller, upload: Upload) -> Result<Receipt> {
-    if upload.state == UploadState::Completed {
+    if upload.state == UploadState::Completed && upload.shape != UploadShape::Part {
         return Ok(completed(storage, caller, upload).await);
     }
-    if upload.size_bytes != Some(upload.received_bytes) {
+    if upload.size_bytes != Some(upload.received_bytes) || upload.shape == UploadShape::Part {
         return Ok(Receipt { upload, file: None });
     }
     match finish(storage, caller, upload.id).await {
@@ -101,6 +102,15 @@ async fn completed(storage: &dyn StorageApi, caller: &Caller, upload: Upload) ->
     let file = storage.get_file(caller, FileRef::Id(upload.file_id), None).await;
     let id = file.map_or(upload.file_id, |file| file.id);
     Receipt { upload, file: Some(id) }
+}
+
+/// Errors: `TooLarge` for more than any file has.
+pub(super) fn check_size(size_bytes: u64) -> Result<u64> {
+    if size_bytes <= FILE_SIZE_BYTES_MAX {
+        return Ok(size_bytes);
+    }
+    Err(Error::new(ErrorKind::TooLarge, "open upload")
+        .because(format!("a file has at most {FILE_SIZE_BYTES_MAX} bytes")))
 }
 
 /// Refuses what cannot fit before a byte of it is read. Content of unannounced length is cut where it is too long.

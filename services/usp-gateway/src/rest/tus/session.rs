@@ -9,11 +9,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use usp_api::{AppendUpload, Caller};
-use usp_model::{Error, ErrorKind, Result, Upload, UploadId, UploadState};
+use usp_model::{Error, ErrorKind, Result, Upload, UploadId, UploadShape, UploadState};
 
 use super::checksum;
-use super::headers::{self, Tus, UPLOAD_OFFSET};
-use super::receipt::{check_fits, receive, settle, to_the_end};
+use super::headers::{self, Tus, UPLOAD_LENGTH, UPLOAD_OFFSET};
+use super::receipt::{check_fits, check_size, receive, settle, to_the_end};
 use crate::Gateway;
 use crate::problem::Failure;
 use crate::rest::headers::single;
@@ -34,8 +34,8 @@ const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-overr
     responses(
         (status = 200, description = "It stands at Upload-Offset.", headers(
             ("Upload-Offset" = u64),
-            ("Upload-Length" = u64, description = "Absent, with `Upload-Defer-Length: 1`, for an upload that was \
-                prepared over gRPC without a size."),
+            ("Upload-Length" = u64, description = "Absent, with `Upload-Defer-Length: 1`, while it was not told."),
+            ("Upload-Concat" = String, description = "`partial`, or `final;` and the addresses of the parts."),
             ("Upload-Expires" = String),
             ("Upload-Metadata" = String, description = "What is known of the file, in canonical form."),
             ("Usp-File-Id" = String, description = "Once the file stands."),
@@ -76,6 +76,7 @@ async fn show(gateway: &Gateway, caller: Caller, id: &str) -> Result<Response, F
         ("upload_id" = String, Path),
         ("Tus-Resumable" = String, Header, example = "1.0.0"),
         ("Upload-Offset" = u64, Header),
+        ("Upload-Length" = Option<u64>, Header, description = "Bytes of the whole, once, for an upload that deferred it."),
         ("Upload-Checksum" = Option<String>, Header, description = "Algorithm and base64; sha1, sha256, md5, crc32c, \
             blake3.", example = "sha256 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
     ),
@@ -89,6 +90,7 @@ async fn show(gateway: &Gateway, caller: Caller, id: &str) -> Result<Response, F
             ("Usp-File-Id" = String, description = "When these were the last bytes."),
         )),
         (status = 400, description = "A header will not do."),
+        (status = 403, description = "It was joined of parts and takes no bytes."),
         (status = 404, description = "Absent, or not the caller's to see."),
         (status = 409, description = "The upload stands elsewhere; ask with HEAD."),
         (status = 410, description = "It expired or was ended; begin a new one."),
@@ -121,17 +123,24 @@ async fn append(
 ) -> Result<Response, Failure> {
     headers::check_content(headers)?;
     let offset = headers::needed_count(headers, &UPLOAD_OFFSET)?;
+    let size_bytes = headers::count(headers, &UPLOAD_LENGTH)?.map(check_size).transpose()?;
     let upload = gateway.storage.get_upload(&caller, UploadId::parse(id)?).await?;
+    if let UploadShape::Joined(_) = upload.shape {
+        return Err(Error::new(ErrorKind::Denied, "append to upload")
+            .because("the upload was joined of parts and takes no bytes of its own")
+            .into());
+    }
     check_stands_at(&upload, offset)?;
-    check_fits(headers, offset, upload.size_bytes)?;
-    let receipt = if body.is_end_stream() {
+    check_fits(headers, offset, upload.size_bytes.or(size_bytes))?;
+    let says_nothing_new = body.is_end_stream() && (size_bytes.is_none() || size_bytes == upload.size_bytes);
+    let receipt = if says_nothing_new {
         settle(gateway.storage.as_ref(), &caller, upload).await?
     } else if upload.state == UploadState::Completed {
         return Err(elsewhere(&upload).into());
     } else {
         let content = checksum::content(gateway, headers, body).await?;
         let storage = Arc::clone(&gateway.storage);
-        let append = AppendUpload { id: upload.id, offset };
+        let append = AppendUpload { id: upload.id, offset, size_bytes };
         to_the_end(async move { receive(storage.as_ref(), &caller, append, content).await }).await?
     };
     Ok((StatusCode::NO_CONTENT, headers::progress(&receipt)).into_response())

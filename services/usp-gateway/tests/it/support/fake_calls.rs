@@ -14,7 +14,8 @@ use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventKind, EventSeq, File,
     FileId, FilePage, FilePatch, FileQuery, FileRef, FileState, Finding, FindingKind, LabelKey, LeasedRun,
     PackDamage, PackId, PackPart, QueueKind, QueueStatus, ReportOutcome, Result, Rule, RuleName, Run, RunId,
-    RunPage, RunQuery, RunReport, RunState, Step, StepState, Upload, UploadId, UploadState, User, UserName,
+    RunPage, RunQuery, RunReport, RunState, Step, StepState, Upload, UploadId, UploadShape, UploadState,
+    User, UserName,
 };
 
 use super::fake::{FakeStorage, fault, now};
@@ -87,6 +88,7 @@ impl StorageCalls for FakeStorage {
             size_bytes: file.size_bytes,
             received_bytes: 0,
             state: UploadState::Open,
+            shape: UploadShape::Whole,
             declared_media_type: file.declared_media_type.clone(),
             metadata: file.metadata.clone(),
             labels: file.labels.clone(),
@@ -96,6 +98,19 @@ impl StorageCalls for FakeStorage {
         };
         self.state.lock().uploads.insert(upload.id, (upload.clone(), file, BytesMut::new()));
         Ok(upload)
+    }
+
+    async fn start_part(
+        &self,
+        _caller: &Caller,
+        _bucket: BucketName,
+        _size_bytes: Option<u64>,
+    ) -> Result<Upload> {
+        Err(pretended())
+    }
+
+    async fn join_uploads(&self, _caller: &Caller, _file: NewFile, _parts: Vec<UploadId>) -> Result<Upload> {
+        Err(pretended())
     }
 
     async fn get_upload(&self, _caller: &Caller, id: UploadId) -> Result<Upload> {

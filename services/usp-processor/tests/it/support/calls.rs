@@ -59,6 +59,8 @@ hand_on! {
     update_bucket(name: BucketName, policy: BucketPolicy) -> Bucket;
     delete_bucket(name: BucketName) -> ();
     start_upload(file: NewFile) -> Upload;
+    start_part(bucket: BucketName, size_bytes: Option<u64>) -> Upload;
+    join_uploads(file: NewFile, parts: Vec<UploadId>) -> Upload;
     get_upload(id: UploadId) -> Upload;
     finish_upload(id: UploadId, expected_digests: Vec<ContentDigest>) -> PutOutcome;
     terminate_upload(id: UploadId) -> ();

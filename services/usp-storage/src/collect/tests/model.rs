@@ -7,6 +7,7 @@ use super::*;
 #[derive(Debug, Clone)]
 enum Step {
     Put(u8, Vec<u64>),
+    PutInParts(u8, Vec<u64>),
     Copy(u8, u8),
     Delete(u8),
     Collect,
@@ -18,7 +19,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let at = 0..6_u8;
     let blocks = prop::collection::vec(0..10_u64, 0..5);
     let step = prop_oneof![
-        4 => (at.clone(), blocks).prop_map(|(at, blocks)| Step::Put(at, blocks)),
+        4 => (at.clone(), blocks.clone()).prop_map(|(at, blocks)| Step::Put(at, blocks)),
+        2 => (at.clone(), blocks).prop_map(|(at, blocks)| Step::PutInParts(at, blocks)),
         2 => (at.clone(), at.clone()).prop_map(|(from, to)| Step::Copy(from, to)),
         3 => at.clone().prop_map(Step::Delete),
         5 => Just(Step::Collect),
@@ -37,6 +39,15 @@ async fn play(steps: Vec<Step>) {
                 let bytes = content(&blocks);
                 world.put(&format!("k{at}"), &bytes).await.unwrap();
                 expected.insert(format!("k{at}"), bytes);
+            }
+            Step::PutInParts(at, blocks) => {
+                let parts: Vec<_> = blocks.iter().map(|&block| content(&[block])).collect();
+                if !parts.is_empty() {
+                    let name = format!("k{at}");
+                    let (joined, _report) = tokio::join!(world.put_in_parts(&name, &parts), world.collect());
+                    joined.unwrap();
+                    expected.insert(name, parts.concat());
+                }
             }
             Step::Copy(from, to) => {
                 let Some(bytes) = expected.get(&format!("k{from}")).cloned() else { continue };

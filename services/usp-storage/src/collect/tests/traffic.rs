@@ -168,7 +168,7 @@ async fn what_an_open_upload_received_is_not_collected() {
     let (early, late) = bytes.split_at(30_000);
     for (offset, part) in [(0, early), (30_000, late)] {
         let pieces = stream::iter([Ok(Bytes::copy_from_slice(part))]).boxed();
-        let append = AppendUpload { id: upload.id, offset };
+        let append = AppendUpload { id: upload.id, offset, size_bytes: None };
         world.storage.append(&admin(), append, pieces).await.unwrap();
         world.collect_all().await;
     }

@@ -87,6 +87,7 @@ fn changing_calls() -> Vec<(&'static str, Role, Call)> {
         put takes Writer: |h, c, s| h.put(c, "another", b"");
         start_upload takes Writer:
             |h, c, s| h.door.start_upload(c, NewFile::at(bucket("default"), key("begun")));
+        start_part takes Writer: |h, c, s| h.door.start_part(c, bucket("default"), None);
         update_file takes Writer: |h, c, s| h.door.update_file(c, s.file, FilePatch::default());
         delete_file takes Writer:
             |h, c, s| h.door.delete_file(c, FileRef::Id(s.file), Some(vec!["stale".to_owned()]));

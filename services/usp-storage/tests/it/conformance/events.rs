@@ -65,7 +65,7 @@ async fn a_watch_shows_the_progress_of_uploads(house: House) {
     let file = NewFile { size_bytes: Some(bytes.len() as u64), ..NewFile::at(bucket("default"), key("a")) };
     let upload = house.door.start_upload(&admin(), file).await.unwrap();
     assert_eq!(next(&mut events).await.kind, EventKind::UploadCreated);
-    let append = AppendUpload { id: upload.id, offset: 0 };
+    let append = AppendUpload { id: upload.id, offset: 0, size_bytes: None };
     house.door.append(&admin(), append, pieces(&bytes)).await.unwrap();
     let progress = next(&mut events).await;
     assert_eq!(
@@ -123,7 +123,7 @@ async fn a_watch_sees_only_the_buckets_of_its_caller(house: House) {
     let bytes = random_bytes(1, 2 * CHECKPOINT_BYTES);
     let foreign = NewFile::at(bucket("default"), key("foreign-upload"));
     let upload = house.door.start_upload(&admin(), foreign).await.unwrap();
-    let append = AppendUpload { id: upload.id, offset: 0 };
+    let append = AppendUpload { id: upload.id, offset: 0, size_bytes: None };
     house.door.append(&admin(), append, pieces(&bytes)).await.unwrap();
     let own = NewFile::at(bucket("hers"), key("own"));
     let own = house.door.put(&admin(), own, pieces(b"x")).await.unwrap().file;

@@ -39,7 +39,7 @@ async fn start(house: &House, at: &str, size_bytes: Option<u64>) -> Upload {
 }
 
 async fn append(house: &House, id: UploadId, offset: u64, bytes: &[u8]) -> usp_model::Result<Upload> {
-    house.door.append(&admin(), AppendUpload { id, offset }, pieces(bytes)).await
+    house.door.append(&admin(), AppendUpload { id, offset, size_bytes: None }, pieces(bytes)).await
 }
 
 async fn received(house: &House, id: UploadId) -> u64 {
@@ -72,7 +72,7 @@ async fn what_arrived_before_a_break_counts(house: House) {
     let upload = start(&house, "broken", Some(bytes.len() as u64)).await;
     let half = bytes.len() / 2;
     let content = broken_after(&bytes[..half]);
-    let append_first = AppendUpload { id: upload.id, offset: 0 };
+    let append_first = AppendUpload { id: upload.id, offset: 0, size_bytes: None };
     let error = house.door.append(&admin(), append_first, content).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RateLimited);
     // Over a wire the caller may hear of the break before storage has written down what arrived.
@@ -92,7 +92,9 @@ async fn what_arrived_before_the_caller_went_away_counts(house: House) {
     let (mut tap, content) = tap();
     let door = house.door.clone();
     let appending = tokio::spawn(async move {
-        door.append(&admin(), AppendUpload { id: upload.id, offset: 0 }, content).await.map(drop)
+        door.append(&admin(), AppendUpload { id: upload.id, offset: 0, size_bytes: None }, content)
+            .await
+            .map(drop)
     });
     tap.pour(&bytes[..CHECKPOINT_BYTES + 500]).await;
     // The checkpoint on the way.
@@ -146,7 +148,7 @@ async fn an_upload_that_receives_does_not_expire(house: House) {
     let (mut tap, content) = tap();
     let door = house.door.clone();
     let appending = tokio::spawn(async move {
-        door.append(&admin(), AppendUpload { id: upload.id, offset: 0 }, content).await
+        door.append(&admin(), AppendUpload { id: upload.id, offset: 0, size_bytes: None }, content).await
     });
     tap.pour(&random_bytes(5, CHECKPOINT_BYTES)).await;
     eventually("the append to be at work", async || (received(&house, upload.id).await > 0).then_some(()))
@@ -164,7 +166,7 @@ async fn a_second_append_at_once_has_to_wait(house: House) {
     let (mut tap, content) = tap();
     let door = house.door.clone();
     let first = tokio::spawn(async move {
-        door.append(&admin(), AppendUpload { id: upload.id, offset: 0 }, content).await
+        door.append(&admin(), AppendUpload { id: upload.id, offset: 0, size_bytes: None }, content).await
     });
     tap.pour(&random_bytes(1, CHECKPOINT_BYTES)).await;
     eventually("the first append to be at work", async || {
@@ -239,7 +241,7 @@ async fn bytes_beyond_the_announced_size_are_refused(house: House) {
     let upload = start(&house, "b", Some(10)).await;
     let content =
         futures::stream::iter([&b"01234"[..], b"56789", b"!"].map(|piece| Ok(Bytes::from_static(piece))));
-    let append = AppendUpload { id: upload.id, offset: 0 };
+    let append = AppendUpload { id: upload.id, offset: 0, size_bytes: None };
     let refused = house.door.append(&admin(), append, Box::pin(content)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::TooLarge);
     assert_eq!(received(&house, upload.id).await, 5);

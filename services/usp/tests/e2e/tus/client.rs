@@ -45,6 +45,8 @@ async fn tus_js_client_uploads_pauses_resumes_and_ends() -> Result<()> {
             "in parts: identical",
             "at once: identical",
             "resumed: identical",
+            "parallel: identical",
+            "deferred: identical",
             "empty: identical",
             "ended: 410",
         ] {

@@ -1,0 +1,108 @@
+//! One file of several uploads, which may have come at the same time.
+//!
+//! 1. Each part is a session of its own, resumed as any other, that becomes no file.
+//! 2. When all bytes of all parts are there, what is in no chunk yet becomes one: chunks end where their part ends.
+//! 3. One transaction makes a session that has the chunks of all parts, in their order. No byte is copied.
+//! 4. That session is finished as any other. Its digest was made by nobody, so its bytes are read for it.
+//!
+//! A failure or a crash behind any step leaves sessions that whoever asks again goes on with; what nobody asks for
+//! expires.
+
+use std::collections::HashSet;
+
+use usp_api::{Caller, NewFile};
+use usp_auth::Permission;
+use usp_catalog::records::{NewUpload, UploadRecord};
+use usp_content::IngestSettings;
+use usp_model::limits::UPLOAD_PART_COUNT_MAX;
+use usp_model::{
+    BucketName, Compression, Error, ErrorKind, FileKey, Result, Upload, UploadId, UploadShape, UploadState,
+};
+
+use super::{Turn, refuse_unresumable};
+use crate::put::{check_new_file, check_size, failed_task, size_limit};
+use crate::storage::Storage;
+
+impl Storage {
+    pub(crate) async fn open_part(
+        &self,
+        caller: &Caller,
+        bucket: BucketName,
+        size_bytes: Option<u64>,
+    ) -> Result<Upload> {
+        let record = self.bucket_for(caller, Permission::FileWrite, &bucket).await?;
+        check_size(size_bytes.unwrap_or(0), size_limit(&record.bucket.policy))?;
+        let id = UploadId::random()?;
+        // A row has a key; that of a part is never looked at.
+        let file = NewFile { size_bytes, ..NewFile::at(bucket, FileKey::parse(&id.to_string())?) };
+        let upload = self.new_upload(caller, file, record.domain)?;
+        self.catalog.create_upload(NewUpload { id, is_part: true, ..upload }).await
+    }
+
+    /// In a task of its own: a caller that goes away changes nothing.
+    pub(crate) async fn join_parts(
+        &self,
+        caller: &Caller,
+        file: NewFile,
+        parts: Vec<UploadId>,
+    ) -> Result<Upload> {
+        check_parts(&parts)?;
+        let turns = self.turns(caller, &parts).await?;
+        let (storage, caller) = (self.clone(), caller.clone());
+        let joining = tokio::spawn(async move {
+            let joined = storage.join_in_turn(&caller, file, parts).await;
+            drop(turns);
+            joined
+        });
+        joining.await.unwrap_or_else(|source| Err(failed_task(source)))
+    }
+
+    async fn turns(&self, caller: &Caller, parts: &[UploadId]) -> Result<Vec<Turn>> {
+        let mut turns = Vec::new();
+        for &part in parts {
+            turns.push(self.turn(caller, part).await?);
+        }
+        Ok(turns)
+    }
+
+    async fn join_in_turn(&self, caller: &Caller, file: NewFile, parts: Vec<UploadId>) -> Result<Upload> {
+        let bucket = self.bucket_for(caller, Permission::FileWrite, &file.bucket).await?;
+        let mut size_bytes: u64 = 0;
+        for part in &parts {
+            let record = self.upload_for(caller, part).await?;
+            size_bytes = size_bytes.saturating_add(record.upload.received_bytes);
+            self.cut_to_the_end(record, bucket.bucket.policy.compression).await?;
+        }
+        let file = NewFile { size_bytes: Some(size_bytes), ..file };
+        check_new_file(&file, &bucket.bucket.policy)?;
+        self.check_early(caller, &file, &bucket.bucket).await?;
+        refuse_unresumable(&file.expected_digests)?;
+        let upload = self.new_upload(caller, file, bucket.domain)?;
+        self.catalog.join_uploads(upload, parts).await
+    }
+
+    /// Makes chunks of the last bytes of a part that has all its bytes. Whether it is one, the catalogue decides.
+    async fn cut_to_the_end(&self, part: UploadRecord, compression: Compression) -> Result<()> {
+        let UploadRecord { upload, resume, domain_key, .. } = part;
+        let is_complete = upload.size_bytes == Some(upload.received_bytes);
+        let is_open_part = upload.state == UploadState::Open && upload.shape == UploadShape::Part;
+        if !is_open_part || !is_complete || resume.tail.is_empty() {
+            return Ok(());
+        }
+        let settings = IngestSettings { key: domain_key, compression, digests: Vec::new(), resume };
+        let (batch, _digests) = self.content.ingest(settings).finish().await?;
+        self.commit_progress(upload.id, upload.received_bytes, upload.received_bytes, batch).await?;
+        Ok(())
+    }
+}
+
+fn check_parts(parts: &[UploadId]) -> Result<()> {
+    let refused = |reason: String| Err(Error::new(ErrorKind::InvalidInput, "join uploads").because(reason));
+    if parts.is_empty() || parts.len() > UPLOAD_PART_COUNT_MAX {
+        return refused(format!("an upload is joined of 1 to {UPLOAD_PART_COUNT_MAX} parts"));
+    }
+    if parts.iter().collect::<HashSet<_>>().len() < parts.len() {
+        return refused("a part is named twice; send its bytes again for the second place".to_owned());
+    }
+    Ok(())
+}
