@@ -22,7 +22,7 @@ use crate::GrpcStorage;
 use crate::types::{
     AppendUpload, Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, FileStatus,
     NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness, Reading, RetriedRuns, RuleTest,
-    ScrubOptions, ScrubStatus, Stats, TokenGrant, TokenPair, UserPatch,
+    ScrubOptions, ScrubStatus, Stats, TokenGrant, TokenPair, UserPatch, WrittenRule,
 };
 use crate::wire::unexpected_reply;
 
@@ -147,6 +147,11 @@ storage_calls! {
 
     ListRules = list_rules() -> Vec<Rule>;
     GetRule = get_rule(name: RuleName) -> Rule;
+    /// Makes or replaces a rule; it counts from the next commit on. Its version is given, not taken. Errors: `InvalidInput`;
+    /// `Conflict` while a file of the rules directory has one of that name.
+    PutRule = put_rule(rule: Rule) -> WrittenRule;
+    /// Runs that were planned go on. Errors: `NotFound`; `Conflict` for a rule that nobody wrote over the API.
+    DeleteRule = delete_rule(name: RuleName) -> ();
     TestRule = test_rule(name: RuleName, file: FileRef) -> RuleTest;
     CreateRun = create_run(id: FileId, rule: RuleName) -> Run;
     ListRuns = list_runs(query: RunQuery) -> RunPage;

@@ -19,6 +19,6 @@ pub use types::{
     AffectedContent, AppendUpload, Caller, CheckReport, Coding, CollectReport, CreatedApiKey, CreatedUser,
     DamageReport, FileStatus, NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness,
     Reading, RetriedRuns, RuleTest, ScrubOptions, ScrubStatus, Stats, TokenGrant, TokenPair, UploadStatus,
-    UserPatch,
+    UserPatch, WrittenRule,
 };
 pub use wire::{CONNECTION_WINDOW_BYTES, TRANSFER_WINDOW_BYTES};

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use usp_model::{
     ApiKey, BucketName, BucketPolicy, ByteRange, ContentDigest, File, FileId, FileKey, FileRef, FileState,
-    Finding, Grant, KeyCondition, LabelKey, MediaType, PackDamage, Principal, RuleName, Run, StoreTotals,
-    Timestamp, UploadId, Usage, User, UserName,
+    Finding, Grant, KeyCondition, LabelKey, MediaType, PackDamage, Principal, Rule, RuleName, Run,
+    StoreTotals, Timestamp, UploadId, Usage, User, UserName,
 };
 
 use crate::ByteStream;
@@ -138,6 +138,14 @@ pub struct RetriedRuns {
     pub retried: u64,
     /// `None`: the query finds no more.
     pub next_cursor: Option<String>,
+}
+
+/// A rule that was put.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WrittenRule {
+    pub rule: Rule,
+    /// There was none of that name in force.
+    pub is_new: bool,
 }
 
 /// What a rule would do to a file.

@@ -199,6 +199,8 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     async fn known_sha256(&self, bucket: &BucketName, sha256: Vec<String>) -> Result<Vec<String>>;
     /// Errors: `NotFound`, `PreconditionFailed`, `InvalidInput` when too many labels result.
     async fn update_file(&self, id: &FileId, patch: FilePatch, at: Timestamp) -> Result<File>;
+    /// Deletes up to `limit` files whose time is over, each as `delete_file` does. Gives their number.
+    async fn expire_files(&self, now: Timestamp, limit: u32) -> Result<u64>;
     /// Deletes the file with all its versions, or is `NotFound`; runs that wait are cancelled.
     async fn delete_file(
         &self,
@@ -221,6 +223,12 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     /// Rules at their newest version, by name. Rules not among `keep` at start-up are retired with `retire_rules`.
     async fn list_rules(&self) -> Result<Vec<Rule>>;
     async fn retire_rules(&self, keep: Vec<RuleName>) -> Result<()>;
+    /// As `put_rule`, for a rule that was written over the API and is still there after a restart.
+    async fn write_rule(&self, rule: Rule, at: Timestamp) -> Result<Rule>;
+    /// Deletes a rule that was written; `instead` takes its place, or none. Gives `false` when nobody wrote one of the name.
+    async fn erase_rule(&self, name: &RuleName, instead: Option<Rule>, at: Timestamp) -> Result<bool>;
+    /// Rules that were written, by name, as they were written.
+    async fn written_rules(&self) -> Result<Vec<Rule>>;
     /// Adds a run to a file's current version. Errors: `NotFound`.
     async fn create_run(&self, file: &FileId, run: NewRun, at: Timestamp) -> Result<Run>;
     /// Errors: `NotFound`.

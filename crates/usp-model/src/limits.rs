@@ -23,6 +23,10 @@ pub const LIST_COUNT_DEFAULT: u32 = 100;
 pub const SEGMENT_ENTRY_COUNT_MAX: usize = 4096;
 /// A report is a summary; steps cut long lists and say so.
 pub const REPORT_BYTES_MAX: usize = 1 << 20;
+/// A text of rules, which is read into memory whole.
+pub const RULES_BYTES_MAX: u64 = 1 << 20;
+/// Seconds of one attempt, of a rule or step that says nothing else.
+pub const RULE_TIMEOUT_S_DEFAULT: u64 = 3_600;
 /// Steps of one rule.
 pub const RULE_STEP_COUNT_MAX: usize = 32;
 /// Runs handed out in one answer: offers that one request trades.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::limits::{RULE_STEP_COUNT_MAX, RULE_WHEN_BYTES_MAX};
+use crate::limits::{RULE_STEP_COUNT_MAX, RULE_TIMEOUT_S_DEFAULT, RULE_WHEN_BYTES_MAX};
 use crate::{Release, RuleName, Violation};
 
 /// A rule as it is written in YAML.
@@ -137,7 +137,7 @@ fn yes() -> bool {
 }
 
 fn timeout_default() -> u64 {
-    3_600
+    RULE_TIMEOUT_S_DEFAULT
 }
 
 #[cfg(test)]

@@ -76,6 +76,8 @@ fn api() -> Vec<Route> {
         takes(Permission::RunManage, routes!(runs::cancel_run)),
         takes(Permission::RuleRead, routes!(rules::list_rules)),
         takes(Permission::RuleRead, routes!(rules::show_rule)),
+        takes(Permission::RuleManage, routes!(rules::put_rule)),
+        takes(Permission::RuleManage, routes!(rules::delete_rule)),
         takes(Permission::RuleRead, routes!(rules::test_rule)),
         takes(Permission::UserManage, routes!(admin::create_user)),
         takes(Permission::UserManage, routes!(admin::list_users)),

@@ -5,7 +5,7 @@ use usp_api::{
     AppendUpload, ByteStream, Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport,
     EventStream, FileStatus, NewApiKey, NewBucket, NewFile, NewUser, PutOutcome, ReadFile, Readiness,
     Reading, RetriedRuns, RuleTest, ScrubOptions, ScrubStatus, Stats, StorageApi, StorageCalls, TokenGrant,
-    TokenPair, UserPatch,
+    TokenPair, UserPatch, WrittenRule,
 };
 use usp_auth::{Credential, Permission, authorize};
 use usp_model::{
@@ -172,6 +172,14 @@ impl StorageCalls for Storage {
 
     async fn get_rule(&self, caller: &Caller, name: RuleName) -> Result<Rule> {
         self.rule_named(caller, &name)
+    }
+
+    async fn put_rule(&self, caller: &Caller, rule: Rule) -> Result<WrittenRule> {
+        self.write_rule(caller, rule).await
+    }
+
+    async fn delete_rule(&self, caller: &Caller, name: RuleName) -> Result<()> {
+        self.erase_rule(caller, name).await
     }
 
     async fn test_rule(&self, caller: &Caller, name: RuleName, file: FileRef) -> Result<RuleTest> {

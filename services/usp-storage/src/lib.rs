@@ -42,5 +42,5 @@ pub use check::Checker;
 pub use index::CatalogIndex;
 pub use metrics::StorageMetrics;
 pub use room::Room;
-pub use rules::{built_in_rules, check_rules, parse_rules};
+pub use rules::{RuleSources, built_in_rules, check_rules, parse_rules};
 pub use storage::{Storage, StorageConfig, StorageParts};

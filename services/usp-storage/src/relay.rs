@@ -24,6 +24,8 @@ const SWEEP_PAGE: usize = 1_000;
 const SWEEP_COUNT: u32 = 1_000;
 /// Rows of one transaction, so that uploads need not wait long for it.
 const FORGET_COUNT: u32 = 500;
+/// Files of one transaction: each goes with all its versions.
+const EXPIRE_COUNT: u32 = 100;
 /// How old what gauges show may be.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(30);
@@ -230,10 +232,17 @@ impl Storage {
             let uploads = self.catalog.expire_uploads(now, FORGET_COUNT, receiving).await?;
             let events = self.catalog.prune_events(now, now.plus_ms(-retention_ms), FORGET_COUNT).await?;
             let keys = self.catalog.prune_keys(now, FORGET_COUNT).await?;
-            if uploads + events > 0 {
-                tracing::info!(uploads, events, "expired uploads ended, old events forgotten");
+            let files = self.catalog.expire_files(now, EXPIRE_COUNT).await?;
+            if uploads + events + files > 0 {
+                tracing::info!(
+                    uploads,
+                    events,
+                    files,
+                    "expired uploads and files ended, old events forgotten"
+                );
             }
-            if uploads.max(events).max(keys) < u64::from(FORGET_COUNT) {
+            let is_over = uploads.max(events).max(keys) < u64::from(FORGET_COUNT);
+            if is_over && files < u64::from(EXPIRE_COUNT) {
                 return Ok(());
             }
         }

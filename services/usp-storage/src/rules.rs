@@ -10,7 +10,14 @@ use serde_json::json;
 use usp_catalog::records::{NewRun, step_names};
 use usp_model::{BucketPolicy, Error, ErrorKind, File, Release, Result, Rule, RuleName, RunId, Violation};
 
-/// Rules of one document. A file may hold several, separated by `---`.
+mod cost;
+mod sources;
+
+pub use sources::RuleSources;
+
+use cost::{STEP_COUNT_MAX, step_count_max};
+
+/// Rules of one file, which may hold several separated by `---`; and rules in all that are written.
 const RULE_COUNT_MAX: usize = 1_000;
 
 const BUILT_IN: &str = include_str!("rules/built-in.yaml");
@@ -82,6 +89,10 @@ pub fn check_rules(rules: &[Rule]) -> Result<()> {
 }
 
 impl RuleBook {
+    pub(crate) fn empty() -> Self {
+        Self { env: Arc::new(Env::stdlib()), rules: Vec::new() }
+    }
+
     /// Errors: `InvalidInput` naming the rule and what is wrong with it.
     pub(crate) fn compile(rules: Vec<Rule>) -> Result<Self> {
         let env = Arc::new(Env::stdlib());
@@ -97,12 +108,18 @@ impl RuleBook {
             let condition = if rule.when.trim().is_empty() {
                 None
             } else {
-                let program = env.compile(&rule.when).map_err(|source| {
-                    let detail = format!("not a CEL condition: {source}");
+                let refused = |detail: String| {
                     invalid("read rule")
                         .because(format!("rule '{}': {detail}", rule.name))
                         .with_violations(vec![Violation::new("/when", detail)])
-                })?;
+                };
+                let program = env.compile(&rule.when);
+                let program = program.map_err(|source| refused(format!("not a CEL condition: {source}")))?;
+                if step_count_max(program.expression()) > STEP_COUNT_MAX {
+                    return Err(refused(format!(
+                        "it could take more than {STEP_COUNT_MAX} steps for one file; use fewer loops within loops"
+                    )));
+                }
                 Some(program)
             };
             Ok(Compiled { rule, condition })

@@ -10,8 +10,7 @@ use usp_auth::{TokenService, hash_password, random_password};
 use usp_catalog::Catalog;
 use usp_content::ContentStore;
 use usp_model::{
-    BucketName, BucketPolicy, Error, ErrorKind, Grant, Result, Role, Rule, RuleName, Timestamp, UploadId,
-    UserName,
+    BucketName, BucketPolicy, Error, ErrorKind, Grant, Result, Role, Timestamp, UploadId, UserName,
 };
 use usp_queue::Queue;
 use usp_rt::{Clock, Pool};
@@ -22,7 +21,7 @@ use crate::live::Live;
 use crate::metrics::StorageMetrics;
 use crate::offers::Work;
 use crate::room::Space;
-use crate::rules::RuleBook;
+use crate::rules::{RuleBook, RuleSources};
 use crate::scrub::Scrubbing;
 
 /// What an operator can set about storage.
@@ -88,6 +87,8 @@ pub struct Storage {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: Arc<StorageConfig>,
     pub(crate) rules: Arc<RwLock<Arc<RuleBook>>>,
+    /// Held by the change of rules that runs.
+    pub(crate) rule_sources: Arc<tokio::sync::Mutex<RuleSources>>,
     pub(crate) live: Arc<Live>,
     pub(crate) buckets: Arc<BucketCache>,
     /// Uploads to which someone appends right now.
@@ -111,16 +112,11 @@ impl Storage {
     /// Mends what a crash left, keeps the rules and makes the `default` bucket. Nothing runs yet: see [`Self::run`].
     ///
     /// Errors: `InvalidInput` when a rule does not compile, naming it.
-    pub async fn start(parts: StorageParts, rules: Vec<Rule>) -> Result<Self> {
+    pub async fn start(parts: StorageParts, rules: RuleSources) -> Result<Self> {
         const PASSWORD_JOBS_MAX: usize = 2;
         let StorageParts { catalog, content, queue, tokens, clock, config } = parts;
         let now = Timestamp::from_unix_ms(clock.now_unix_ms());
         catalog.recover(now).await?;
-        let mut kept = Vec::with_capacity(rules.len());
-        for rule in rules {
-            kept.push(catalog.put_rule(rule, now).await?);
-        }
-        catalog.retire_rules(kept.iter().map(|rule| rule.name.clone()).collect()).await?;
         let live = Live::new(catalog.event_signal());
         let storage = Self {
             catalog,
@@ -129,7 +125,8 @@ impl Storage {
             tokens: Arc::new(tokens),
             clock,
             config: Arc::new(config),
-            rules: Arc::new(RwLock::new(Arc::new(RuleBook::compile(kept)?))),
+            rules: Arc::new(RwLock::new(Arc::new(RuleBook::empty()))),
+            rule_sources: Arc::new(tokio::sync::Mutex::new(rules.clone())),
             live: Arc::new(live),
             buckets: Arc::default(),
             appending: Arc::default(),
@@ -143,6 +140,7 @@ impl Storage {
             passwords: Pool::new("password", PASSWORD_JOBS_MAX),
             throttle: Arc::default(),
         };
+        storage.replace_rules(rules.files).await?;
         storage.ensure_default_bucket(now).await?;
         Ok(storage)
     }
@@ -194,20 +192,6 @@ impl Storage {
             Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
-    }
-
-    /// Swaps in rules that were read anew. Runs that exist keep the version they began with.
-    pub async fn replace_rules(&self, rules: Vec<Rule>) -> Result<Vec<RuleName>> {
-        RuleBook::compile(rules.clone())?;
-        let now = self.now();
-        let mut kept = Vec::with_capacity(rules.len());
-        for rule in rules {
-            kept.push(self.catalog.put_rule(rule, now).await?);
-        }
-        let names: Vec<RuleName> = kept.iter().map(|rule| rule.name.clone()).collect();
-        self.catalog.retire_rules(names.clone()).await?;
-        *self.rules.write() = Arc::new(RuleBook::compile(kept)?);
-        Ok(names)
     }
 }
 

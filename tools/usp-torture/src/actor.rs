@@ -92,6 +92,28 @@ impl Actor {
         self.run(operation, work).await.map(drop)
     }
 
+    /// The same in as many parts as there are offsets and one more, joined.
+    pub async fn join(&self, key: &str, content: &Content, cuts: &[u64]) -> Result<()> {
+        let operation = Operation::Put { key: key.to_owned(), content: content.clone() };
+        let storage = &self.store()?.storage;
+        let (caller, file, bytes) = (admin()?, new_file(key)?, content.bytes());
+        let work = async {
+            let (mut parts, mut from) = (Vec::new(), 0);
+            for to in cuts.iter().copied().chain([content.len()]) {
+                let id = storage.start_part(&caller, bucket()?, Some(to - from)).await?.id;
+                let append = AppendUpload { id, offset: 0, size_bytes: None };
+                let part = usize::try_from(from).ok().zip(usize::try_from(to).ok());
+                let part = part.and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default();
+                storage.append(&caller, append, pieces(part, false)).await?;
+                parts.push(id);
+                from = to;
+            }
+            let joined = storage.join_uploads(&caller, file, parts).await?;
+            storage.finish_upload(&caller, joined.id, Vec::new()).await.map(|_| Answer::Done)
+        };
+        self.run(operation, work).await.map(drop)
+    }
+
     /// A client that goes away in the middle: nothing of it may show.
     pub async fn abandon(&self, key: &str, content: &Content) -> Result<()> {
         let operation = Operation::Other { what: format!("abandon {key}") };

@@ -16,7 +16,7 @@ pub enum Phase {
 }
 
 /// Every scenario whose power cuts are enumerated.
-pub const ALL: [&str; 30] = [
+pub const ALL: [&str; 31] = [
     "first_start",
     "start_again",
     "migration",
@@ -33,6 +33,7 @@ pub const ALL: [&str; 30] = [
     "upload_in_parts",
     "upload_with_checkpoints",
     "upload_ended",
+    "uploads_joined",
     "uploads_interleaved",
     "rotation",
     "rotation_by_many",
@@ -102,9 +103,11 @@ fn group(name: &str) -> Group {
         | "log_checkpoint"
         | "runs"
         | "few" => Group::Put,
-        "upload_in_parts" | "upload_with_checkpoints" | "upload_ended" | "uploads_interleaved" => {
-            Group::Upload
-        }
+        "upload_in_parts"
+        | "upload_with_checkpoints"
+        | "upload_ended"
+        | "uploads_joined"
+        | "uploads_interleaved" => Group::Upload,
         "collect_sweep"
         | "collect_to_the_end"
         | "compaction"
@@ -273,6 +276,10 @@ async fn uploads(name: &str, actor: Actor) -> Result<()> {
     match name {
         "upload_in_parts" => actor.upload("u", "k/0", &content, &[1, 700, 30_000, 30_001]).await?,
         "upload_with_checkpoints" => actor.upload("u", "k/0", &content, &[]).await?,
+        "uploads_joined" => {
+            actor.join("k/0", &content, &[700, 30_000]).await?;
+            actor.join("p/0", &small(41), &[0, 900]).await?;
+        }
         "upload_ended" => {
             for slot in ["u", "v"] {
                 if let Some(id) = actor.open_upload(slot, "k/0", &content).await? {

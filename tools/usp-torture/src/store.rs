@@ -17,7 +17,7 @@ use usp_model::{
 };
 use usp_queue::EmbeddedQueue;
 use usp_rt::{ByteBudget, ManualClock, Pool};
-use usp_storage::{CatalogIndex, Storage, StorageConfig, StorageParts, parse_rules};
+use usp_storage::{CatalogIndex, RuleSources, Storage, StorageConfig, StorageParts, parse_rules};
 
 use crate::content::Content;
 
@@ -80,7 +80,7 @@ impl Store {
             clock: Arc::clone(&clock) as Arc<dyn usp_rt::Clock>,
             config,
         };
-        let storage = Storage::start(parts, rules()?).await?;
+        let storage = Storage::start(parts, RuleSources::of_files(rules()?)).await?;
         Ok(Self { storage, catalog, content, packs, clock, recovery })
     }
 

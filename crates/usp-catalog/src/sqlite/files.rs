@@ -157,6 +157,15 @@ pub(super) fn delete(tx: &Tx<'_>, id: &FileId, etags: Option<&[String]>, at: Tim
     emit_file(tx, at, EventKind::FileDeleted, &row.file)
 }
 
+pub(super) fn expire(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Outcome<u64> {
+    let sql = "SELECT file_id FROM files WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+    let over = tx.all(sql, (now.unix_ms(), limit), |row| Ok(FileId::from_bytes(row.get(0)?)))?;
+    for id in &over {
+        delete(tx, id, None, now)?;
+    }
+    Ok(over.len() as u64)
+}
+
 fn count_down(tx: &Tx<'_>, row: &VersionRow) -> Outcome<()> {
     let sql = "SELECT count(*), sum(size_bytes), sum(stored_bytes), sum(deduplicated_bytes)
          FROM (SELECT size_bytes, stored_bytes, deduplicated_bytes FROM files WHERE id = ?1

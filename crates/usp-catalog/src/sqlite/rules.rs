@@ -26,6 +26,29 @@ pub(super) fn put(tx: &Tx<'_>, rule: Rule, at: Timestamp) -> Outcome<Rule> {
     Ok(rule)
 }
 
+pub(super) fn write(tx: &Tx<'_>, rule: Rule, at: Timestamp) -> Outcome<Rule> {
+    tx.run(
+        "INSERT INTO written_rules (name, body) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET body = ?2",
+        (rule.name.as_str(), to_json(&rule)?),
+    )?;
+    put(tx, rule, at)
+}
+
+pub(super) fn erase(tx: &Tx<'_>, name: &RuleName, instead: Option<Rule>, at: Timestamp) -> Outcome<bool> {
+    if tx.run("DELETE FROM written_rules WHERE name = ?1", [name.as_str()])? == 0 {
+        return Ok(false);
+    }
+    tx.run("UPDATE rules SET is_retired = 1 WHERE name = ?1", [name.as_str()])?;
+    if let Some(instead) = instead {
+        put(tx, instead, at)?;
+    }
+    Ok(true)
+}
+
+pub(super) fn written(conn: &Connection) -> Outcome<Vec<Rule>> {
+    conn.all("SELECT body FROM written_rules ORDER BY name", [], |row| row.json(0))
+}
+
 /// The description explains a rule and changes nothing.
 fn has_same_meaning(old: &Rule, new: &Rule) -> bool {
     let bare = |rule: &Rule| Rule { version: 1, description: String::new(), ..rule.clone() };

@@ -298,6 +298,10 @@ impl Catalog for SqliteCatalog {
         self.writer.write("update file", move |tx| files::update(tx, &id, &patch, at)).await
     }
 
+    async fn expire_files(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        self.writer.write("expire files", move |tx| files::expire(tx, now, limit)).await
+    }
+
     async fn delete_file(
         &self,
         id: &FileId,
@@ -329,6 +333,19 @@ impl Catalog for SqliteCatalog {
 
     async fn list_rules(&self) -> Result<Vec<Rule>> {
         self.readers.read("list rules", rules::list).await
+    }
+
+    async fn write_rule(&self, rule: Rule, at: Timestamp) -> Result<Rule> {
+        self.writer.write("write rule", move |tx| rules::write(tx, rule, at)).await
+    }
+
+    async fn erase_rule(&self, name: &RuleName, instead: Option<Rule>, at: Timestamp) -> Result<bool> {
+        let name = name.clone();
+        self.writer.write("erase rule", move |tx| rules::erase(tx, &name, instead, at)).await
+    }
+
+    async fn written_rules(&self) -> Result<Vec<Rule>> {
+        self.readers.read("list rules", rules::written).await
     }
 
     async fn retire_rules(&self, keep: Vec<RuleName>) -> Result<()> {

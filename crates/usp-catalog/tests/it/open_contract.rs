@@ -62,7 +62,7 @@ async fn a_newer_schema_is_refused_in_a_sentence_and_left_alone() {
     drop(SqliteCatalog::open(SqliteConfig::new(&path)).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = open_error(path.clone());
-    assert!(error.detail().contains("version 99 is newer than 6"), "{error}");
+    assert!(error.detail().contains("version 99 is newer than 7"), "{error}");
     let version: i64 =
         Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version, 99);

@@ -1,6 +1,7 @@
 //! Rules: what is there, and what one would do.
 
 use reqwest::Method;
+use serde::Serialize;
 use serde_json::json;
 use usp_model::{FileId, RuleName};
 
@@ -16,6 +17,17 @@ impl Client {
 
     pub async fn rule(&self, name: &RuleName) -> Result<Rule, ClientError> {
         self.ask(Call::get(self.base().at(["rules", name.as_str()])?)).await
+    }
+
+    /// Makes or replaces the rule; its version is given by the server.
+    pub async fn put_rule(&self, name: &RuleName, rule: &impl Serialize) -> Result<Rule, ClientError> {
+        let url = self.base().at(["rules", name.as_str()])?;
+        self.ask(Call::new(Method::PUT, url).json(rule)?).await
+    }
+
+    /// Runs that were planned go on.
+    pub async fn delete_rule(&self, name: &RuleName) -> Result<(), ClientError> {
+        self.tell(Call::new(Method::DELETE, self.base().at(["rules", name.as_str()])?)).await
     }
 
     /// Says what the rule would do to the file, and does nothing.

@@ -22,7 +22,7 @@ use usp_rt::{ByteBudget, ManualClock, Pool};
 use usp_testkit::generate;
 
 use super::{Cycle, Pace, Space};
-use crate::{CatalogIndex, Storage, StorageConfig, StorageParts};
+use crate::{CatalogIndex, RuleSources, Storage, StorageConfig, StorageParts};
 
 mod crashes;
 mod model;
@@ -145,7 +145,7 @@ async fn open_storage(dir: &TempDir, packs: &Arc<MemoryPacks>) -> Storage {
         clock: Arc::new(ManualClock::at_unix_ms(1_795_000_000_000)),
         config,
     };
-    Storage::start(parts, Vec::new()).await.unwrap()
+    Storage::start(parts, RuleSources::of_files(Vec::new())).await.unwrap()
 }
 
 fn admin() -> Caller {

@@ -20,7 +20,7 @@ use usp_queue::EmbeddedQueue;
 use usp_rt::{ByteBudget, ManualClock, Pool, Shutdown};
 use usp_testkit::generate;
 
-use crate::{CatalogIndex, Storage, StorageConfig, StorageParts};
+use crate::{CatalogIndex, RuleSources, Storage, StorageConfig, StorageParts};
 
 /// A storage over packs on disk that can be closed and opened again.
 pub(crate) struct World {
@@ -109,7 +109,7 @@ async fn open_storage(dir: &TempDir) -> Storage {
         clock: Arc::new(ManualClock::at_unix_ms(1_795_000_000_000)),
         config,
     };
-    Storage::start(parts, Vec::new()).await.unwrap()
+    Storage::start(parts, RuleSources::of_files(Vec::new())).await.unwrap()
 }
 
 pub(crate) fn admin() -> Caller {

@@ -35,6 +35,7 @@ mod leases;
 mod parts;
 mod policy;
 mod release;
+mod rules;
 mod runs;
 mod uploads;
 mod users;

@@ -140,7 +140,7 @@ pub(crate) async fn reload_rules(
             () = shutdown.cancelled() => return,
         }
         let replaced = match rules::load(&rules_dir) {
-            Ok(rules) => storage.replace_rules(rules).await.map_err(anyhow::Error::from),
+            Ok(rules) => storage.replace_rules(rules.files).await.map_err(anyhow::Error::from),
             Err(error) => Err(error),
         };
         match replaced {

@@ -1,24 +1,19 @@
-//! Rules from files: the built-in ones, and what the rules directory adds or replaces.
+//! Rules from files: the built-in ones, and those of the rules directory.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use usp_model::Rule;
-use usp_storage::{built_in_rules, check_rules, parse_rules};
+use usp_model::limits::RULES_BYTES_MAX;
+use usp_model::{Rule, RuleStep};
+use usp_storage::{RuleSources, built_in_rules, check_rules, parse_rules};
 
-/// A rules file is read into memory whole.
-const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// Every rule, each once: a file in `dir` replaces the built-in rule of the same name. An absent directory adds none.
+/// The rules of the files in `dir`, besides those that come with usp. An absent directory has none.
 ///
 /// Errors: a file that is no rule or not a valid one, a step that does not exist or has wrong parameters; each names its file.
-pub(crate) fn load(dir: &Path) -> Result<Vec<Rule>> {
+pub(crate) fn load(dir: &Path) -> Result<RuleSources> {
     let mut rules: BTreeMap<_, Rule> = BTreeMap::new();
-    for rule in built_in_rules()? {
-        rules.insert(rule.name.clone(), rule);
-    }
     let mut named_by = BTreeMap::new();
     for path in yaml_files(dir)? {
         for rule in read(&path)? {
@@ -28,7 +23,12 @@ pub(crate) fn load(dir: &Path) -> Result<Vec<Rule>> {
             rules.insert(rule.name.clone(), rule);
         }
     }
-    Ok(rules.into_values().collect())
+    Ok(RuleSources { built_in: built_in_rules()?, files: rules.into_values().collect(), check_step })
+}
+
+/// Parses as the worker will.
+fn check_step(step: &RuleStep) -> usp_model::Result<()> {
+    usp_steps::build(&step.uses, &step.with).map(drop)
 }
 
 fn yaml_files(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
@@ -49,15 +49,15 @@ fn yaml_files(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
 
 fn read(path: &Path) -> Result<Vec<Rule>> {
     let size_bytes = fs::metadata(path).with_context(|| format!("failed to read {}", path.display()))?.len();
-    if size_bytes > FILE_BYTES_MAX {
-        bail!("{} has {size_bytes} bytes; a rules file has at most {FILE_BYTES_MAX}", path.display());
+    if size_bytes > RULES_BYTES_MAX {
+        bail!("{} has {size_bytes} bytes; a rules file has at most {RULES_BYTES_MAX}", path.display());
     }
     let yaml = fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     let rules = parse_rules(&yaml).with_context(|| format!("failed to read {}", path.display()))?;
     check_rules(&rules).with_context(|| format!("failed to read {}", path.display()))?;
     for rule in &rules {
         for step in &rule.steps {
-            usp_steps::build(&step.uses, &step.with).with_context(|| {
+            check_step(step).with_context(|| {
                 format!("failed to read {}: rule '{}', step '{}'", path.display(), rule.name, step.name)
             })?;
         }

@@ -1,6 +1,7 @@
 //! Rules, runs and steps, and files that are not what they should be.
 
 mod hostile;
+mod rules;
 mod runs;
 
 /// Takes tables under `orders/` whose first column must be a number; tries once.

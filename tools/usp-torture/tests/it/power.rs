@@ -54,7 +54,7 @@ mod no_power_cut_breaks_a_promise {
     scenarios! {
         first_start start_again migration put_small put_of_no_bytes put_below_a_checkpoint put_with_checkpoints
         put_abandoned overwrite delete label dedup_hit dedup_at_the_same_time upload_in_parts upload_with_checkpoints
-        upload_ended uploads_interleaved rotation rotation_by_many many_at_once collect_sweep collect_to_the_end compaction
+        upload_ended uploads_joined uploads_interleaved rotation rotation_by_many many_at_once collect_sweep collect_to_the_end compaction
         collect_while_putting dedup_hit_on_what_is_collected graceful_restart restart_after_a_crash log_checkpoint runs
         everything
     }

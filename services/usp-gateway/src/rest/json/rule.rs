@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use usp_api::RuleTest;
-use usp_model::{FileId, Release, RetryPolicy, Rule, RuleName, RuleStep};
+use usp_model::limits::RULE_TIMEOUT_S_DEFAULT;
+use usp_model::{
+    Error, ErrorKind, FileId, Release, Result, RetryPolicy, Rule, RuleName, RuleStep, Violation,
+};
 use utoipa::ToSchema;
 
 use super::words;
@@ -89,6 +92,100 @@ impl From<RetryPolicy> for RetryJson {
             backoff_ms_min: retry.backoff_ms_min,
             backoff_ms_max: retry.backoff_ms_max,
         }
+    }
+}
+
+/// A rule to be written. What is left out has the value that it has in a rules file.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewRule)]
+pub(crate) struct NewRuleJson {
+    /// If it stands here, it is that of the path.
+    #[schema(value_type = Option<String>, example = "tables")]
+    name: Option<RuleName>,
+    #[serde(default)]
+    description: String,
+    /// Passed over.
+    #[serde(default, rename = "version")]
+    _version: Option<u32>,
+    /// A CEL condition over `file`; empty applies only when asked for by name.
+    #[serde(default)]
+    #[schema(example = "file.media_type == 'text/csv'")]
+    when: String,
+    steps: Vec<NewRuleStepJson>,
+    #[serde(default)]
+    retry: NewRetryJson,
+    /// Bounds one attempt of the whole run, in seconds; 3,600 by default.
+    timeout_s: Option<u64>,
+    /// Higher goes first.
+    #[serde(default)]
+    priority: i32,
+    /// How many runs of this rule may be at work at once; `null` is as many as there are slots.
+    concurrency: Option<u32>,
+    /// `null` leaves it to the bucket.
+    #[schema(schema_with = words::release_or_null)]
+    release: Option<Release>,
+    /// Whether a dead run makes its file `failed`; true by default.
+    required: Option<bool>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewRuleStep)]
+pub(crate) struct NewRuleStepJson {
+    #[schema(example = "profile")]
+    name: String,
+    #[schema(example = "profile")]
+    uses: String,
+    #[serde(default)]
+    with: BTreeMap<String, Value>,
+    timeout_s: Option<u64>,
+}
+
+/// What is left out has its default: 5 attempts, 1,000 ms, 300,000 ms.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewRetry)]
+pub(crate) struct NewRetryJson {
+    attempts_max: Option<u32>,
+    backoff_ms_min: Option<u64>,
+    backoff_ms_max: Option<u64>,
+}
+
+impl NewRuleJson {
+    /// Errors: `InvalidInput` when the body names another rule than the path.
+    pub(crate) fn named(self, name: RuleName) -> Result<Rule> {
+        if self.name.as_ref().is_some_and(|other| *other != name) {
+            let violation = Violation::new("/name", format!("the path says '{name}'"));
+            return Err(Error::new(ErrorKind::InvalidInput, "read rule")
+                .because("the rule has another name than its path")
+                .with_violations(vec![violation]));
+        }
+        let retry = RetryPolicy::default();
+        Ok(Rule {
+            name,
+            description: self.description,
+            version: 1,
+            when: self.when,
+            steps: self.steps.into_iter().map(NewRuleStepJson::step).collect(),
+            retry: RetryPolicy {
+                attempts_max: self.retry.attempts_max.unwrap_or(retry.attempts_max),
+                backoff_ms_min: self.retry.backoff_ms_min.unwrap_or(retry.backoff_ms_min),
+                backoff_ms_max: self.retry.backoff_ms_max.unwrap_or(retry.backoff_ms_max),
+            },
+            timeout_s: self.timeout_s.unwrap_or(RULE_TIMEOUT_S_DEFAULT),
+            priority: self.priority,
+            concurrency: self.concurrency,
+            release: self.release,
+            required: self.required.unwrap_or(true),
+        })
+    }
+}
+
+impl NewRuleStepJson {
+    fn step(self) -> RuleStep {
+        let Self { name, uses, with, timeout_s } = self;
+        RuleStep { name, uses, with, timeout_s: timeout_s.unwrap_or(RULE_TIMEOUT_S_DEFAULT) }
     }
 }
 

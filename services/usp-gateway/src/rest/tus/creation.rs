@@ -82,7 +82,10 @@ pub(crate) async fn create_upload(
             let size_bytes = announced(&headers)?;
             let wanted = match shape {
                 UploadShape::Part => Wanted::Part(metadata::bucket(&headers)?, size_bytes),
-                _ => Wanted::File(NewFile { size_bytes, ..metadata::new_file(&headers, unnamed()?)? }),
+                _ => {
+                    let file = metadata::new_file(&headers, unnamed()?)?;
+                    Wanted::File(Box::new(NewFile { size_bytes, ..file }))
+                }
             };
             let content = first_content(&gateway, &headers, body, size_bytes).await?;
             to_the_end(async move { create(storage.as_ref(), &caller, wanted, content).await }).await?
@@ -93,7 +96,7 @@ pub(crate) async fn create_upload(
 
 /// What an upload is opened for.
 enum Wanted {
-    File(NewFile),
+    File(Box<NewFile>),
     Part(BucketName, Option<u64>),
 }
 
@@ -118,7 +121,7 @@ async fn create(
     content: Option<ByteStream>,
 ) -> Result<Receipt> {
     let upload = match wanted {
-        Wanted::File(file) => storage.start_upload(caller, file).await?,
+        Wanted::File(file) => storage.start_upload(caller, *file).await?,
         Wanted::Part(bucket, size_bytes) => storage.start_part(caller, bucket, size_bytes).await?,
     };
     let id = upload.id;

@@ -8,7 +8,7 @@ use serde_json::json;
 use usp_api::{
     Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, FileStatus, NewApiKey,
     NewBucket, NewFile, NewUser, PutOutcome, RetriedRuns, RuleTest, ScrubOptions, ScrubStatus, Stats,
-    StorageCalls, UploadStatus, UserPatch,
+    StorageCalls, UploadStatus, UserPatch, WrittenRule,
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventKind, EventSeq, File,
@@ -240,6 +240,14 @@ impl StorageCalls for FakeStorage {
         sha256: Vec<String>,
     ) -> Result<Vec<String>> {
         Ok(sha256.into_iter().filter(|digest| digest.starts_with('a')).collect())
+    }
+
+    async fn put_rule(&self, _caller: &Caller, _rule: Rule) -> Result<WrittenRule> {
+        Err(pretended())
+    }
+
+    async fn delete_rule(&self, _caller: &Caller, _name: RuleName) -> Result<()> {
+        Err(pretended())
     }
 
     async fn list_rules(&self, _caller: &Caller) -> Result<Vec<Rule>> {

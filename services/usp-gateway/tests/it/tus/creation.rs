@@ -17,7 +17,9 @@ async fn anybody_may_ask_what_is_spoken_and_nothing_is_announced_that_is_not_the
         assert_eq!(answer.header("tus-version"), Some("1.0.0"));
         assert_eq!(
             answer.header("tus-extension"),
-            Some("creation,creation-with-upload,expiration,checksum,termination")
+            Some(
+                "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,concatenation"
+            )
         );
         assert_eq!(answer.header("tus-max-size"), Some("17592186044416"));
         assert_eq!(answer.header("tus-checksum-algorithm"), Some("sha256,blake3,crc32c,md5,sha1"));
@@ -95,7 +97,7 @@ async fn without_metadata_the_file_gets_a_name_of_its_own() {
 async fn what_cannot_be_begun_is_refused_in_words() {
     let rest = Rest::new();
     let long = format!("upload-metadata: filename {}", STANDARD.encode([b'a'; 7000]));
-    let table: [(&[&str], u16, &str); 17] = [
+    let table: [(&[&str], u16, &str); 19] = [
         (&[], 400, "invalid_input"),
         (&["upload-length: -1"], 400, "invalid_input"),
         (&["upload-length: +1"], 400, "invalid_input"),
@@ -103,8 +105,10 @@ async fn what_cannot_be_begun_is_refused_in_words() {
         (&["upload-length: "], 400, "invalid_input"),
         (&["upload-length: 1", "upload-length: 2"], 400, "invalid_input"),
         (&["upload-length: 17592186044417"], 413, "too_large"),
-        (&["upload-defer-length: 1"], 400, "invalid_input"),
-        (&["upload-length: 1", "upload-concat: partial"], 400, "invalid_input"),
+        (&["upload-defer-length: 0"], 400, "invalid_input"),
+        (&["upload-length: 1", "upload-defer-length: 1"], 400, "invalid_input"),
+        (&["upload-length: 1", "upload-concat: "], 400, "invalid_input"),
+        (&["upload-length: 1", "upload-concat: final;/a"], 400, "invalid_input"),
         (&["upload-length: 1", "upload-metadata: filename !"], 400, "invalid_input"),
         (&["upload-length: 1", "upload-metadata: key YQ==,key YQ=="], 400, "invalid_input"),
         (&["upload-length: 1", "upload-metadata: key YQ==,,"], 400, "invalid_input"),

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use usp_api::{
     Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, FileStatus, NewApiKey,
     NewBucket, NewFile, NewUser, PutOutcome, RetriedRuns, RuleTest, ScrubOptions, ScrubStatus, Stats,
-    StorageCalls, UserPatch,
+    StorageCalls, UserPatch, WrittenRule,
 };
 use usp_model::{
     ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, EventSeq, File, FileId, FilePage,
@@ -73,6 +73,8 @@ hand_on! {
     known_contents(bucket: BucketName, sha256: Vec<String>) -> Vec<String>;
     list_rules() -> Vec<Rule>;
     get_rule(name: RuleName) -> Rule;
+    put_rule(rule: Rule) -> WrittenRule;
+    delete_rule(name: RuleName) -> ();
     test_rule(name: RuleName, file: FileRef) -> RuleTest;
     create_run(id: FileId, rule: RuleName) -> Run;
     list_runs(query: RunQuery) -> RunPage;

@@ -18,7 +18,7 @@ use usp_model::{
 use usp_processor::{Isolation, Processor, ProcessorConfig};
 use usp_queue::EmbeddedQueue;
 use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
-use usp_storage::{CatalogIndex, Storage, StorageConfig, StorageParts, parse_rules};
+use usp_storage::{CatalogIndex, RuleSources, Storage, StorageConfig, StorageParts, parse_rules};
 
 use super::{Tampered, eventually};
 
@@ -58,7 +58,7 @@ impl Workshop {
             clock: Arc::new(SystemClock),
             config,
         };
-        let storage = Storage::start(parts, rules).await.unwrap();
+        let storage = Storage::start(parts, RuleSources::of_files(rules)).await.unwrap();
         let (service, stop) = (storage.clone(), Shutdown::new());
         let stopping = stop.clone();
         tokio::spawn(async move { service.run(stopping).await });

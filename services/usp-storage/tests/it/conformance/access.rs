@@ -7,6 +7,8 @@ use usp_model::{
     RunId, RunQuery, UploadId,
 };
 
+use usp_storage::parse_rules;
+
 use crate::support::{
     House, admin, bucket, in_all_buckets, in_bucket, key, pieces, rule, sha256_of, stranger, user, worker,
 };
@@ -56,6 +58,10 @@ fn calls_in_a_bucket() -> Vec<(&'static str, Role, Call)> {
     let mut calls = reading_calls();
     calls.extend(changing_calls());
     calls
+}
+
+fn written() -> usp_model::Rule {
+    parse_rules("name: written\nsteps: [{name: only, uses: sniff}]").unwrap().remove(0)
 }
 
 fn reading_calls() -> Vec<(&'static str, Role, Call)> {
@@ -117,6 +123,8 @@ fn calls_about_the_installation() -> Vec<(&'static str, Role, Call)> {
             c,
             NewBucket { name: bucket("made-by-role"), policy: BucketPolicy::default() },
         );
+        put_rule takes Manager: |h, c, s| h.door.put_rule(c, written());
+        delete_rule takes Manager: |h, c, s| h.door.delete_rule(c, rule("audit"));
         stats takes Manager: |h, c, s| h.door.stats(c);
         collect takes Admin: |h, c, s| h.door.collect(c, true);
         list_users takes Admin: |h, c, s| h.door.list_users(c);

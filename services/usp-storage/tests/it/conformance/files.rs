@@ -5,6 +5,7 @@ use usp_model::{Change, ErrorKind, FilePatch, FileQuery, FileRef, FileState, Tim
 use crate::support::{House, admin, bucket, key, label, random_bytes};
 
 facts! {
+    a_file_whose_time_is_over_is_deleted_with_all_its_versions,
     versions_count_up_and_each_stays_readable,
     a_deleted_file_is_gone_at_once_by_id_and_by_key,
     a_list_gives_every_file_once_page_by_page,
@@ -136,4 +137,31 @@ async fn a_file_without_rules_is_ready_at_once(house: House) {
 async fn readiness_says_yes(house: House) {
     let readiness = house.door.readiness().await.unwrap();
     assert!(readiness.ready && readiness.waiting_for.is_empty(), "{readiness:?}");
+}
+
+async fn a_file_whose_time_is_over_is_deleted_with_all_its_versions(house: House) {
+    let (soon, later, kept) = ("soon", "later", "kept");
+    for at in [soon, soon, later, kept] {
+        house.file(at, at.as_bytes()).await;
+    }
+    let second = std::time::Duration::from_secs(1);
+    for (at, wait_s) in [(soon, 10), (later, 20)] {
+        let file = house.find(at).await.unwrap();
+        let expires_at = Change::Set(file.updated_at.plus_ms(wait_s * 1_000));
+        let patch = FilePatch { expires_at, ..FilePatch::default() };
+        house.door.update_file(&admin(), file.id, patch).await.unwrap();
+    }
+    house.advance(9 * second);
+    house.storage.forget_the_past().await.unwrap();
+    house.find(soon).await.unwrap();
+    house.advance(2 * second);
+    house.storage.forget_the_past().await.unwrap();
+    assert_eq!(house.find(soon).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(house.usage().await.versions, 2, "both versions went");
+    // A new version has a time of its own, or none.
+    house.file(later, b"again").await;
+    house.advance(60 * second);
+    house.storage.forget_the_past().await.unwrap();
+    assert_eq!(house.find(later).await.unwrap().version, 2);
+    house.find(kept).await.unwrap();
 }

@@ -205,7 +205,7 @@ async fn a_rule_can_be_tried_without_a_run(house: House) {
     assert!(tried.matches);
     let names = house.door.list_rules(&admin()).await.unwrap();
     let names: Vec<_> = names.iter().map(|rule| rule.name.as_str()).collect();
-    assert_eq!(names, ["audit", "by-hand", "gate", "optional", "single", "urgent"]);
+    assert_eq!(names, ["audit", "by-hand", "gate", "of-usp", "optional", "single", "urgent"]);
     assert!(house.door.file_status(&admin(), file.id).await.unwrap().runs.is_empty());
 }
 

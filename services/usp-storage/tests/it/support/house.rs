@@ -19,11 +19,11 @@ use usp_catalog::{SqliteCatalog, SqliteConfig};
 use usp_content::{ContentConfig, ContentStore, LocalPacks, PackBackend};
 use usp_model::{
     Bucket, BucketPolicy, ByteRange, Error, ErrorKind, File, FileRef, LeasedRun, PackId, ReportOutcome,
-    Result, RunOutcome, RunReport, StepReport, Usage,
+    Result, RuleStep, RunOutcome, RunReport, StepReport, Usage, Violation,
 };
 use usp_queue::{EmbeddedQueue, Queue};
 use usp_rt::{ByteBudget, ManualClock, Pool, Shutdown};
-use usp_storage::{CatalogIndex, Storage, StorageConfig, StorageParts, parse_rules};
+use usp_storage::{CatalogIndex, RuleSources, Storage, StorageConfig, StorageParts, parse_rules};
 
 use super::content::drain;
 use super::{admin, bucket, eventually, key, pieces, worker};
@@ -63,6 +63,21 @@ required: false
 name: by-hand
 steps: [{name: only, uses: sniff}]
 ";
+
+const BUILT_IN: &str = "
+name: of-usp
+when: file.key.startsWith('of-usp/')
+steps: [{name: only, uses: sniff}]
+";
+
+fn sources() -> RuleSources {
+    let check_step = |step: &RuleStep| {
+        let unknown = vec![Violation::new("/uses", "there is no such step")];
+        let refused = || Error::new(ErrorKind::InvalidInput, "build step").with_violations(unknown);
+        if step.uses == "sniff" { Ok(()) } else { Err(refused()) }
+    };
+    RuleSources { built_in: parse_rules(BUILT_IN).unwrap(), files: parse_rules(RULES).unwrap(), check_step }
+}
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Door {
@@ -119,7 +134,7 @@ impl House {
             clock: clock.clone(),
             config,
         };
-        let storage = Storage::start(parts, parse_rules(RULES).unwrap()).await.unwrap();
+        let storage = Storage::start(parts, sources()).await.unwrap();
         let stop = Shutdown::new();
         let door: Arc<dyn StorageApi> = match door {
             Door::InProcess => Arc::new(storage.clone()),

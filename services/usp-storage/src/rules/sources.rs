@@ -1,0 +1,142 @@
+//! Where rules come from.
+//!
+//! Some come with usp. Rules that are written over the API go before those, and rules in files before both: who has the
+//! machine has the last word. Only written ones change while usp runs, one at a time, and a change counts once it is
+//! committed; files are read again when someone says so.
+
+use std::collections::BTreeMap;
+
+use usp_api::{Caller, WrittenRule};
+use usp_auth::{Permission, authorize};
+use usp_model::{Error, ErrorKind, Result, Rule, RuleName, RuleStep, Violation};
+
+use super::{RULE_COUNT_MAX, RuleBook, absent_rule, check_rules, invalid};
+use crate::put::failed_task;
+use crate::storage::Storage;
+
+/// Rules besides those that were written.
+#[derive(Debug, Clone)]
+pub struct RuleSources {
+    pub built_in: Vec<Rule>,
+    pub files: Vec<Rule>,
+    /// Whether there is such a step and it takes these parameters: `InvalidInput` if not, with pointers below the step.
+    pub check_step: fn(&RuleStep) -> Result<()>,
+}
+
+impl RuleSources {
+    /// Nothing but these.
+    pub fn of_files(files: Vec<Rule>) -> Self {
+        Self { built_in: Vec::new(), files, check_step: |_step| Ok(()) }
+    }
+
+    /// Each name once, in their order.
+    pub(crate) fn with(&self, written: Vec<Rule>) -> Vec<Rule> {
+        let all = self.built_in.iter().cloned().chain(written).chain(self.files.iter().cloned());
+        let by_name: BTreeMap<RuleName, Rule> = all.map(|rule| (rule.name.clone(), rule)).collect();
+        by_name.into_values().collect()
+    }
+
+    fn built_in(&self, name: &RuleName) -> Option<&Rule> {
+        self.built_in.iter().find(|rule| rule.name == *name)
+    }
+
+    fn refuse_in_file(&self, action: &'static str, name: &RuleName) -> Result<()> {
+        if !self.files.iter().any(|rule| rule.name == *name) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Conflict, action).about(name).because(format!(
+            "rule '{name}' stands in a file of the server's rules directory, which goes before; change it there"
+        )))
+    }
+
+    fn check(&self, rule: &Rule) -> Result<()> {
+        check_rules(std::slice::from_ref(rule))?;
+        for (index, step) in rule.steps.iter().enumerate() {
+            let Err(error) = (self.check_step)(step) else { continue };
+            let below =
+                |v: &Violation| Violation::new(format!("/steps/{index}{}", v.pointer), v.detail.clone());
+            let violations = error.violations().iter().map(below).collect();
+            let detail = format!("rule '{}', step '{}': {}", rule.name, step.name, error.detail());
+            return Err(invalid("write rule").about(&rule.name).because(detail).with_violations(violations));
+        }
+        Ok(())
+    }
+}
+
+impl Storage {
+    /// In a task of its own: a rule that is committed is in force, whoever waits for it.
+    pub(crate) async fn write_rule(&self, caller: &Caller, rule: Rule) -> Result<WrittenRule> {
+        authorize(&caller.principal, Permission::RuleManage, None)?;
+        let storage = self.clone();
+        let writing = tokio::spawn(async move {
+            let sources = storage.rule_sources.lock().await;
+            sources.refuse_in_file("write rule", &rule.name)?;
+            sources.check(&rule)?;
+            let book = storage.rule_book();
+            let is_new = book.get(&rule.name).is_err();
+            if is_new && book.rules().count() >= RULE_COUNT_MAX {
+                return Err(invalid("write rule").because(format!(
+                    "there are {RULE_COUNT_MAX} rules, which is the most; delete one first"
+                )));
+            }
+            let rule = storage.catalog.write_rule(rule, storage.now()).await?;
+            storage.swap_rule(&rule.name, Some(rule.clone()))?;
+            Ok(WrittenRule { rule, is_new })
+        });
+        writing.await.unwrap_or_else(|source| Err(failed_task(source)))
+    }
+
+    pub(crate) async fn erase_rule(&self, caller: &Caller, name: RuleName) -> Result<()> {
+        authorize(&caller.principal, Permission::RuleManage, None)?;
+        let storage = self.clone();
+        let erasing = tokio::spawn(async move {
+            let sources = storage.rule_sources.lock().await;
+            sources.refuse_in_file("delete rule", &name)?;
+            let built_in = sources.built_in(&name).cloned();
+            if storage.catalog.erase_rule(&name, built_in.clone(), storage.now()).await? {
+                return storage.swap_rule(&name, built_in);
+            }
+            if built_in.is_some() {
+                return Err(Error::new(ErrorKind::Conflict, "delete rule").about(&name).because(format!(
+                    "rule '{name}' comes with usp; put another in its place, or let buckets name the rules they want"
+                )));
+            }
+            Err(absent_rule(&name))
+        });
+        erasing.await.unwrap_or_else(|source| Err(failed_task(source)))
+    }
+
+    /// Swaps in rules that were read anew from files. Runs that exist keep the version they began with.
+    ///
+    /// Errors: `InvalidInput` for a rule that is not valid; then the old ones stay in force.
+    pub async fn replace_rules(&self, files: Vec<Rule>) -> Result<Vec<RuleName>> {
+        let mut sources = self.rule_sources.lock().await;
+        let anew = RuleSources { files, ..sources.clone() };
+        let rules = anew.with(self.catalog.written_rules().await?);
+        RuleBook::compile(rules.clone())?;
+        let kept = keep(self, rules).await?;
+        let names = kept.iter().map(|rule| rule.name.clone()).collect();
+        *self.rules.write() = RuleBook::compile(kept)?.into();
+        *sources = anew;
+        Ok(names)
+    }
+
+    fn swap_rule(&self, name: &RuleName, by: Option<Rule>) -> Result<()> {
+        let mut rules: Vec<Rule> =
+            self.rule_book().rules().filter(|rule| rule.name != *name).cloned().collect();
+        rules.extend(by);
+        rules.sort_by(|a, b| a.name.cmp(&b.name));
+        *self.rules.write() = RuleBook::compile(rules)?.into();
+        Ok(())
+    }
+}
+
+/// Gives the rules their versions, and retires all others.
+async fn keep(storage: &Storage, rules: Vec<Rule>) -> Result<Vec<Rule>> {
+    let mut kept = Vec::with_capacity(rules.len());
+    for rule in rules {
+        kept.push(storage.catalog.put_rule(rule, storage.now()).await?);
+    }
+    storage.catalog.retire_rules(kept.iter().map(|rule| rule.name.clone()).collect()).await?;
+    Ok(kept)
+}

@@ -1,0 +1,116 @@
+//! Rules that are written while storage runs.
+
+use usp_model::{ErrorKind, FileState, Result, Rule, RuleName};
+use usp_storage::parse_rules;
+
+use crate::support::{House, admin, rule};
+
+facts! {
+    a_written_rule_counts_from_the_next_commit_on,
+    a_changed_rule_has_the_next_version_and_planned_runs_keep_theirs,
+    a_deleted_rule_counts_no_more,
+    a_rule_of_usp_can_be_replaced_and_comes_back,
+    a_rule_in_a_file_goes_before_a_written_one,
+    a_rule_that_is_not_valid_is_refused_and_changes_nothing,
+    written_rules_outlive_a_reading_of_the_files,
+}
+
+fn written(when: &str) -> Rule {
+    let yaml = format!("name: written\nwhen: {when}\nsteps: [{{name: only, uses: sniff}}]\n");
+    parse_rules(&yaml).unwrap().remove(0)
+}
+
+async fn put(house: &House, rule: Rule) -> Result<(u32, bool)> {
+    house.door.put_rule(&admin(), rule).await.map(|written| (written.rule.version, written.is_new))
+}
+
+async fn names(house: &House) -> Vec<RuleName> {
+    house.door.list_rules(&admin()).await.unwrap().into_iter().map(|rule| rule.name).collect()
+}
+
+async fn a_written_rule_counts_from_the_next_commit_on(house: House) {
+    assert_eq!(house.file("seen/a", b"x").await.state, FileState::Ready);
+    assert_eq!(put(&house, written("file.key.startsWith('seen/')")).await.unwrap(), (1, true));
+    assert!(names(&house).await.contains(&rule("written")));
+    assert_eq!(house.file("other/a", b"x").await.state, FileState::Ready);
+    let file = house.file("seen/b", b"x").await;
+    assert_eq!(file.state, FileState::Processing);
+    let leased = house.lease().await;
+    assert_eq!((leased.file.id, leased.run.rule), (file.id, rule("written")));
+}
+
+async fn a_changed_rule_has_the_next_version_and_planned_runs_keep_theirs(house: House) {
+    put(&house, written("file.size > 0")).await.unwrap();
+    house.file("a", b"x").await;
+    // What it explains is not what it means.
+    let explained = Rule { description: "of all files".to_owned(), ..written("file.size > 0") };
+    assert_eq!(put(&house, explained).await.unwrap(), (1, false));
+    assert_eq!(put(&house, Rule { priority: 3, ..written("file.size > 1") }).await.unwrap(), (2, false));
+    assert_eq!(house.lease().await.rule.version, 1);
+    assert_eq!(house.door.get_rule(&admin(), rule("written")).await.unwrap().priority, 3);
+}
+
+async fn a_deleted_rule_counts_no_more(house: House) {
+    put(&house, written("true")).await.unwrap();
+    house.file("a", b"x").await;
+    house.door.delete_rule(&admin(), rule("written")).await.unwrap();
+    assert_eq!(house.file("b", b"x").await.state, FileState::Ready);
+    assert_eq!(house.lease().await.run.rule, rule("written"), "what was planned is done");
+    let again = house.door.delete_rule(&admin(), rule("written")).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::NotFound);
+    // Its numbers go on, as runs point at them.
+    assert_eq!(put(&house, written("file.size > 5")).await.unwrap(), (2, true));
+}
+
+async fn a_rule_of_usp_can_be_replaced_and_comes_back(house: House) {
+    let of_usp = rule("of-usp");
+    let refused = house.door.delete_rule(&admin(), of_usp.clone()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+    let other = Rule { name: of_usp.clone(), ..written("false") };
+    assert_eq!(put(&house, other).await.unwrap(), (2, false));
+    assert_eq!(house.file("of-usp/a", b"x").await.state, FileState::Ready);
+    house.door.delete_rule(&admin(), of_usp.clone()).await.unwrap();
+    assert_eq!(house.file("of-usp/b", b"x").await.state, FileState::Processing);
+    let refused = house.door.delete_rule(&admin(), of_usp).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+}
+
+async fn a_rule_in_a_file_goes_before_a_written_one(house: House) {
+    let other = Rule { name: rule("audit"), ..written("false") };
+    assert_eq!(put(&house, other).await.unwrap_err().kind(), ErrorKind::Conflict);
+    let refused = house.door.delete_rule(&admin(), rule("audit")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+    assert_eq!(house.file("audited/a", b"x").await.state, FileState::Processing);
+    // Also one that comes later.
+    put(&house, written("true")).await.unwrap();
+    house.storage.replace_rules(vec![written("false")]).await.unwrap();
+    assert_eq!(house.file("a", b"x").await.state, FileState::Ready);
+    house.storage.replace_rules(Vec::new()).await.unwrap();
+    assert_eq!(house.file("b", b"x").await.state, FileState::Processing);
+}
+
+async fn a_rule_that_is_not_valid_is_refused_and_changes_nothing(house: House) {
+    put(&house, written("false")).await.unwrap();
+    let unknown =
+        parse_rules("name: written\nsteps: [{name: a, uses: sniff}, {name: b, uses: magic}]").unwrap();
+    for (wrong, pointer) in [
+        (written("file.size >"), "/when"),
+        (Rule { steps: Vec::new(), ..written("true") }, "/steps"),
+        (unknown[0].clone(), "/steps/1/uses"),
+    ] {
+        let refused = put(&house, wrong).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+        assert_eq!(refused.violations()[0].pointer, pointer);
+    }
+    assert_eq!(house.door.get_rule(&admin(), rule("written")).await.unwrap().when, "false");
+    assert_eq!(put(&house, written("false")).await.unwrap(), (1, false));
+}
+
+async fn written_rules_outlive_a_reading_of_the_files(house: House) {
+    put(&house, written("true")).await.unwrap();
+    house.storage.replace_rules(Vec::new()).await.unwrap();
+    assert_eq!(names(&house).await, [rule("of-usp"), rule("written")]);
+    assert_eq!(house.file("audited/a", b"x").await.state, FileState::Processing);
+    house.door.delete_rule(&admin(), rule("written")).await.unwrap();
+    assert_eq!(house.file("audited/b", b"x").await.state, FileState::Ready);
+}
