@@ -159,6 +159,7 @@ impl GrpcStorage {
         let wait = match &request {
             Request::LeaseRuns { wait_ms, .. } => Duration::from_millis(*wait_ms),
             Request::FinishUpload { .. }
+            | Request::JoinUploads { .. }
             | Request::Collect { .. }
             | Request::CheckStore { .. }
             | Request::StoreDamage {} => LONG_TIME_MAX,

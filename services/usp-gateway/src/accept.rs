@@ -47,8 +47,8 @@ use pulse::Pulse;
 
 /// Streams of one HTTP/2 connection at once.
 const STREAM_COUNT_MAX: u32 = 128;
-/// Names and values of one request's headers together, on HTTP/2 decoded.
-const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// Names and values of one request's headers together, on HTTP/2 decoded: as many as on HTTP/1.
+const HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
 /// Header lines of one HTTP/1 request.
 const HEADER_COUNT_MAX: usize = 100;
 /// Streams that a peer opened and reset before they were looked at; more is an attack (CVE-2023-44487).

@@ -99,7 +99,6 @@ impl StorageCalls for Storage {
     }
 
     async fn join_uploads(&self, caller: &Caller, file: NewFile, parts: Vec<UploadId>) -> Result<Upload> {
-        self.space.check()?;
         self.join_parts(caller, file, parts).await
     }
 

@@ -16,6 +16,8 @@ use crate::storage::Storage;
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     position: Position,
+    /// A part waits for the others, and nobody hears of it by itself.
+    is_part: bool,
     committing: Option<JoinHandle<Result<Upload>>>,
 }
 
@@ -24,6 +26,15 @@ pub(crate) struct Progress {
 pub(crate) enum Tell {
     Nobody,
     Watchers,
+}
+
+/// A session that goes from one offset to another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moved {
+    pub(crate) id: UploadId,
+    pub(crate) offset: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) is_part: bool,
 }
 
 /// In bytes of content.
@@ -36,9 +47,11 @@ struct Position {
 }
 
 impl Progress {
-    /// Of a session that has `offset` bytes, the last `tail_bytes` of which are in no chunk yet.
-    pub(crate) fn at(offset: u64, tail_bytes: u64) -> Self {
-        Self { position: Position { offset, boundary: offset.saturating_sub(tail_bytes) }, committing: None }
+    /// Of a session that has these bytes, the last `tail_bytes` of which are in no chunk yet.
+    pub(crate) fn of(upload: &Upload, tail_bytes: u64) -> Self {
+        let (offset, is_part) = (upload.received_bytes, upload.shape == UploadShape::Part);
+        let position = Position { offset, boundary: offset.saturating_sub(tail_bytes) };
+        Self { position, is_part, committing: None }
     }
 
     /// Begins to commit everything received so far; with `Tell::Watchers` they hear of it once it is durable.
@@ -59,11 +72,11 @@ impl Progress {
         let boundary = boundary + batch.size_bytes;
         let received_bytes = boundary + batch.resume.tail.len() as u64;
         self.position = Position { offset: received_bytes, boundary };
-        let storage = storage.clone();
+        let (storage, is_part) = (storage.clone(), self.is_part);
         self.committing = Some(tokio::spawn(async move {
-            let upload = storage.commit_progress(id, offset, received_bytes, batch).await?;
-            // A part is nobody's file.
-            if tell == Tell::Watchers && upload.shape != UploadShape::Part {
+            let moved = Moved { id, offset, received_bytes, is_part };
+            let upload = storage.commit_progress(moved, batch).await?;
+            if tell == Tell::Watchers && !is_part {
                 storage.live.upload_progress(&upload, storage.now());
             }
             Ok(upload)
@@ -84,13 +97,8 @@ impl Progress {
 }
 
 impl Storage {
-    pub(crate) async fn commit_progress(
-        &self,
-        id: UploadId,
-        offset: u64,
-        received_bytes: u64,
-        batch: Batch,
-    ) -> Result<Upload> {
+    pub(crate) async fn commit_progress(&self, moved: Moved, batch: Batch) -> Result<Upload> {
+        let Moved { id, offset, received_bytes, is_part } = moved;
         if !usp_rt::is_planted("commit-without-sync") {
             self.content.sync(&batch.dirty).await?;
         }
@@ -104,7 +112,7 @@ impl Storage {
             resume: batch.resume,
             stored: batch.stored,
             at: now,
-            expires_at: now.plus_ms(self.idle_ms()),
+            expires_at: now.plus_ms(self.idle_ms(is_part)),
         };
         let upload = self.catalog.append_upload(progress).await?;
         // The packs were pinned until the rows that name them stand.

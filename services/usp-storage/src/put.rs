@@ -149,7 +149,7 @@ impl Storage {
             terms: UploadTerms::default(),
             owner: caller.principal.name.clone(),
             at: now,
-            expires_at: now.plus_ms(self.idle_ms()),
+            expires_at: now.plus_ms(self.idle_ms(false)),
             is_announced: false,
             is_part: false,
         };
@@ -159,9 +159,11 @@ impl Storage {
         Ok((session, opened.file_id))
     }
 
-    /// How long an upload may be silent.
-    pub(crate) fn idle_ms(&self) -> i64 {
-        i64::try_from(self.config.upload_idle_max.as_millis()).unwrap_or(i64::MAX)
+    /// How long an upload may be silent. A part that is complete has nothing more to say while others arrive.
+    pub(crate) fn idle_ms(&self, is_part: bool) -> i64 {
+        const PART_PATIENCE: i64 = 7;
+        let idle_ms = i64::try_from(self.config.upload_idle_max.as_millis()).unwrap_or(i64::MAX);
+        if is_part { idle_ms.saturating_mul(PART_PATIENCE) } else { idle_ms }
     }
 
     /// Steps 4 and 5. Cancel: not safe; run it in a task of its own.
@@ -354,7 +356,7 @@ fn check_announced_size(announced: Option<u64>, received: u64) -> Result<()> {
     }
 }
 
-fn check_media_type(media_type: &MediaType, policy: &BucketPolicy) -> Result<()> {
+pub(crate) fn check_media_type(media_type: &MediaType, policy: &BucketPolicy) -> Result<()> {
     if policy.media_types.is_empty() || policy.media_types.iter().any(|pattern| media_type.matches(pattern)) {
         return Ok(());
     }

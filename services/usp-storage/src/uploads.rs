@@ -12,9 +12,11 @@ use usp_model::{
     Result, ResumePoint, Upload, UploadId, UploadShape, UploadState,
 };
 
+use crate::media::media_type_of;
 use crate::progress::{Progress, Tell};
 use crate::put::{
-    Received, check_digests, check_new_file, check_size, failed_task, size_limit, wanted_digests,
+    Received, check_digests, check_media_type, check_new_file, check_size, failed_task, size_limit,
+    wanted_digests,
 };
 use crate::storage::Storage;
 
@@ -32,10 +34,16 @@ impl Storage {
             self.rule_book().get(rule)?;
         }
         refuse_unresumable(&file.expected_digests)?;
-        self.catalog.create_upload(self.new_upload(caller, file, bucket.domain)?).await
+        self.catalog.create_upload(self.new_upload(caller, file, bucket.domain, false)?).await
     }
 
-    fn new_upload(&self, caller: &Caller, file: NewFile, domain: DomainId) -> Result<NewUpload> {
+    fn new_upload(
+        &self,
+        caller: &Caller,
+        file: NewFile,
+        domain: DomainId,
+        is_part: bool,
+    ) -> Result<NewUpload> {
         let now = self.now();
         let terms = UploadTerms {
             condition: file.condition,
@@ -55,10 +63,10 @@ impl Storage {
             metadata: file.metadata,
             labels: file.labels,
             terms,
-            is_part: false,
+            is_part,
             owner: caller.principal.name.clone(),
             at: now,
-            expires_at: now.plus_ms(self.idle_ms()),
+            expires_at: now.plus_ms(self.idle_ms(is_part)),
             is_announced: true,
         })
     }
@@ -90,10 +98,16 @@ impl Storage {
         let mut size_bytes = record.upload.size_bytes;
         if let Some(announced) = append.size_bytes {
             check_size(announced, file_size_bytes_max)?;
+            let upload = &record.upload;
+            let file = NewFile {
+                size_bytes: Some(announced),
+                ..NewFile::at(upload.bucket.clone(), upload.key.clone())
+            };
+            self.check_early(caller, &file, &bucket.bucket).await?;
             size_bytes = self.catalog.announce_upload_size(&append.id, announced).await?.size_bytes;
         }
         let size_bytes_max = size_bytes.unwrap_or(file_size_bytes_max);
-        let mut progress = Progress::at(append.offset, record.resume.tail.len() as u64);
+        let mut progress = Progress::of(&record.upload, record.resume.tail.len() as u64);
         let mut ingest = self.content.ingest(IngestSettings {
             key: record.domain_key,
             compression: bucket.bucket.policy.compression,
@@ -203,6 +217,8 @@ impl Storage {
             Rest::Nothing(key, manifest) => {
                 // All of it is read for that: what cannot be committed is better told before.
                 self.check_early(caller, &file, &bucket.bucket).await?;
+                let media_type = media_type_of(&head, file.declared_media_type.as_ref(), &file.key);
+                check_media_type(&media_type, &bucket.bucket.policy)?;
                 let others = wanted_digests(&bucket.bucket.policy, &[]);
                 let digests = self.content.digests(key, manifest, received_bytes, &others).await?;
                 (Batch::default(), digests)

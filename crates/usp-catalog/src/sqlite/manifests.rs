@@ -74,13 +74,22 @@ pub(super) fn append(tx: &Tx<'_>, manifest: ManifestId, chunks: &[ChunkRef]) -> 
 
 /// Moves all that `from` has behind what `to` has, and deletes `from`. `to` must be the newer one: a walk over all segments
 /// in the order of their manifests (`collect::references`) would miss what moves to where it has been.
+///
+/// One row at a time: a statement that changes many keeps them all in memory until it ends.
 pub(super) fn take_over(tx: &Tx<'_>, to: ManifestId, from: ManifestId) -> Outcome<ManifestSize> {
+    if to.0 <= from.0 {
+        return Err(corrupt("join manifests", "the older one cannot take over").about(to).into());
+    }
     let (before, added) = (size(tx, to)?, size(tx, from)?);
-    tx.run(
-        "UPDATE segments SET manifest = ?1, start_offset = start_offset + ?3, end_offset = end_offset + ?3
-         WHERE manifest = ?2",
-        (to.0, from.0, int(before.size_bytes)),
-    )?;
+    let sql = "SELECT rowid FROM segments WHERE manifest = ?1 ORDER BY start_offset";
+    let segments: Vec<i64> = tx.all(sql, [from.0], |row| Ok(row.get(0)?))?;
+    for segment in segments {
+        tx.run(
+            "UPDATE segments SET manifest = ?2, start_offset = start_offset + ?3, end_offset = end_offset + ?3
+             WHERE rowid = ?1",
+            (segment, to.0, int(before.size_bytes)),
+        )?;
+    }
     let after = ManifestSize {
         size_bytes: before.size_bytes.saturating_add(added.size_bytes),
         chunk_count: before.chunk_count.saturating_add(added.chunk_count),

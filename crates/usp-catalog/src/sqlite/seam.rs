@@ -239,7 +239,7 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn join_uploads(&self, upload: NewUpload, parts: Vec<UploadId>) -> Result<Upload> {
-        self.writer.write("join uploads", move |tx| uploads::join(tx, &upload, &parts)).await
+        self.writer.write_alone("join uploads", move |tx| uploads::join(tx, &upload, &parts)).await
     }
 
     async fn terminate_upload(&self, id: &UploadId, at: Timestamp) -> Result<()> {

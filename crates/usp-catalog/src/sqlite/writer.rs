@@ -1,7 +1,8 @@
 //! The one connection that writes, on a thread of its own.
 //!
 //! 1. The thread takes every job that waits, up to a bound, and begins one transaction.
-//! 2. Each job runs in a savepoint. A job that ends with an error takes back its own changes and no others.
+//! 2. Each job runs in a savepoint. A job that ends with an error takes back its own changes and no others. For that SQLite
+//!    keeps every page as it was in memory, so a job that may change many has a transaction to itself and no savepoint.
 //! 3. One COMMIT makes all of them durable (`synchronous = FULL`); only then is anyone answered. While it runs, the next
 //!    jobs gather: the slower the disk, the larger the groups. If it fails, nobody hears of success.
 //! 4. After the answers the log is checkpointed if it grew enough.
@@ -84,10 +85,27 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Tx<'_>) -> Outcome<T> + Send + 'static,
     {
+        self.hand_over(action, false, work).await
+    }
+
+    /// As `write`, for work that may change any number of pages.
+    pub(super) async fn write_alone<T, F>(&self, action: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Outcome<T> + Send + 'static,
+    {
+        self.hand_over(action, true, work).await
+    }
+
+    async fn hand_over<T, F>(&self, action: &'static str, is_alone: bool, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Outcome<T> + Send + 'static,
+    {
         let closed =
             || Error::new(ErrorKind::Unavailable, action).because("the catalogue is closing; try again");
         let (reply, answer) = oneshot::channel();
-        let job: Box<dyn Job> = Box::new(TypedJob::new(action, work, reply));
+        let job: Box<dyn Job> = Box::new(TypedJob::new(action, is_alone, work, reply));
         let jobs = self.jobs.as_ref().ok_or_else(closed)?;
         jobs.send(job).await.map_err(|_closed| closed())?;
         answer.await.map_err(|_closed| closed())?
@@ -191,11 +209,18 @@ impl Thread {
             return Err(self.refuse(error.into()));
         }
         let mut last_event = None;
-        while let Some(mut job) = group.pop_front() {
-            let end = self.run_job(job.as_mut(), &mut last_event);
+        while let Some(mut job) = group.pop_front_if(|job| !job.is_alone() || done.is_empty()) {
+            let is_alone = job.is_alone();
+            let end = match is_alone {
+                true => self.run_alone(job.as_mut(), &mut last_event),
+                false => self.run_job(job.as_mut(), &mut last_event),
+            };
             done.push(job);
             if let Err(fail) = end {
                 return Err(self.refuse(fail));
+            }
+            if is_alone {
+                break;
             }
         }
         if usp_rt::is_planted("answer-before-commit") {
@@ -233,6 +258,25 @@ impl Thread {
             JobEnd::RollBack => {
                 self.conn.run("ROLLBACK TO job", [])?;
                 self.conn.run("RELEASE job", [])?;
+            }
+            JobEnd::Fault(error) => {
+                self.report_fault(&error);
+                return Err(Fail::Answer(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn run_alone(&self, job: &mut dyn Job, last_event: &mut Option<EventSeq>) -> Outcome<()> {
+        let tx = Tx::new(&self.conn);
+        match job.run(&tx) {
+            JobEnd::Keep => *last_event = tx.last_event(),
+            // What is committed then is nothing.
+            JobEnd::RollBack => {
+                if !self.conn.is_autocommit() {
+                    self.conn.run("ROLLBACK", [])?;
+                }
+                self.conn.run("BEGIN IMMEDIATE", [])?;
             }
             JobEnd::Fault(error) => {
                 self.report_fault(&error);

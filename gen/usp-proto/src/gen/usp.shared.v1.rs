@@ -113,7 +113,7 @@ pub struct File {
     /// The id of the file that this one was made from; empty for a file that was uploaded.
     #[prost(string, tag = "19")]
     pub derived_from: ::prost::alloc::string::String,
-    /// Until when the file is meant to be kept, as its owner noted it; absent: no such note. usp does not delete it then.
+    /// When the file is deleted with all its versions, within half a minute; absent: never by itself. A new version has none.
     #[prost(message, optional, tag = "20")]
     pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{StreamExt, future};
 use tonic::{Code, Status, Streaming};
 use usp_api::{AppendUpload, ByteStream, Caller, NewFile, StorageApi};
-use usp_model::{Error, ErrorKind, File, FileRef, Result, Upload, UploadId, UploadState};
+use usp_model::{Error, ErrorKind, File, FileRef, Result, Upload, UploadId, UploadShape, UploadState};
 use usp_proto::storage::upload_request::Part;
 use usp_proto::storage::{UploadHeader, UploadRequest, UploadResponse};
 
@@ -66,7 +66,9 @@ async fn append(
     if upload.state == UploadState::Completed {
         return completed(storage, caller, upload).await;
     }
-    if upload.size_bytes.is_some_and(|size| upload.received_bytes < size) {
+    // A part becomes no file by itself: joining the parts is left to tus.
+    let is_part = upload.shape == UploadShape::Part;
+    if is_part || upload.size_bytes.is_some_and(|size| upload.received_bytes < size) {
         return Ok(UploadResponse { file: None, received_bytes: upload.received_bytes });
     }
     let outcome = storage.finish_upload(caller, upload.id, Vec::new()).await?;

@@ -20,6 +20,7 @@ use usp_model::{
 };
 
 use super::{Turn, refuse_unresumable};
+use crate::progress::Moved;
 use crate::put::{check_new_file, check_size, failed_task, size_limit};
 use crate::storage::Storage;
 
@@ -35,8 +36,9 @@ impl Storage {
         let id = UploadId::random()?;
         // A row has a key; that of a part is never looked at.
         let file = NewFile { size_bytes, ..NewFile::at(bucket, FileKey::parse(&id.to_string())?) };
-        let upload = self.new_upload(caller, file, record.domain)?;
-        self.catalog.create_upload(NewUpload { id, is_part: true, ..upload }).await
+        self.check_early(caller, &file, &record.bucket).await?;
+        let upload = self.new_upload(caller, file, record.domain, true)?;
+        self.catalog.create_upload(NewUpload { id, ..upload }).await
     }
 
     /// In a task of its own: a caller that goes away changes nothing.
@@ -67,17 +69,25 @@ impl Storage {
 
     async fn join_in_turn(&self, caller: &Caller, file: NewFile, parts: Vec<UploadId>) -> Result<Upload> {
         let bucket = self.bucket_for(caller, Permission::FileWrite, &file.bucket).await?;
-        let mut size_bytes: u64 = 0;
+        let (mut size_bytes, mut is_first) = (0_u64, true);
         for part in &parts {
             let record = self.upload_for(caller, part).await?;
             size_bytes = size_bytes.saturating_add(record.upload.received_bytes);
+            is_first &= record.upload.state == UploadState::Open;
             self.cut_to_the_end(record, bucket.bucket.policy.compression).await?;
         }
         let file = NewFile { size_bytes: Some(size_bytes), ..file };
-        check_new_file(&file, &bucket.bucket.policy)?;
-        self.check_early(caller, &file, &bucket.bucket).await?;
-        refuse_unresumable(&file.expected_digests)?;
-        let upload = self.new_upload(caller, file, bucket.domain)?;
+        // Who asks again is answered whatever has changed since.
+        if is_first {
+            self.space.check()?;
+            check_new_file(&file, &bucket.bucket.policy)?;
+            self.check_early(caller, &file, &bucket.bucket).await?;
+            refuse_unresumable(&file.expected_digests)?;
+            if let Some(rule) = &file.rule {
+                self.rule_book().get(rule)?;
+            }
+        }
+        let upload = self.new_upload(caller, file, bucket.domain, false)?;
         self.catalog.join_uploads(upload, parts).await
     }
 
@@ -91,7 +101,9 @@ impl Storage {
         }
         let settings = IngestSettings { key: domain_key, compression, digests: Vec::new(), resume };
         let (batch, _digests) = self.content.ingest(settings).finish().await?;
-        self.commit_progress(upload.id, upload.received_bytes, upload.received_bytes, batch).await?;
+        let received_bytes = upload.received_bytes;
+        let stays = Moved { id: upload.id, offset: received_bytes, received_bytes, is_part: true };
+        self.commit_progress(stays, batch).await?;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use usp_model::{
     DomainId, Error, ErrorKind, EventKind, StoredBytes, Upload, UploadId, UploadShape, UploadState,
 };
 
-use super::{UPLOAD, UploadRow, find, gone, insert, upload_row};
+use super::{UPLOAD, UploadRow, find, gone, insert, record, upload_row};
 use crate::records::NewUpload;
 use crate::sqlite::ask::{Ask, int, to_json};
 use crate::sqlite::fail::Outcome;
@@ -68,7 +68,10 @@ fn joined_before(
         && upload.owner == new.owner.as_str();
     match upload.state {
         UploadState::Terminated | UploadState::Expired => Err(gone(ACTION, &upload).into()),
-        UploadState::Open | UploadState::Completed => Ok(is_same.then_some(upload)),
+        UploadState::Open | UploadState::Completed => {
+            let promised = record(tx, &upload.id)?.terms.expected_digests;
+            Ok(Some(upload).filter(|_| is_same && promised == new.terms.expected_digests))
+        }
     }
 }
 

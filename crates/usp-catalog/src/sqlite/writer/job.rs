@@ -1,4 +1,4 @@
-//! Work for the writer: what runs in a savepoint, and what its caller hears in the end.
+//! Work for the writer: what runs in a savepoint or alone, and what its caller hears in the end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,6 +10,8 @@ use super::super::tx::Tx;
 
 /// One caller's work, waiting for the writer.
 pub(super) trait Job: Send {
+    /// Whether it has a transaction to itself.
+    fn is_alone(&self) -> bool;
     fn run(&mut self, tx: &Tx<'_>) -> JobEnd;
     /// Tells the caller: its own outcome after a commit, or the refusal of the whole group.
     fn answer(self: Box<Self>, refused: Option<&Refusal>);
@@ -31,14 +33,20 @@ pub(super) struct Refusal {
 /// A closure, its outcome until the group is committed, and whom to tell.
 pub(super) struct TypedJob<T, F> {
     action: &'static str,
+    is_alone: bool,
     work: Option<F>,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
 
 impl<T, F> TypedJob<T, F> {
-    pub(super) fn new(action: &'static str, work: F, reply: oneshot::Sender<Result<T>>) -> Self {
-        Self { action, work: Some(work), outcome: None, reply }
+    pub(super) fn new(
+        action: &'static str,
+        is_alone: bool,
+        work: F,
+        reply: oneshot::Sender<Result<T>>,
+    ) -> Self {
+        Self { action, is_alone, work: Some(work), outcome: None, reply }
     }
 }
 
@@ -47,6 +55,10 @@ where
     T: Send,
     F: FnOnce(&Tx<'_>) -> Outcome<T> + Send,
 {
+    fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
     fn run(&mut self, tx: &Tx<'_>) -> JobEnd {
         let Some(work) = self.work.take() else { return JobEnd::RollBack };
         // A panic is a bug in this job alone; its savepoint is taken back and the others go on.

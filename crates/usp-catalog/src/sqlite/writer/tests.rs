@@ -190,3 +190,38 @@ async fn work_that_was_taken_is_done_although_its_caller_went_away() {
     fixture.note("note-2").await.unwrap();
     assert_eq!(fixture.noted(), ["note-1", "note-2"]);
 }
+
+#[tokio::test]
+async fn a_job_alone_has_a_transaction_to_itself() {
+    let fixture = fixture();
+    let gate = fixture.held().await;
+    let before = fixture.note("note-1-before");
+    let kept = fixture.writer.write_alone("keep", |tx| note(tx, "note-2-alone"));
+    let failing = fixture.writer.write_alone("fail", |tx| {
+        note(tx, "note-3-failed")?;
+        Err::<(), _>(Error::new(ErrorKind::Conflict, "fail").into())
+    });
+    let panicking = fixture.writer.write_alone("panic", |tx| {
+        note(tx, "note-4-panicked")?;
+        if tx.is_autocommit() { Ok(()) } else { panic!("on purpose") }
+    });
+    let after = fixture.note("note-5-after");
+    let seen = fixture.writer.write("look", |tx| {
+        tx.all("SELECT name FROM meta WHERE name LIKE 'note%' ORDER BY name", [], |row| {
+            Ok(row.get::<_, String>(0)?)
+        })
+    });
+    let (before, kept, failed, panicked, after, seen, ()) =
+        tokio::join!(before, kept, failing, panicking, after, seen, async { gate.send(()).unwrap() });
+    before.unwrap();
+    kept.unwrap();
+    after.unwrap();
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(panicked.unwrap_err().kind(), ErrorKind::Internal);
+    let kept = ["note-1-before", "note-2-alone", "note-5-after"];
+    assert_eq!(
+        (seen.unwrap(), fixture.noted()),
+        (kept.map(str::to_owned).to_vec(), kept.map(str::to_owned).to_vec())
+    );
+    assert_eq!(fixture.faults.load(Ordering::SeqCst), 0);
+}

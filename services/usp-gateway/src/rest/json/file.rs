@@ -62,6 +62,7 @@ pub(crate) struct FileJson {
     derived: Vec<DerivedJson>,
     #[schema(value_type = Option<String>)]
     derived_from: Option<FileId>,
+    /// When the file is deleted with all its versions, within half a minute.
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
 }
@@ -195,6 +196,7 @@ pub(crate) struct FilePatchJson {
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, Option<String>>)]
     labels: BTreeMap<LabelKey, Option<String>>,
+    /// When to delete the file with all its versions; `null`: never. A new version has none.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Option<Timestamp>>,

@@ -62,6 +62,7 @@ use crate::rest::input::caller::By;
         (status = 415, description = "A body of another media type, or a file that the bucket does not take."),
         (status = 422, description = "The whole content is not what `sha256` promised."),
         (status = 423, description = "Another request is writing to a part, or makes the file right now."),
+        (status = 507, description = "No space, or more than the bucket's quota has room for."),
         (status = 460, description = "The body is not what Upload-Checksum promised; nothing was begun."),
     )
 )]

@@ -21,6 +21,8 @@ facts! {
     parts_of_somebody_else_are_not_there,
     parts_of_another_dedup_domain_are_refused,
     a_join_keeps_to_its_terms,
+    a_length_over_the_quota_is_refused_when_it_is_told,
+    parts_of_a_kind_that_the_bucket_does_not_take_become_no_file,
     what_was_joined_is_kept_until_there_is_room_for_the_file,
     a_part_that_nobody_joins_expires_and_nobody_hears_of_it,
 }
@@ -133,6 +135,15 @@ async fn who_asks_again_gets_what_the_parts_were_joined_to(house: House) {
         assert_eq!(join(&house, text, &parts).await.unwrap_err().kind(), ErrorKind::Conflict);
     }
     assert_eq!(house.find("b").await.unwrap_err().kind(), ErrorKind::NotFound);
+    let promise = ContentDigest::new(DigestAlgorithm::Sha256, vec![0; 32]).unwrap();
+    let other = NewFile { expected_digests: vec![promise], ..at("a") };
+    let refused = house.door.join_uploads(&admin(), other, parts.to_vec()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+    // Whatever has changed since.
+    let policy =
+        BucketPolicy { file_size_bytes_max: Some(1), quota_bytes: Some(1), ..BucketPolicy::default() };
+    house.door.update_bucket(&admin(), bucket("default"), policy).await.unwrap();
+    assert_eq!(join(&house, "a", &parts).await.unwrap().id, first.id);
 }
 
 async fn a_part_that_is_not_complete_or_used_up_is_not_joined(house: House) {
@@ -224,13 +235,45 @@ async fn what_was_joined_is_kept_until_there_is_room_for_the_file(house: House) 
     assert_eq!(house.read(&admin(), FileRef::Id(file.id)).await.unwrap(), b"six by");
 }
 
+async fn a_length_over_the_quota_is_refused_when_it_is_told(house: House) {
+    let quota = BucketPolicy { quota_bytes: Some(10), ..BucketPolicy::default() };
+    house.door.update_bucket(&admin(), bucket("default"), quota).await.unwrap();
+    let refused = house.door.start_part(&admin(), bucket("default"), Some(11)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::StorageFull);
+    let upload = house.door.start_upload(&admin(), at("a")).await.unwrap();
+    let refused = append(&house, upload.id, 0, b"x", Some(11)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::StorageFull);
+    assert_eq!(append(&house, upload.id, 0, b"x", Some(10)).await.unwrap().received_bytes, 1);
+}
+
+async fn parts_of_a_kind_that_the_bucket_does_not_take_become_no_file(house: House) {
+    let images = BucketPolicy { media_types: vec!["image/*".to_owned()], ..BucketPolicy::default() };
+    house.bucket("images", BucketPolicy { dedup_domain: Some("shared".to_owned()), ..images }).await;
+    let id = house.door.start_part(&admin(), bucket("images"), Some(4)).await.unwrap().id;
+    append(&house, id, 0, b"text", None).await.unwrap();
+    let file = NewFile::at(bucket("images"), key("a"));
+    let joined = house.door.join_uploads(&admin(), file, vec![id]).await.unwrap();
+    let refused = house.door.finish_upload(&admin(), joined.id, Vec::new()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::UnsupportedMedia);
+}
+
 async fn a_part_that_nobody_joins_expires_and_nobody_hears_of_it(house: House) {
-    let id = part(&house, b"left").await;
-    house.advance(std::time::Duration::from_secs(2 * 86_400));
+    let (id, whole) =
+        (part(&house, b"left").await, house.door.start_upload(&admin(), at("b")).await.unwrap().id);
+    let day = std::time::Duration::from_secs(86_400);
+    house.advance(6 * day);
+    house.storage.forget_the_past().await.unwrap();
+    assert_eq!(house.door.get_upload(&admin(), whole).await.unwrap_err().kind(), ErrorKind::Gone);
+    house.door.get_upload(&admin(), id).await.expect("it waits for the others, which may take days");
+    house.advance(2 * day);
     house.storage.forget_the_past().await.unwrap();
     assert_eq!(house.door.get_upload(&admin(), id).await.unwrap_err().kind(), ErrorKind::Gone);
     assert_eq!(join(&house, "a", &[id]).await.unwrap_err().kind(), ErrorKind::Gone);
     house.file("a", b"x").await;
     let mut events = house.door.watch(&admin(), EventQuery::default()).await.unwrap();
-    assert_eq!(soon(events.next()).await.unwrap().unwrap().kind, EventKind::FileStored);
+    for kind in [EventKind::UploadExpired, EventKind::FileStored] {
+        let event = soon(events.next()).await.unwrap().unwrap();
+        assert_eq!(event.kind, kind);
+        assert_ne!(event.data["upload_id"], id.to_string());
+    }
 }

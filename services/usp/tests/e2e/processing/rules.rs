@@ -25,14 +25,16 @@ async fn a_rule_that_is_written_counts_at_once_and_after_a_restart() -> Result<(
         usp.kill()?;
         usp.start_again().await?;
         let http = usp.admin().await?;
-        let put = http.put("scans/a.bin", "application/octet-stream", "a scan\0").await?.must(201)?.value()?;
+        let put =
+            http.put("scans/a.bin", "application/octet-stream", "a scan\0").await?.must(201)?.value()?;
         let file = http.wait_ready(text(&put, "id")?).await?;
         assert!(file["reports"]["sum"].is_object(), "{file}");
         // What is shown can be sent back, and means the same.
         let shown = http.get(&path).await?.must(200)?.value()?;
         assert_eq!(http.json(Method::PUT, &path, &shown).await?.must(200)?.value()?, made);
         http.send(http.request(Method::DELETE, &path)).await?.must(204)?;
-        let put = http.put("scans/b.bin", "application/octet-stream", "another\0").await?.must(201)?.value()?;
+        let put =
+            http.put("scans/b.bin", "application/octet-stream", "another\0").await?.must(201)?.value()?;
         assert_eq!((&put["state"], &put["reports"]), (&json!("ready"), &json!({})));
         Ok(())
     })
