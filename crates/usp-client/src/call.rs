@@ -116,7 +116,12 @@ impl Call {
 
 impl Client {
     /// Sends a call until it succeeds, is refused for good, or patience ends. Cancel: drop it.
-    pub(crate) async fn send(&self, mut call: Call) -> Result<Response, ClientError> {
+    pub(crate) async fn send(&self, call: Call) -> Result<Response, ClientError> {
+        self.send_noting(call, &mut false).await
+    }
+
+    /// As `send`; notes whether an attempt may have been done whose answer got lost.
+    async fn send_noting(&self, mut call: Call, may_be_done: &mut bool) -> Result<Response, ClientError> {
         let mut attempt = 1;
         let mut may_renew = call.repeat != Repeat::Impossible;
         let mut token = self.tokens().token().await?;
@@ -135,6 +140,7 @@ impl Client {
                     continue;
                 }
             }
+            *may_be_done |= matches!(error, ClientError::Broken { .. });
             let Some(wait) = wait_after(&error, attempt, call.repeat) else { return Err(error) };
             tokio::time::sleep(wait).await;
             attempt += 1;
@@ -180,9 +186,13 @@ impl Client {
         serde_json::from_slice(&body).map_err(|source| self.unexpected(source.to_string()))
     }
 
-    /// Sends a call whose answer says nothing.
+    /// Sends a call whose answer says nothing. What is not there after an attempt to delete it whose answer got lost is deleted.
     pub(crate) async fn tell(&self, call: Call) -> Result<(), ClientError> {
-        self.send(call).await.map(drop)
+        let (is_deletion, mut may_be_done) = (call.method == Method::DELETE, false);
+        match self.send_noting(call, &mut may_be_done).await {
+            Err(error) if is_deletion && may_be_done && error.kind() == ErrorKind::NotFound => Ok(()),
+            sent => sent.map(drop),
+        }
     }
 
     async fn read_whole(&self, mut response: Response, bytes_max: usize) -> Result<Vec<u8>, ClientError> {

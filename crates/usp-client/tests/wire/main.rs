@@ -45,6 +45,18 @@ async fn a_post_that_may_have_begun_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn what_is_gone_after_a_deletion_whose_answer_got_lost_is_deleted() {
+    let absent = || json("404 Not Found", r#"{"status":404,"code":"not_found","detail":"no such file"}"#);
+    let (bucket, key) = (BucketName::parse("default").unwrap(), FileKey::parse("a").unwrap());
+    let script = Script::start(vec![String::new(), absent()]).await;
+    client(&script).delete_at(&bucket, &key).await.unwrap();
+    // Without such an attempt it never was there.
+    let busy = answer("503 Service Unavailable", "Retry-After: 0\r\n", "");
+    let script = Script::start(vec![busy, absent()]).await;
+    assert_eq!(client(&script).delete_at(&bucket, &key).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn a_problem_document_becomes_the_error() {
     let problem = r#"{"status":404,"code":"not_found","detail":"no such run","request_id":"r7"}"#;
     let script = Script::start(vec![json("404 Not Found", problem)]).await;

@@ -264,7 +264,8 @@ async fn a_part_that_nobody_joins_expires_and_nobody_hears_of_it(house: House) {
     house.advance(6 * day);
     house.storage.forget_the_past().await.unwrap();
     assert_eq!(house.door.get_upload(&admin(), whole).await.unwrap_err().kind(), ErrorKind::Gone);
-    house.door.get_upload(&admin(), id).await.expect("it waits for the others, which may take days");
+    // It waits for the others, which may take days.
+    house.door.get_upload(&admin(), id).await.unwrap();
     house.advance(2 * day);
     house.storage.forget_the_past().await.unwrap();
     assert_eq!(house.door.get_upload(&admin(), id).await.unwrap_err().kind(), ErrorKind::Gone);
