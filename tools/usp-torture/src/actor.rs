@@ -92,26 +92,52 @@ impl Actor {
         self.run(operation, work).await.map(drop)
     }
 
-    /// The same in as many parts as there are offsets and one more, joined.
-    pub async fn join(&self, key: &str, content: &Content, cuts: &[u64]) -> Result<()> {
-        let operation = Operation::Put { key: key.to_owned(), content: content.clone() };
-        let storage = &self.store()?.storage;
-        let (caller, file, bytes) = (admin()?, new_file(key)?, content.bytes());
-        let work = async {
-            let (mut parts, mut from) = (Vec::new(), 0);
-            for to in cuts.iter().copied().chain([content.len()]) {
-                let id = storage.start_part(&caller, bucket()?, Some(to - from)).await?.id;
-                let append = AppendUpload { id, offset: 0, size_bytes: None };
-                let part = usize::try_from(from).ok().zip(usize::try_from(to).ok());
-                let part = part.and_then(|(from, to)| bytes.get(from..to)).unwrap_or_default();
-                storage.append(&caller, append, pieces(part, false)).await?;
-                parts.push(id);
-                from = to;
+    /// A file of parts, each an upload that comes in two pieces.
+    pub async fn join(&self, key: &str, parts: &[Content]) -> Result<()> {
+        let (mut ids, mut ends) = (Vec::new(), Vec::new());
+        for (number, part) in parts.iter().enumerate() {
+            let slot = format!("{key}.{number}");
+            let Some(id) = self.open_part(&slot, part).await? else { return Ok(()) };
+            for (from, to) in [(0, part.len() / 3), (part.len() / 3, part.len())] {
+                if !self.append(&slot, id, part, from, to).await? {
+                    return Ok(());
+                }
             }
-            let joined = storage.join_uploads(&caller, file, parts).await?;
+            ids.push(id);
+        }
+        let whole = Content(parts.iter().flat_map(|part| part.0.clone()).collect());
+        for number in 0..parts.len() {
+            ends.push(self.ledger.begin(Operation::End { slot: format!("{key}.{number}") })?);
+        }
+        let operation = Operation::Put { key: key.to_owned(), content: whole };
+        let storage = &self.store()?.storage;
+        let (caller, file) = (admin()?, new_file(key)?);
+        let work = async {
+            let joined = storage.join_uploads(&caller, file, ids).await?;
             storage.finish_upload(&caller, joined.id, Vec::new()).await.map(|_| Answer::Done)
         };
-        self.run(operation, work).await.map(drop)
+        if self.run(operation, work).await?.is_some() {
+            for number in ends {
+                self.ledger.answer(number, Answer::Done)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An upload that becomes a file under the name of its slot only if whoever looks after a crash makes it one.
+    async fn open_part(&self, slot: &str, part: &Content) -> Result<Option<UploadId>> {
+        let operation =
+            Operation::Open { slot: slot.to_owned(), key: slot.to_owned(), content: part.clone() };
+        let storage = &self.store()?.storage;
+        let (caller, bucket) = (admin()?, bucket()?);
+        let work = async {
+            let part = storage.start_part(&caller, bucket, Some(part.len())).await?;
+            Ok(Answer::Opened(part.id.to_string()))
+        };
+        match self.run(operation, work).await? {
+            Some(Answer::Opened(id)) => Ok(Some(UploadId::parse(&id)?)),
+            _ => Ok(None),
+        }
     }
 
     /// A client that goes away in the middle: nothing of it may show.

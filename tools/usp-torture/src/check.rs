@@ -18,10 +18,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use usp_api::{AppendUpload, StorageApi, StorageCalls};
+use usp_api::{AppendUpload, NewFile, StorageApi, StorageCalls};
 use usp_content::{Extent, Pace};
 use usp_model::{
-    ChunkId, ErrorKind, EventKind, EventQuery, File, FileQuery, PackState, RunState, UploadId, UploadState,
+    ChunkId, ErrorKind, EventKind, EventQuery, File, FileKey, FileQuery, PackState, RunState, UploadId,
+    UploadShape, UploadState,
 };
 
 use crate::content::Content;
@@ -362,8 +363,16 @@ async fn resume(store: &Store, id: UploadId, upload: &UploadFacts, received: u64
     let bytes = upload.content.bytes();
     let rest = bytes.get(usize::try_from(received)?..).context("the rest of the content")?;
     let pieces = stream::iter([Ok(bytes::Bytes::copy_from_slice(rest))]).boxed();
-    store.storage.append(&admin()?, AppendUpload { id, offset: received, size_bytes: None }, pieces).await?;
-    store.storage.finish_upload(&admin()?, id, Vec::new()).await?;
+    let append = AppendUpload { id, offset: received, size_bytes: None };
+    let complete = store.storage.append(&admin()?, append, pieces).await?;
+    let finished = match complete.shape {
+        UploadShape::Part => {
+            let file = NewFile::at(bucket()?, FileKey::parse(&upload.key)?);
+            store.storage.join_uploads(&admin()?, file, vec![id]).await?.id
+        }
+        UploadShape::Whole | UploadShape::Joined(_) => id,
+    };
+    store.storage.finish_upload(&admin()?, finished, Vec::new()).await?;
     Ok(())
 }
 

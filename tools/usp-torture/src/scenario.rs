@@ -277,8 +277,8 @@ async fn uploads(name: &str, actor: Actor) -> Result<()> {
         "upload_in_parts" => actor.upload("u", "k/0", &content, &[1, 700, 30_000, 30_001]).await?,
         "upload_with_checkpoints" => actor.upload("u", "k/0", &content, &[]).await?,
         "uploads_joined" => {
-            actor.join("k/0", &content, &[700, 30_000]).await?;
-            actor.join("p/0", &small(41), &[0, 900]).await?;
+            actor.join("k/0", &[small(41), content, Content::of(43, 30_000)]).await?;
+            actor.join("p/0", &[Content::of(44, 0), small(45)]).await?;
         }
         "upload_ended" => {
             for slot in ["u", "v"] {
