@@ -405,7 +405,7 @@ async fn churn(actor: &Actor, numbers: &mut Numbers, rounds: u64) -> Result<()> 
 async fn client_churns(actor: &Actor, client: u64, mut numbers: Numbers, rounds: u64) -> Result<()> {
     for _round in 0..rounds {
         let key = format!("c{client}/{}", numbers.below(4));
-        match numbers.below(16) {
+        match numbers.below(17) {
             0..8 => {
                 let content = Content::draw(&mut numbers);
                 actor.put(&key, &content).await?;
@@ -424,6 +424,12 @@ async fn client_churns(actor: &Actor, client: u64, mut numbers: Numbers, rounds:
             14 => {
                 let key = format!("c{client}/{}.csv", numbers.below(2));
                 actor.put(&key, &Content::draw(&mut numbers)).await?;
+            }
+            15 => {
+                let key = format!("c{client}/j{:x}", numbers.draw());
+                let parts: Vec<_> = (0..=numbers.below(3)).map(|_part| Content::draw(&mut numbers)).collect();
+                actor.join(&key, &parts).await?;
+                actor.delete(&key).await?;
             }
             _ => actor.collect().await?,
         }
