@@ -11,7 +11,7 @@ use super::{CONTENT, UPLOADS, begin, check_file, go_on, head, number, offset, pa
 use crate::{alone, everywhere};
 
 /// A PATCH of which the server has taken the head and waits for `size` bytes; none while another one is at work.
-async fn begin_patch(
+pub(super) async fn begin_patch(
     usp: &Installation,
     token: &str,
     upload: &str,

@@ -1,11 +1,12 @@
 //! Uploads that say later how long they are, and files that come in parts at the same time.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use reqwest::Method;
 use usp_testkit::generate::{bytes, sha256_hex};
-use usp_testkit::{Answer, Http};
+use usp_testkit::{Answer, Http, PATIENCE, until};
 
+use super::breaks::begin_patch;
 use super::{CONTENT, UPLOADS, check_file, head, metadata, number, patch, tus};
 use crate::{alone, everywhere};
 
@@ -154,6 +155,54 @@ async fn a_joined_file_survives_the_death_of_the_server_behind_each_step() -> Re
         let cli = usp.cli().await?;
         cli.verb(&["admin", "fsck", "--deep"]).await?.must_end_with(0)?;
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_part_that_is_still_written_to_or_was_ended_is_not_joined() -> Result<()> {
+    everywhere(async |usp| {
+        let http = usp.admin().await?;
+        let parts = [begin_part(&http, 3).await?, begin_part(&http, 5).await?];
+        patch(&http, &parts[0], 0, b"one").await?.must(204)?;
+        let mut connection =
+            begin_patch(usp, http.token(), &parts[1], 0, 5).await?.context("nobody else writes")?;
+        connection.write(b"ab").await?;
+        join(&http, &parts, &[("key", "early")]).await?.problem(423, "locked")?;
+        connection.write(b"cde").await?;
+        assert!(connection.head().await?.contains(" 204 "));
+        let all = join(&http, &parts, &[("key", "all")]).await?.must(201)?;
+        check_file(&http, all.header("usp-file-id"), b"oneabcde").await?;
+        let ended = begin_part(&http, 0).await?;
+        http.send(tus(&http, Method::DELETE, &ended)).await?.must(204)?;
+        join(&http, &[ended], &[("key", "late")]).await?.problem(410, "gone")?;
+        // The parts of a file have no end of their own.
+        http.send(tus(&http, Method::DELETE, &parts[0])).await?.problem(409, "conflict")?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn of_two_requests_that_join_at_once_both_get_the_one_file() -> Result<()> {
+    everywhere(async |usp| {
+        let http = usp.admin().await?;
+        let parts = [begin_part(&http, 4).await?, begin_part(&http, 4).await?];
+        for part in &parts {
+            patch(&http, part, 0, b"same").await?.must(204)?;
+        }
+        let ask = async || {
+            until("the turn to join", PATIENCE, async || {
+                let answer = join(&http, &parts, &[("key", "one")]).await?;
+                Ok((answer.status != 423).then_some(answer))
+            })
+            .await
+        };
+        let (first, second) = tokio::try_join!(ask(), ask())?;
+        let (first, second) = (first.must(201)?, second.must(201)?);
+        assert_eq!(first.header("location"), second.header("location"));
+        assert_eq!(first.header("usp-file-id"), second.header("usp-file-id"));
+        check_file(&http, first.header("usp-file-id"), b"samesame").await
     })
     .await
 }
