@@ -18,9 +18,9 @@ use usp_model::{
 
 use crate::records::{
     ApiKeyRecord, BucketRecord, ChunkMove, ClaimRuns, ClaimedRuns, CommittedVersion, ContentCheck,
-    ContentOwner, DueRun, FileRecord, NamingPage, NewRun, NewUpload, NewVersion, PackUsage, ReferencePage,
-    ReferencePlace, RefreshRow, Rotation, ScrubState, ScrubbedPack, Swept, UploadProgress, UploadRecord,
-    UserRecord,
+    ContentOwner, DueRun, Erased, FileRecord, NamingPage, NewRun, NewUpload, NewVersion, PackUsage,
+    ReferencePage, ReferencePlace, RefreshRow, Rotation, ScrubState, ScrubbedPack, Swept, UploadProgress,
+    UploadRecord, UserRecord,
 };
 
 #[async_trait]
@@ -225,8 +225,8 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     async fn retire_rules(&self, keep: Vec<RuleName>) -> Result<()>;
     /// As `put_rule`, for a rule that was written over the API and is still there after a restart.
     async fn write_rule(&self, rule: Rule, at: Timestamp) -> Result<Rule>;
-    /// Deletes a rule that was written; `instead` takes its place, or none. Gives `false` when nobody wrote one of the name.
-    async fn erase_rule(&self, name: &RuleName, instead: Option<Rule>, at: Timestamp) -> Result<bool>;
+    /// Deletes a rule that was written; `instead` takes its place, or none.
+    async fn erase_rule(&self, name: &RuleName, instead: Option<Rule>, at: Timestamp) -> Result<Erased>;
     /// Rules that were written, by name, as they were written.
     async fn written_rules(&self) -> Result<Vec<Rule>>;
     /// Adds a run to a file's current version. Errors: `NotFound`.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use usp_model::{
     ApiKey, Bucket, BucketName, ChunkId, ChunkRef, ContentDigest, ContentDigests, DomainId, DomainKey, File,
     FileId, FileKey, Finding, FramePlace, KeyCondition, LabelKey, LeasedRun, ManifestId, MediaType,
-    PackDamage, PackId, PackRecord, RedoFrame, Release, ResumePoint, RetryPolicy, RuleName, RuleStep, RunId,
-    StoredBytes, Timestamp, Upload, UploadId, User, UserName,
+    PackDamage, PackId, PackRecord, RedoFrame, Release, ResumePoint, RetryPolicy, Rule, RuleName, RuleStep,
+    RunId, StoredBytes, Timestamp, Upload, UploadId, User, UserName,
 };
 
 /// A bucket with the dedup domain that its chunks belong to.
@@ -154,7 +154,7 @@ pub struct ClaimRuns {
     /// Until when the runs are held unless they are reported on.
     pub lease_until: Timestamp,
     /// How many runs of a rule may be held at once, for rules that say so, by name.
-    pub bounds: BTreeMap<String, u32>,
+    pub bounds: BTreeMap<String, Option<u32>>,
     /// As the claim before gave it.
     pub turn: Turn,
 }
@@ -333,4 +333,13 @@ pub struct ContentCheck {
 /// A step of a rule as a run row keeps it.
 pub fn step_names(steps: &[RuleStep]) -> Vec<(String, String)> {
     steps.iter().map(|step| (step.name.clone(), step.uses.clone())).collect()
+}
+
+/// What became of a rule that was to be deleted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Erased {
+    /// It counts no more; this one, if any, stands in its place under the version that it has.
+    Now(Option<Rule>),
+    /// Nobody wrote one of the name.
+    NotWritten,
 }

@@ -87,7 +87,19 @@ impl Rule {
         const ATTEMPTS_MAX: u32 = 100;
         const TIMEOUT_S_MAX: u64 = 86_400;
         const CONCURRENCY_MAX: u32 = 10_000;
+        const DESCRIPTION_BYTES_MAX: usize = 4 << 10;
+        const PARAMETER_BYTES_MAX: usize = 64 << 10;
         let mut found = Vec::new();
+        if self.description.len() > DESCRIPTION_BYTES_MAX {
+            found.push(Violation::new("/description", format!("at most {DESCRIPTION_BYTES_MAX} bytes")));
+        }
+        let parameters = self.steps.iter().flat_map(|step| &step.with);
+        if parameters.map(|(name, value)| name.len() + value.to_string().len()).sum::<usize>()
+            > PARAMETER_BYTES_MAX
+        {
+            found
+                .push(Violation::new("/steps", format!("at most {PARAMETER_BYTES_MAX} bytes of parameters")));
+        }
         if self.when.len() > RULE_WHEN_BYTES_MAX {
             found.push(Violation::new("/when", format!("at most {RULE_WHEN_BYTES_MAX} bytes")));
         }

@@ -134,7 +134,7 @@ impl Storage {
 
     pub(crate) async fn make_bucket(&self, caller: &Caller, bucket: NewBucket) -> Result<Bucket> {
         authorize(&caller.principal, Permission::BucketCreate, None)?;
-        self.check_policy(&bucket.policy)?;
+        self.check_policy(&bucket.policy, &BucketPolicy::default())?;
         self.catalog.create_bucket(bucket.name, bucket.policy, self.now()).await
     }
 
@@ -144,8 +144,8 @@ impl Storage {
         name: BucketName,
         policy: BucketPolicy,
     ) -> Result<Bucket> {
-        self.bucket_for(caller, Permission::BucketManage, &name).await?;
-        self.check_policy(&policy)?;
+        let standing = self.bucket_for(caller, Permission::BucketManage, &name).await?;
+        self.check_policy(&policy, &standing.bucket.policy)?;
         let (storage, at) = (self.clone(), self.now());
         self.forgetting(name.clone(), async move { storage.catalog.update_bucket(&name, policy, at).await })
             .await
@@ -174,11 +174,13 @@ impl Storage {
         changing.await.map_err(failed)?
     }
 
-    fn check_policy(&self, policy: &BucketPolicy) -> Result<()> {
+    /// A rule that was named before may have been deleted since.
+    fn check_policy(&self, policy: &BucketPolicy, standing: &BucketPolicy) -> Result<()> {
         let mut violations = policy.violations("/policy");
         let book = self.rule_book();
+        let known: Vec<_> = standing.rules.iter().flatten().collect();
         for (index, rule) in policy.rules.iter().flatten().enumerate() {
-            if book.get(rule).is_err() {
+            if book.get(rule).is_err() && !known.contains(&rule) {
                 let detail = format!("there is no rule '{rule}'");
                 violations.push(usp_model::Violation::new(format!("/policy/rules/{index}"), detail));
             }

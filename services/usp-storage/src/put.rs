@@ -215,7 +215,12 @@ impl Storage {
             "labels": file.labels,
             "metadata": file.metadata,
         }));
-        let (mut runs, release) = self.rule_book().plan(policy, &facts, file.rule.as_ref())?;
+        let planned = self.rule_book().plan(policy, &facts, file.rule.as_ref());
+        let (mut runs, release) = planned.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::new(ErrorKind::Conflict, "store file")
+                .because("the rule that was asked for was deleted meanwhile; write it again, or send the file without it"),
+            _ => error,
+        })?;
         runs.iter_mut().for_each(|run| run.trace.clone_from(&file.trace));
         let Batch { chunks, dirty, redo, stored, pins, .. } = received.batch;
         let version = NewVersion {

@@ -15,10 +15,12 @@ mod sources;
 
 pub use sources::RuleSources;
 
-use cost::{STEP_COUNT_MAX, step_count_max};
+use cost::STEP_COUNT_SUM_MAX;
 
 /// Rules of one file, which may hold several separated by `---`; and rules in all that are written.
 const RULE_COUNT_MAX: usize = 1_000;
+
+const LOGGED_CHARS_MAX: usize = 200;
 
 const BUILT_IN: &str = include_str!("rules/built-in.yaml");
 
@@ -47,16 +49,23 @@ fn invalid(action: &'static str) -> Error {
     Error::new(ErrorKind::InvalidInput, action)
 }
 
-/// Every rule that counts now, with its condition compiled.
+/// Every rule that counts now, by name, with its condition compiled.
+#[derive(Clone)]
 pub(crate) struct RuleBook {
     env: Arc<Env>,
-    rules: Vec<Compiled>,
+    rules: BTreeMap<RuleName, Arc<Compiled>>,
 }
 
 struct Compiled {
     rule: Rule,
     /// `None`: applies only when asked for by name.
-    condition: Option<Program>,
+    condition: Option<Condition>,
+}
+
+#[derive(Clone)]
+struct Condition {
+    program: Arc<Program>,
+    steps: u64,
 }
 
 /// What a condition can speak of: a file that is about to be committed, or one that stands.
@@ -90,77 +99,87 @@ pub fn check_rules(rules: &[Rule]) -> Result<()> {
 
 impl RuleBook {
     pub(crate) fn empty() -> Self {
-        Self { env: Arc::new(Env::stdlib()), rules: Vec::new() }
+        Self { env: Arc::new(Env::stdlib()), rules: BTreeMap::new() }
     }
 
     /// Errors: `InvalidInput` naming the rule and what is wrong with it.
     pub(crate) fn compile(rules: Vec<Rule>) -> Result<Self> {
-        let env = Arc::new(Env::stdlib());
-        let compiled = rules.into_iter().map(|rule| {
-            let violations = rule.violations();
-            if !violations.is_empty() {
-                let detail = format!("rule '{}' is not valid: {}", rule.name, sentence(&violations));
-                return Err(invalid("read rule")
-                    .about(&rule.name)
-                    .because(detail)
-                    .with_violations(violations));
-            }
-            let condition = if rule.when.trim().is_empty() {
-                None
-            } else {
-                let refused = |detail: String| {
-                    invalid("read rule")
-                        .because(format!("rule '{}': {detail}", rule.name))
-                        .with_violations(vec![Violation::new("/when", detail)])
-                };
-                let program = env.compile(&rule.when);
-                let program = program.map_err(|source| refused(format!("not a CEL condition: {source}")))?;
-                if step_count_max(program.expression()) > STEP_COUNT_MAX {
-                    return Err(refused(format!(
-                        "it could take more than {STEP_COUNT_MAX} steps for one file; use fewer loops within loops"
-                    )));
-                }
-                Some(program)
-            };
-            Ok(Compiled { rule, condition })
-        });
-        Ok(Self { rules: compiled.collect::<Result<_>>()?, env: Arc::clone(&env) })
+        rules.into_iter().try_fold(Self::empty(), Self::with)
+    }
+
+    /// The book with this rule in it, in place of one of its name.
+    ///
+    /// Errors: as `compile`, and when all conditions together could take too long.
+    pub(crate) fn with(mut self, rule: Rule) -> Result<Self> {
+        let condition = self.condition_of(&rule)?;
+        self.rules.insert(rule.name.clone(), Arc::new(Compiled { rule, condition }));
+        let steps = self.rules.values().filter_map(|compiled| compiled.condition.as_ref());
+        if steps.map(|condition| condition.steps).sum::<u64>() > STEP_COUNT_SUM_MAX {
+            return Err(invalid("read rules").because(format!(
+                "the conditions of all rules could take more than {STEP_COUNT_SUM_MAX} steps for one file"
+            )));
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn without(mut self, name: &RuleName) -> Self {
+        self.rules.remove(name);
+        self
+    }
+
+    /// Notes the version that a rule was given.
+    pub(crate) fn versioned(mut self, rule: Rule) -> Self {
+        if let Some(compiled) = self.rules.get_mut(&rule.name) {
+            let condition = compiled.condition.clone();
+            *compiled = Arc::new(Compiled { rule, condition });
+        }
+        self
+    }
+
+    fn condition_of(&self, rule: &Rule) -> Result<Option<Condition>> {
+        let refused = |detail: String, violations: Vec<Violation>| {
+            let detail = format!("rule '{}' is not valid: {detail}", rule.name);
+            invalid("read rule").about(&rule.name).because(detail).with_violations(violations)
+        };
+        let violations = rule.violations();
+        if !violations.is_empty() {
+            return Err(refused(sentence(&violations), violations));
+        }
+        if rule.when.trim().is_empty() {
+            return Ok(None);
+        }
+        let refused = |detail: String| refused(detail.clone(), vec![Violation::new("/when", detail)]);
+        let program = self.env.compile(&rule.when);
+        let program = program.map_err(|source| refused(format!("not a CEL condition: {source}")))?;
+        let steps = cost::steps(program.expression()).map_err(refused)?;
+        Ok(Some(Condition { program: Arc::new(program), steps }))
     }
 
     pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().map(|compiled| &compiled.rule)
+        self.rules.values().map(|compiled| &compiled.rule)
     }
 
-    /// How many runs of a rule may be held at once, for rules that say so.
-    pub(crate) fn bounds(&self) -> BTreeMap<String, u32> {
-        self.rules().filter_map(|rule| Some((rule.name.to_string(), rule.concurrency?))).collect()
+    /// How many runs of each rule may be held at once; one that says nothing has no bound.
+    pub(crate) fn bounds(&self) -> BTreeMap<String, Option<u32>> {
+        self.rules().map(|rule| (rule.name.to_string(), rule.concurrency)).collect()
     }
 
     /// Errors: `NotFound`.
     pub(crate) fn get(&self, name: &RuleName) -> Result<&Rule> {
-        self.rules().find(|rule| rule.name == *name).ok_or_else(|| absent_rule(name))
+        self.rules.get(name).map(|compiled| &compiled.rule).ok_or_else(|| absent_rule(name))
     }
 
     /// Whether the rule's condition holds. Errors: `NotFound`; `InvalidInput` when the condition cannot be evaluated.
     pub(crate) fn matches(&self, name: &RuleName, facts: &Facts) -> Result<bool> {
-        let compiled = self.rules.iter().find(|compiled| compiled.rule.name == *name);
-        self.holds(compiled.ok_or_else(|| absent_rule(name))?, facts)
+        let compiled = self.rules.get(name).ok_or_else(|| absent_rule(name))?;
+        holds(compiled, &self.context(facts)?)
     }
 
-    fn holds(&self, compiled: &Compiled, facts: &Facts) -> Result<bool> {
-        let Some(condition) = &compiled.condition else { return Ok(false) };
-        let failed = |reason: String| {
-            invalid("evaluate rule")
-                .about(&compiled.rule.name)
-                .because(format!("the condition fails: {reason}"))
-        };
+    fn context(&self, facts: &Facts) -> Result<Context<'static, 'static>> {
         let mut context = Context::with_env(Arc::clone(&self.env));
-        context.add_variable("file", &facts.0).map_err(|source| failed(source.to_string()))?;
-        match condition.execute(&context) {
-            Ok(Value::Bool(holds)) => Ok(holds),
-            Ok(_) => Err(failed("it does not give true or false".to_owned())),
-            Err(source) => Err(failed(source.to_string())),
-        }
+        let added = context.add_variable("file", &facts.0);
+        added.map_err(|source| invalid("evaluate rules").because(source.to_string()))?;
+        Ok(context)
     }
 
     /// The runs of a file that is about to be committed, and when readers may see it.
@@ -176,15 +195,18 @@ impl RuleBook {
         if let Some(name) = wanted {
             self.get(name)?;
         }
+        let context = self.context(facts)?;
         let mut runs = Vec::new();
         let mut release = policy.release;
-        for compiled in &self.rules {
+        for compiled in self.rules.values() {
             let rule = &compiled.rule;
             let allowed = policy.rules.as_ref().is_none_or(|rules| rules.contains(&rule.name));
             let applies = wanted == Some(&rule.name)
                 || allowed
-                    && self.holds(compiled, facts).unwrap_or_else(|error| {
-                        tracing::warn!(rule = %rule.name, error = %error, "the rule was passed over");
+                    && holds(compiled, &context).unwrap_or_else(|error| {
+                        // What fails may hold all that a file is labelled with.
+                        let error: String = error.detail().chars().take(LOGGED_CHARS_MAX).collect();
+                        tracing::warn!(rule = %rule.name, error, "the rule was passed over");
                         false
                     });
             if applies {
@@ -195,6 +217,19 @@ impl RuleBook {
             }
         }
         Ok((runs, release))
+    }
+}
+
+/// Errors: `InvalidInput` when the condition fails for this file.
+fn holds(compiled: &Compiled, context: &Context<'_, '_>) -> Result<bool> {
+    let Some(condition) = &compiled.condition else { return Ok(false) };
+    let failed = |reason: String| {
+        invalid("evaluate rule").about(&compiled.rule.name).because(format!("the condition fails: {reason}"))
+    };
+    match condition.program.execute(context) {
+        Ok(Value::Bool(holds)) => Ok(holds),
+        Ok(_) => Err(failed("it does not give true or false".to_owned())),
+        Err(source) => Err(failed(source.to_string())),
     }
 }
 

@@ -182,11 +182,18 @@ impl Claimer<'_, '_> {
         if let Some(free) = self.free.get(rule) {
             return Ok(*free);
         }
-        let Some(bound) = self.asked.bounds.get(rule) else { return Ok(usize::MAX) };
+        let bound = match self.asked.bounds.get(rule) {
+            Some(bound) => *bound,
+            None => rules::bound_of_retired(self.tx, rule)?,
+        };
+        let Some(bound) = bound else {
+            self.free.insert(rule.to_owned(), usize::MAX);
+            return Ok(usize::MAX);
+        };
         let sql = "SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_leased
              WHERE state = 'running' AND rule = ?1 LIMIT ?2)";
         let held = self.tx.one(sql, (rule, bound), |row| row.count(0))?.unwrap_or(0);
-        let free = usize::try_from(u64::from(*bound).saturating_sub(held)).unwrap_or(usize::MAX);
+        let free = usize::try_from(u64::from(bound).saturating_sub(held)).unwrap_or(usize::MAX);
         self.free.insert(rule.to_owned(), free);
         Ok(free)
     }

@@ -6,6 +6,7 @@ use usp_model::{Rule, RuleName, Timestamp};
 use super::ask::{Ask, Column, to_json};
 use super::fail::Outcome;
 use super::tx::Tx;
+use crate::records::Erased;
 
 /// Versions count from 1 here, whatever the text said: equal meaning keeps its number, other meaning gets the next.
 pub(super) fn put(tx: &Tx<'_>, rule: Rule, at: Timestamp) -> Outcome<Rule> {
@@ -34,19 +35,34 @@ pub(super) fn write(tx: &Tx<'_>, rule: Rule, at: Timestamp) -> Outcome<Rule> {
     put(tx, rule, at)
 }
 
-pub(super) fn erase(tx: &Tx<'_>, name: &RuleName, instead: Option<Rule>, at: Timestamp) -> Outcome<bool> {
+pub(super) fn erase(tx: &Tx<'_>, name: &RuleName, instead: Option<Rule>, at: Timestamp) -> Outcome<Erased> {
     if tx.run("DELETE FROM written_rules WHERE name = ?1", [name.as_str()])? == 0 {
-        return Ok(false);
+        return Ok(Erased::NotWritten);
     }
     tx.run("UPDATE rules SET is_retired = 1 WHERE name = ?1", [name.as_str()])?;
-    if let Some(instead) = instead {
-        put(tx, instead, at)?;
-    }
-    Ok(true)
+    Ok(Erased::Now(instead.map(|instead| put(tx, instead, at)).transpose()?))
 }
 
+/// One that cannot be read any more is left out, and can be written anew.
 pub(super) fn written(conn: &Connection) -> Outcome<Vec<Rule>> {
-    conn.all("SELECT body FROM written_rules ORDER BY name", [], |row| row.json(0))
+    let rules = conn.all("SELECT name, body FROM written_rules ORDER BY name", [], |row| {
+        let (name, rule): (String, Outcome<Rule>) = (row.get(0)?, row.json(1));
+        Ok((name, rule.map_err(|fail| fail.into_error("read rule"))))
+    })?;
+    let readable = rules.into_iter().filter_map(|(name, rule)| {
+        rule.inspect_err(
+            |error| tracing::error!(rule = name, error = %error.chain(), "a written rule is left out"),
+        )
+        .ok()
+    });
+    Ok(readable.collect())
+}
+
+/// The bound of a rule that counts no more, for its runs that still wait.
+pub(super) fn bound_of_retired(conn: &Connection, name: &str) -> Outcome<Option<u32>> {
+    let sql = "SELECT body FROM rules WHERE name = ?1 ORDER BY version DESC LIMIT 1";
+    let newest: Option<Rule> = conn.one(sql, [name], |row| row.json(0))?;
+    Ok(newest.and_then(|rule| rule.concurrency))
 }
 
 /// The description explains a rule and changes nothing.

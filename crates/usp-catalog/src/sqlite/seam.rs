@@ -22,9 +22,9 @@ use super::{
 use crate::Catalog;
 use crate::records::{
     ApiKeyRecord, BucketRecord, ChunkMove, ClaimRuns, ClaimedRuns, CommittedVersion, ContentCheck,
-    ContentOwner, DueRun, FileRecord, NamingPage, NewRun, NewUpload, NewVersion, PackUsage, ReferencePage,
-    ReferencePlace, RefreshRow, Rotation, ScrubState, ScrubbedPack, Swept, UploadProgress, UploadRecord,
-    UserRecord,
+    ContentOwner, DueRun, Erased, FileRecord, NamingPage, NewRun, NewUpload, NewVersion, PackUsage,
+    ReferencePage, ReferencePlace, RefreshRow, Rotation, ScrubState, ScrubbedPack, Swept, UploadProgress,
+    UploadRecord, UserRecord,
 };
 
 #[async_trait]
@@ -339,7 +339,7 @@ impl Catalog for SqliteCatalog {
         self.writer.write("write rule", move |tx| rules::write(tx, rule, at)).await
     }
 
-    async fn erase_rule(&self, name: &RuleName, instead: Option<Rule>, at: Timestamp) -> Result<bool> {
+    async fn erase_rule(&self, name: &RuleName, instead: Option<Rule>, at: Timestamp) -> Result<Erased> {
         let name = name.clone();
         self.writer.write("erase rule", move |tx| rules::erase(tx, &name, instead, at)).await
     }

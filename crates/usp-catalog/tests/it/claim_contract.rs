@@ -112,7 +112,7 @@ async fn a_rule_with_a_bound_holds_no_more_runs_and_lets_others_pass() {
         put(&world, "other", &format!("o{number}"), new_run("profile")).await;
     }
     let scan = put(&world, "default", "s", new_run("scan")).await;
-    let bounds = BTreeMap::from([("profile".to_owned(), 3)]);
+    let bounds = BTreeMap::from([("profile".to_owned(), Some(3))]);
     let bounded = |count| ClaimRuns { bounds: bounds.clone(), ..ask(count, 1) };
     let first = world.catalog.claim_runs(bounded(2)).await.unwrap();
     assert_eq!(first.runs.len(), 2);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use usp_api::{Caller, WrittenRule};
 use usp_auth::{Permission, authorize};
+use usp_catalog::records::Erased;
 use usp_model::{Error, ErrorKind, Result, Rule, RuleName, RuleStep, Violation};
 
 use super::{RULE_COUNT_MAX, RuleBook, absent_rule, check_rules, invalid};
@@ -79,8 +80,9 @@ impl Storage {
                     "there are {RULE_COUNT_MAX} rules, which is the most; delete one first"
                 )));
             }
+            let anew = RuleBook::clone(&book).with(rule.clone())?;
             let rule = storage.catalog.write_rule(rule, storage.now()).await?;
-            storage.swap_rule(&rule.name, Some(rule.clone()))?;
+            *storage.rules.write() = anew.versioned(rule.clone()).into();
             Ok(WrittenRule { rule, is_new })
         });
         writing.await.unwrap_or_else(|source| Err(failed_task(source)))
@@ -93,8 +95,15 @@ impl Storage {
             let sources = storage.rule_sources.lock().await;
             sources.refuse_in_file("delete rule", &name)?;
             let built_in = sources.built_in(&name).cloned();
-            if storage.catalog.erase_rule(&name, built_in.clone(), storage.now()).await? {
-                return storage.swap_rule(&name, built_in);
+            let mut anew = RuleBook::clone(&storage.rule_book()).without(&name);
+            if let Some(rule) = built_in.clone() {
+                anew = anew.with(rule)?;
+            }
+            if let Erased::Now(instead) =
+                storage.catalog.erase_rule(&name, built_in.clone(), storage.now()).await?
+            {
+                *storage.rules.write() = instead.into_iter().fold(anew, RuleBook::versioned).into();
+                return Ok(());
             }
             if built_in.is_some() {
                 return Err(Error::new(ErrorKind::Conflict, "delete rule").about(&name).because(format!(
@@ -106,37 +115,29 @@ impl Storage {
         erasing.await.unwrap_or_else(|source| Err(failed_task(source)))
     }
 
-    /// Swaps in rules that were read anew from files. Runs that exist keep the version they began with.
+    /// Swaps in rules that were read anew from files. Runs that exist keep the version they began with. A written rule that
+    /// this usp does not take is left out and kept, so that it can be written anew or deleted.
     ///
-    /// Errors: `InvalidInput` for a rule that is not valid; then the old ones stay in force.
+    /// Errors: `InvalidInput` for a rule of a file that is not valid; then the old ones stay in force.
     pub async fn replace_rules(&self, files: Vec<Rule>) -> Result<Vec<RuleName>> {
         let mut sources = self.rule_sources.lock().await;
         let anew = RuleSources { files, ..sources.clone() };
-        let rules = anew.with(self.catalog.written_rules().await?);
-        RuleBook::compile(rules.clone())?;
-        let kept = keep(self, rules).await?;
-        let names = kept.iter().map(|rule| rule.name.clone()).collect();
-        *self.rules.write() = RuleBook::compile(kept)?.into();
+        let mut written = self.catalog.written_rules().await?;
+        written.retain(|rule| match check_rules(std::slice::from_ref(rule)) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(rule = %rule.name, error = error.detail(), "a written rule is left out; write it anew");
+                false
+            }
+        });
+        let mut book = RuleBook::compile(anew.with(written))?;
+        for rule in book.rules().cloned().collect::<Vec<_>>() {
+            book = book.versioned(self.catalog.put_rule(rule, self.now()).await?);
+        }
+        let names: Vec<RuleName> = book.rules().map(|rule| rule.name.clone()).collect();
+        self.catalog.retire_rules(names.clone()).await?;
+        *self.rules.write() = book.into();
         *sources = anew;
         Ok(names)
     }
-
-    fn swap_rule(&self, name: &RuleName, by: Option<Rule>) -> Result<()> {
-        let mut rules: Vec<Rule> =
-            self.rule_book().rules().filter(|rule| rule.name != *name).cloned().collect();
-        rules.extend(by);
-        rules.sort_by(|a, b| a.name.cmp(&b.name));
-        *self.rules.write() = RuleBook::compile(rules)?.into();
-        Ok(())
-    }
-}
-
-/// Gives the rules their versions, and retires all others.
-async fn keep(storage: &Storage, rules: Vec<Rule>) -> Result<Vec<Rule>> {
-    let mut kept = Vec::with_capacity(rules.len());
-    for rule in rules {
-        kept.push(storage.catalog.put_rule(rule, storage.now()).await?);
-    }
-    storage.catalog.retire_rules(kept.iter().map(|rule| rule.name.clone()).collect()).await?;
-    Ok(kept)
 }

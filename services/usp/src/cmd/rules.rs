@@ -1,5 +1,6 @@
 //! `usp rules ls|get|apply|rm|test`
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -85,9 +86,16 @@ pub(crate) async fn run(args: RulesArgs, session: &Session) -> Result<()> {
             for file in &files {
                 rules.extend(read(file)?);
             }
-            let mut written = Vec::new();
+            check_named_once(&rules)?;
+            let mut written: Vec<Rule> = Vec::new();
             for rule in &rules {
-                written.push(client.put_rule(&rule.name, rule).await?);
+                let put = client.put_rule(&rule.name, rule).await;
+                written.push(put.with_context(|| match written.last() {
+                    Some(last) => {
+                        format!("rules up to '{}' were written; failed to write '{}'", last.name, rule.name)
+                    }
+                    None => format!("failed to write rule '{}'", rule.name),
+                })?);
             }
             let lines: Vec<String> =
                 written.iter().map(|rule| format!("{} is version {}", rule.name, rule.version)).collect();
@@ -103,6 +111,14 @@ pub(crate) async fn run(args: RulesArgs, session: &Session) -> Result<()> {
             session.output.result(&test, || verdict(&test))
         }
     }
+}
+
+fn check_named_once(rules: &[usp_model::Rule]) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for rule in rules {
+        ensure!(names.insert(&rule.name), "rule '{}' stands there twice; nothing was written", rule.name);
+    }
+    Ok(())
 }
 
 /// Errors: `InvalidInput`, with the file, for what is no rule; the server decides about the rest.

@@ -1,9 +1,10 @@
 //! Rules that are written while storage runs.
 
-use usp_model::{ErrorKind, FileState, Result, Rule, RuleName};
+use usp_api::NewFile;
+use usp_model::{BucketPolicy, ErrorKind, FileState, Result, Rule, RuleName, RunOutcome};
 use usp_storage::parse_rules;
 
-use crate::support::{House, admin, rule};
+use crate::support::{House, admin, bucket, key, rule};
 
 facts! {
     a_written_rule_counts_from_the_next_commit_on,
@@ -13,6 +14,10 @@ facts! {
     a_rule_in_a_file_goes_before_a_written_one,
     a_rule_that_is_not_valid_is_refused_and_changes_nothing,
     written_rules_outlive_a_reading_of_the_files,
+    a_written_rule_that_is_not_taken_any_more_is_left_out_and_can_be_mended,
+    runs_of_a_deleted_rule_keep_to_its_bound,
+    a_bucket_that_names_a_deleted_rule_can_be_changed,
+    an_upload_for_a_rule_that_was_deleted_waits_for_it,
 }
 
 fn written(when: &str) -> Rule {
@@ -113,4 +118,63 @@ async fn written_rules_outlive_a_reading_of_the_files(house: House) {
     assert_eq!(house.file("audited/a", b"x").await.state, FileState::Processing);
     house.door.delete_rule(&admin(), rule("written")).await.unwrap();
     assert_eq!(house.file("audited/b", b"x").await.state, FileState::Ready);
+}
+
+async fn a_written_rule_that_is_not_taken_any_more_is_left_out_and_can_be_mended(house: House) {
+    for (name, body) in [
+        ("wrong", r#"{"name":"wrong","when":"file.size >","steps":[{"name":"only","uses":"sniff"}]}"#),
+        ("of-usp", r#"{"name":"of-usp","steps":[]}"#),
+        ("unreadable", "{"),
+    ] {
+        let catalog = house.hold_catalog();
+        catalog.execute("INSERT INTO written_rules (name, body) VALUES (?1, ?2)", (name, body)).unwrap();
+        catalog.execute_batch("COMMIT").unwrap();
+    }
+    house.storage.replace_rules(Vec::new()).await.unwrap();
+    assert_eq!(names(&house).await, [rule("of-usp")], "the one of usp stands for that of its name");
+    assert_eq!(house.file("of-usp/a", b"x").await.state, FileState::Processing);
+    for name in ["wrong", "unreadable"] {
+        assert_eq!(put(&house, Rule { name: rule(name), ..written("false") }).await.unwrap(), (1, true));
+    }
+    house.door.delete_rule(&admin(), rule("of-usp")).await.unwrap();
+    house.storage.replace_rules(Vec::new()).await.unwrap();
+    assert_eq!(names(&house).await, ["of-usp", "unreadable", "wrong"].map(rule));
+}
+
+async fn runs_of_a_deleted_rule_keep_to_its_bound(house: House) {
+    put(&house, Rule { concurrency: Some(1), ..written("true") }).await.unwrap();
+    for at in ["a", "b"] {
+        house.file(at, b"x").await;
+    }
+    house.door.delete_rule(&admin(), rule("written")).await.unwrap();
+    let first = house.lease().await;
+    assert!(house.lease_now().await.is_empty(), "one at a time");
+    house.report(&first, Vec::new(), Some(RunOutcome::Succeeded)).await;
+    assert_ne!(house.lease().await.file.id, first.file.id);
+}
+
+async fn a_bucket_that_names_a_deleted_rule_can_be_changed(house: House) {
+    put(&house, written("true")).await.unwrap();
+    let names = |names: &[&str]| BucketPolicy {
+        rules: Some(names.iter().map(|name| rule(name)).collect()),
+        ..BucketPolicy::default()
+    };
+    house.bucket("named", names(&["written"])).await;
+    house.door.delete_rule(&admin(), rule("written")).await.unwrap();
+    let changed = BucketPolicy { quota_bytes: Some(9), ..names(&["written", "audit"]) };
+    house.door.update_bucket(&admin(), bucket("named"), changed).await.unwrap();
+    let unknown = house.door.update_bucket(&admin(), bucket("named"), names(&["nothing"])).await;
+    assert_eq!(unknown.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+async fn an_upload_for_a_rule_that_was_deleted_waits_for_it(house: House) {
+    put(&house, written("false")).await.unwrap();
+    let file = NewFile { rule: Some(rule("written")), ..NewFile::at(bucket("default"), key("a")) };
+    let upload = house.door.start_upload(&admin(), file).await.unwrap();
+    house.door.delete_rule(&admin(), rule("written")).await.unwrap();
+    let refused = house.door.finish_upload(&admin(), upload.id, Vec::new()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+    put(&house, written("false")).await.unwrap();
+    let file = house.door.finish_upload(&admin(), upload.id, Vec::new()).await.unwrap().file;
+    assert_eq!(file.state, FileState::Processing);
 }
