@@ -154,12 +154,11 @@ impl GrpcStorage {
     }
 
     pub(crate) async fn call(&self, caller: &Caller, request: Request) -> Result<Reply> {
-        // What takes long on purpose comes on top: a lease waits, a collection walks the whole store, and the digest of an
-        // upload that was joined of parts takes a look at every byte.
+        // What takes long on purpose comes on top: a lease waits, a collection walks the whole store, and parts are read
+        // whole for the digest of what they are joined to.
         let wait = match &request {
             Request::LeaseRuns { wait_ms, .. } => Duration::from_millis(*wait_ms),
-            Request::FinishUpload { .. }
-            | Request::JoinUploads { .. }
+            Request::JoinUploads { .. }
             | Request::Collect { .. }
             | Request::CheckStore { .. }
             | Request::StoreDamage {} => LONG_TIME_MAX,

@@ -148,10 +148,16 @@ pub trait Catalog: fmt::Debug + Send + Sync + 'static {
     /// Says how long an upload will be that did not say so when it was opened. May be said again. Errors: `InvalidInput` when
     /// another length was said before or more bytes are there, `Gone`, `NotFound`, `Conflict` when completed.
     async fn announce_upload_size(&self, id: &UploadId, size_bytes: u64) -> Result<Upload>;
-    /// Opens a session that has what the parts have, one behind the other; they end. No byte is copied. Asked again with the
-    /// same parts, bucket, key and owner, gives the session that they were joined to. Errors: `NotFound`, `Gone`; `Conflict`
+    /// Opens a session that has what the parts have, one behind the other, and goes on with this state of their SHA-256; they
+    /// end. No byte is copied. Asked again with the same parts, bucket, key and owner, gives the session that they were
+    /// joined to. Errors: `NotFound`, `Gone`; `Conflict`
     /// when one is no part, has bytes missing or a tail, was joined otherwise, or lies in another dedup domain.
-    async fn join_uploads(&self, upload: NewUpload, parts: Vec<UploadId>) -> Result<Upload>;
+    async fn join_uploads(
+        &self,
+        upload: NewUpload,
+        parts: Vec<UploadId>,
+        sha256_state: Vec<u8>,
+    ) -> Result<Upload>;
     /// Ends an open session and forgets its bytes. Errors: `NotFound`, `Gone`, `Conflict` when completed.
     async fn terminate_upload(&self, id: &UploadId, at: Timestamp) -> Result<()>;
     /// Ends up to `limit` sessions whose time is over, but for those that `receiving` names: bytes arrive in them. Gives

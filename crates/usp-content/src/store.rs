@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::try_join_all;
 use usp_model::{
-    ByteRange, ContentDigests, DigestAlgorithm, DomainKey, Error, ErrorKind, ManifestId, PackId, PlacedChunk,
-    Result, ResumePoint,
+    ByteRange, ContentDigests, DomainKey, Error, ErrorKind, ManifestId, PackId, PlacedChunk, Result,
+    ResumePoint,
 };
 use usp_rt::{ByteBudget, Pool};
 
@@ -161,30 +161,31 @@ impl ContentStore {
         ReadStream::new(source, ByteRange::whole(size_bytes), Vec::new())
     }
 
-    /// The digests of a content of `size_bytes` that is stored: the SHA-256 and `others`. Reads all of it.
+    /// Reads stored contents one behind the other: their SHA-256 as one, and where an ingest goes on behind them.
     ///
     /// Errors, Cancel: as `read`.
-    pub async fn digests(
+    pub async fn digest(
         &self,
-        key: DomainKey,
-        manifest: ManifestId,
-        size_bytes: u64,
-        others: &[DigestAlgorithm],
-    ) -> Result<ContentDigests> {
-        let mut hasher = ContentHasher::new(others, &ResumePoint::default())?;
-        let mut pieces =
-            self.read(key, manifest, ByteRange::whole(size_bytes)).ready_chunks(HASHED_COUNT_MAX);
-        while let Some(ready) = pieces.next().await {
-            let ready: Vec<Bytes> = ready.into_iter().collect::<Result<_>>()?;
-            let hashed = self.shared.cpu.run(move || {
-                ready.iter().for_each(|piece| hasher.update(piece));
-                hasher
-            });
-            hasher = hashed
-                .await
-                .map_err(|source| Error::new(ErrorKind::Internal, "digest content").caused_by(source))?;
+        key: &DomainKey,
+        contents: &[(ManifestId, u64)],
+    ) -> Result<(ContentDigests, ResumePoint)> {
+        let mut hasher = ContentHasher::new(&[], &ResumePoint::default())?;
+        for &(manifest, size_bytes) in contents {
+            let pieces = self.read(key.clone(), manifest, ByteRange::whole(size_bytes));
+            let mut pieces = pieces.ready_chunks(HASHED_COUNT_MAX);
+            while let Some(ready) = pieces.next().await {
+                let ready: Vec<Bytes> = ready.into_iter().collect::<Result<_>>()?;
+                let hashed = self.shared.cpu.run(move || {
+                    ready.iter().for_each(|piece| hasher.update(piece));
+                    hasher
+                });
+                hasher = hashed
+                    .await
+                    .map_err(|source| Error::new(ErrorKind::Internal, "digest content").caused_by(source))?;
+            }
         }
-        Ok(hasher.finish())
+        let resume = hasher.resume_point(&[]);
+        Ok((hasher.finish(), resume))
     }
 
     /// Makes what was appended durable, for a graceful stop. Open packs stay open; the next `open` seals them.

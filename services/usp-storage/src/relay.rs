@@ -140,11 +140,6 @@ impl Storage {
     async fn keep_house(&self, shutdown: &Shutdown) {
         let mut is_behind = false;
         loop {
-            let (then, begun) = (self.now(), Instant::now());
-            if pause(HOUSEKEEPING_INTERVAL, shutdown).await {
-                return;
-            }
-            is_behind |= has_gone_back(then, self.now(), begun.elapsed());
             let kept = async {
                 if is_behind {
                     let runs = self.catalog.pull_up_runs(self.now()).await?;
@@ -156,6 +151,11 @@ impl Storage {
             if let Err(error) = kept.await {
                 tracing::warn!(error = %error.chain(), "housekeeping waits");
             }
+            let (then, begun) = (self.now(), Instant::now());
+            if pause(HOUSEKEEPING_INTERVAL, shutdown).await {
+                return;
+            }
+            is_behind |= has_gone_back(then, self.now(), begun.elapsed());
         }
     }
 

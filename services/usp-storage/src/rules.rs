@@ -32,7 +32,7 @@ pub fn built_in_rules() -> Result<Vec<Rule>> {
 /// Reads rules from YAML. Errors: `InvalidInput` with every violation found.
 pub fn parse_rules(yaml: &str) -> Result<Vec<Rule>> {
     let mut rules = Vec::new();
-    for document in serde_norway::Deserializer::from_str(yaml) {
+    for document in serde_norway::Deserializer::from_str(yaml.trim_start_matches('\u{feff}')) {
         if rules.len() == RULE_COUNT_MAX {
             return Err(
                 invalid("read rules").because(format!("one file holds at most {RULE_COUNT_MAX} rules"))
@@ -149,10 +149,13 @@ impl RuleBook {
             return Ok(None);
         }
         let refused = |detail: String| refused(detail.clone(), vec![Violation::new("/when", detail)]);
-        let program = self.env.compile(&rule.when);
-        let program = program.map_err(|source| refused(format!("not a CEL condition: {source}")))?;
-        let steps = cost::steps(program.expression()).map_err(refused)?;
-        Ok(Some(Condition { program: Arc::new(program), steps }))
+        let compiled = on_a_deep_stack(|| {
+            let program = self.env.compile(&rule.when);
+            let program = program.map_err(|source| format!("not a CEL condition: {source}"))?;
+            let steps = cost::steps(program.expression())?;
+            Ok(Condition { program: Arc::new(program), steps })
+        });
+        compiled.map(Some).map_err(refused)
     }
 
     pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
@@ -218,6 +221,17 @@ impl RuleBook {
         }
         Ok((runs, release))
     }
+}
+
+/// How deep a condition is nested is known once it was read, which goes as deep.
+fn on_a_deep_stack<T: Send>(read: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    const STACK_BYTES: usize = 64 << 20;
+    let no_thread = "no thread could be started to read the condition";
+    std::thread::scope(|scope| {
+        let reading = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, read);
+        let reading = reading.map_err(|source| format!("{no_thread}: {source}"))?;
+        reading.join().unwrap_or_else(|_panic| Err("it cannot be read".to_owned()))
+    })
 }
 
 /// Errors: `InvalidInput` when the condition fails for this file.

@@ -6,18 +6,14 @@ use futures::StreamExt;
 use usp_api::{AppendUpload, ByteStream, Caller, NewFile, PutOutcome};
 use usp_auth::Permission;
 use usp_catalog::records::{NewUpload, UploadRecord, UploadTerms};
-use usp_content::{Batch, Ingest, IngestSettings};
+use usp_content::{Ingest, IngestSettings};
 use usp_model::{
-    ByteRange, ContentDigest, DigestAlgorithm, DomainId, DomainKey, Error, ErrorKind, FileId, ManifestId,
-    Result, ResumePoint, Upload, UploadId, UploadShape, UploadState,
+    ByteRange, ContentDigest, DigestAlgorithm, DomainId, Error, ErrorKind, FileId, Result, Upload, UploadId,
+    UploadShape, UploadState,
 };
 
-use crate::media::media_type_of;
 use crate::progress::{Progress, Tell};
-use crate::put::{
-    Received, check_digests, check_media_type, check_new_file, check_size, failed_task, size_limit,
-    wanted_digests,
-};
+use crate::put::{Received, check_digests, check_new_file, check_size, failed_task, size_limit};
 use crate::storage::Storage;
 
 mod join;
@@ -206,28 +202,32 @@ impl Storage {
         }
         let bucket = self.bucket_for(caller, Permission::FileWrite, &record.upload.bucket).await?;
         let head = self.head_of(&record).await?;
-        let file_id = record.upload.file_id;
-        let (file, rest) = file_of(record);
-        let (batch, digests) = match rest {
-            Rest::Tail(key, resume) => {
-                let compression = bucket.bucket.policy.compression;
-                let settings = IngestSettings { key, compression, digests: Vec::new(), resume };
-                self.content.ingest(settings).finish().await?
-            }
-            Rest::Nothing(key, manifest) => {
-                // All of it is read for that: what cannot be committed is better told before.
-                self.check_early(caller, &file, &bucket.bucket).await?;
-                let media_type = media_type_of(&head, file.declared_media_type.as_ref(), &file.key);
-                check_media_type(&media_type, &bucket.bucket.policy)?;
-                let others = wanted_digests(&bucket.bucket.policy, &[]);
-                let digests = self.content.digests(key, manifest, received_bytes, &others).await?;
-                (Batch::default(), digests)
-            }
-        };
-        check_digests(&file.expected_digests, &digests)?;
+        let ingest = self.content.ingest(IngestSettings {
+            key: record.domain_key.clone(),
+            compression: bucket.bucket.policy.compression,
+            digests: Vec::new(),
+            resume: record.resume,
+        });
+        let (batch, digests) = ingest.finish().await?;
+        let UploadTerms { condition, expected_digests: announced, idempotency_key, rule, trace } =
+            record.terms;
+        check_digests(&announced, &digests)?;
         check_digests(&expected_digests, &digests)?;
-        let received =
-            Received { batch, size_bytes: received_bytes, digests, head, upload: Some(id), file_id };
+        let upload = record.upload;
+        let mut file = NewFile::at(upload.bucket, upload.key);
+        file.declared_media_type = upload.declared_media_type;
+        file.metadata = upload.metadata;
+        file.labels = upload.labels;
+        (file.condition, file.idempotency_key) = (condition, idempotency_key);
+        (file.rule, file.trace) = (rule, trace);
+        let received = Received {
+            batch,
+            size_bytes: received_bytes,
+            digests,
+            head,
+            upload: Some(id),
+            file_id: upload.file_id,
+        };
         self.commit(caller, file, &bucket, received, None).await
     }
 
@@ -257,33 +257,6 @@ impl Storage {
         self.upload_for(caller, &id).await?;
         self.catalog.terminate_upload(&id, self.now()).await
     }
-}
-
-/// What an upload has yet to give besides what its manifest names.
-enum Rest {
-    /// Bytes in no chunk yet, and the state of the digest.
-    Tail(DomainKey, ResumePoint),
-    /// Nothing; and nobody has made a digest of what was joined.
-    Nothing(DomainKey, ManifestId),
-}
-
-/// What an upload was opened for.
-fn file_of(record: UploadRecord) -> (NewFile, Rest) {
-    let UploadRecord { upload, terms, domain_key, manifest, resume, .. } = record;
-    let rest = match upload.shape {
-        UploadShape::Joined(_) => Rest::Nothing(domain_key, manifest),
-        UploadShape::Whole | UploadShape::Part => Rest::Tail(domain_key, resume),
-    };
-    let mut file = NewFile::at(upload.bucket, upload.key);
-    file.size_bytes = upload.size_bytes;
-    file.declared_media_type = upload.declared_media_type;
-    file.metadata = upload.metadata;
-    file.labels = upload.labels;
-    file.condition = terms.condition;
-    file.expected_digests = terms.expected_digests;
-    file.idempotency_key = terms.idempotency_key;
-    (file.rule, file.trace) = (terms.rule, terms.trace);
-    (file, rest)
 }
 
 /// Only the SHA-256 can be taken up where an earlier request left it.

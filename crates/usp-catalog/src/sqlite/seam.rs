@@ -238,8 +238,14 @@ impl Catalog for SqliteCatalog {
         self.writer.write("announce size", move |tx| uploads::announce_size(tx, &id, size_bytes)).await
     }
 
-    async fn join_uploads(&self, upload: NewUpload, parts: Vec<UploadId>) -> Result<Upload> {
-        self.writer.write_alone("join uploads", move |tx| uploads::join(tx, &upload, &parts)).await
+    async fn join_uploads(
+        &self,
+        upload: NewUpload,
+        parts: Vec<UploadId>,
+        sha256_state: Vec<u8>,
+    ) -> Result<Upload> {
+        let join = move |tx: &Tx<'_>| uploads::join(tx, &upload, &parts, &sha256_state);
+        self.writer.write_alone("join uploads", join).await
     }
 
     async fn terminate_upload(&self, id: &UploadId, at: Timestamp) -> Result<()> {

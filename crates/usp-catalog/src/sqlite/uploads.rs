@@ -153,6 +153,10 @@ pub(super) fn record(conn: &Connection, id: &UploadId) -> Outcome<UploadRecord> 
     if matches!(row.upload.state, UploadState::Expired | UploadState::Terminated) {
         return Err(gone(action, &row.upload).into());
     }
+    if join::is_lost(conn, &row)? {
+        let reason = "what the part was joined to was ended or deleted; begin a new one";
+        return Err(Error::new(ErrorKind::Gone, action).about(id).because(reason).into());
+    }
     let sql = "SELECT tail, sha256_state, terms FROM uploads WHERE id = ?1";
     let kept = conn.one(sql, [row.id], |row| {
         Ok((ResumePoint { tail: row.get(0)?, sha256_state: row.get(1)? }, row.json(2)?))

@@ -241,7 +241,11 @@ async fn a_join_in_the_middle_of_a_walk_hides_no_reference() {
         for step in 0.. {
             if step == walked_count {
                 parts.reverse();
-                let joined = world.catalog.join_uploads(new_upload("joined"), parts.clone()).await.unwrap();
+                let joined = world
+                    .catalog
+                    .join_uploads(new_upload("joined"), parts.clone(), vec![7; 40])
+                    .await
+                    .unwrap();
                 assert_eq!((joined.received_bytes, joined.size_bytes), (3_000, Some(3_000)));
             }
             let page = world.catalog.references(after, 1).await.unwrap();

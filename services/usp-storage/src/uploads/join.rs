@@ -2,8 +2,10 @@
 //!
 //! 1. Each part is a session of its own, resumed as any other, that becomes no file.
 //! 2. When all bytes of all parts are there, what is in no chunk yet becomes one: chunks end where their part ends.
-//! 3. One transaction makes a session that has the chunks of all parts, in their order. No byte is copied.
-//! 4. That session is finished as any other. Its digest was made by nobody, so its bytes are read for it.
+//! 3. Nobody has made the digest of the whole: the parts are read for it, and it is compared with what was promised. What
+//!    is refused until here leaves the parts as they are.
+//! 4. One transaction makes a session that has the chunks of all parts, in their order. No byte is copied.
+//! 5. That session is finished as any other.
 //!
 //! A failure or a crash behind any step leaves sessions that whoever asks again goes on with; what nobody asks for
 //! expires.
@@ -12,16 +14,17 @@ use std::collections::HashSet;
 
 use usp_api::{Caller, NewFile};
 use usp_auth::Permission;
-use usp_catalog::records::{NewUpload, UploadRecord};
+use usp_catalog::records::{BucketRecord, NewUpload, UploadRecord};
 use usp_content::IngestSettings;
 use usp_model::limits::UPLOAD_PART_COUNT_MAX;
 use usp_model::{
     BucketName, Compression, Error, ErrorKind, FileKey, Result, Upload, UploadId, UploadShape, UploadState,
 };
 
-use super::{Turn, refuse_unresumable};
+use super::{HEAD_BYTES, Turn, refuse_unresumable};
+use crate::media::media_type_of;
 use crate::progress::Moved;
-use crate::put::{check_new_file, check_size, failed_task, size_limit};
+use crate::put::{check_digests, check_media_type, check_new_file, check_size, failed_task, size_limit};
 use crate::storage::Storage;
 
 impl Storage {
@@ -61,42 +64,83 @@ impl Storage {
 
     async fn turns(&self, caller: &Caller, parts: &[UploadId]) -> Result<Vec<Turn>> {
         let mut turns = Vec::new();
-        for &part in parts {
-            turns.push(self.turn(caller, part).await?);
+        for (number, &part) in (1..).zip(parts) {
+            let turn = self.turn(caller, part).await.map_err(|error| match error.kind() {
+                ErrorKind::Gone => Error::new(ErrorKind::Gone, "join uploads")
+                    .because(format!("part {number} expired or was ended; send it again")),
+                _ => error,
+            });
+            turns.push(turn?);
         }
         Ok(turns)
     }
 
     async fn join_in_turn(&self, caller: &Caller, file: NewFile, parts: Vec<UploadId>) -> Result<Upload> {
         let bucket = self.bucket_for(caller, Permission::FileWrite, &file.bucket).await?;
-        let (mut size_bytes, mut is_first) = (0_u64, true);
+        let mut records = Vec::new();
         for part in &parts {
-            let record = self.upload_for(caller, part).await?;
-            size_bytes = size_bytes.saturating_add(record.upload.received_bytes);
-            is_first &= record.upload.state == UploadState::Open;
-            self.cut_to_the_end(record, bucket.bucket.policy.compression).await?;
+            records.push(self.upload_for(caller, part).await?);
         }
+        let size_bytes: u64 = records.iter().map(|record| record.upload.received_bytes).sum();
         let file = NewFile { size_bytes: Some(size_bytes), ..file };
-        // Who asks again is answered whatever has changed since.
-        if is_first {
-            self.space.check()?;
-            check_new_file(&file, &bucket.bucket.policy)?;
-            self.check_early(caller, &file, &bucket.bucket).await?;
-            refuse_unresumable(&file.expected_digests)?;
-            if let Some(rule) = &file.rule {
-                self.rule_book().get(rule)?;
-            }
+        let mut sha256_state = Vec::new();
+        // Without that there is nothing to read: the catalogue says why not, or gives what was joined before.
+        if records.iter().all(|record| is_whole_part(record) && record.domain == bucket.domain) {
+            self.check_join(caller, &file, &bucket, &records).await?;
+            sha256_state = self.digest_parts(&file, &bucket, records).await?;
         }
         let upload = self.new_upload(caller, file, bucket.domain, false)?;
-        self.catalog.join_uploads(upload, parts).await
+        self.catalog.join_uploads(upload, parts, sha256_state).await
     }
 
-    /// Makes chunks of the last bytes of a part that has all its bytes. Whether it is one, the catalogue decides.
+    /// What can be refused before all is read.
+    async fn check_join(
+        &self,
+        caller: &Caller,
+        file: &NewFile,
+        bucket: &BucketRecord,
+        parts: &[UploadRecord],
+    ) -> Result<()> {
+        self.space.check()?;
+        check_new_file(file, &bucket.bucket.policy)?;
+        self.check_early(caller, file, &bucket.bucket).await?;
+        refuse_unresumable(&file.expected_digests)?;
+        if let Some(rule) = &file.rule {
+            self.rule_book().get(rule)?;
+        }
+        let mut head = Vec::new();
+        for part in parts {
+            if head.len() as u64 >= HEAD_BYTES {
+                break;
+            }
+            head.extend(self.head_of(part).await?);
+        }
+        head.truncate(usize::try_from(HEAD_BYTES).unwrap_or(usize::MAX));
+        let media_type = media_type_of(&head, file.declared_media_type.as_ref(), &file.key);
+        check_media_type(&media_type, &bucket.bucket.policy)
+    }
+
+    /// Gives the state of the digest behind all parts. Errors: `DigestMismatch`.
+    async fn digest_parts(
+        &self,
+        file: &NewFile,
+        bucket: &BucketRecord,
+        parts: Vec<UploadRecord>,
+    ) -> Result<Vec<u8>> {
+        let mut contents = Vec::new();
+        for part in parts {
+            contents.push((part.manifest, part.upload.received_bytes));
+            self.cut_to_the_end(part, bucket.bucket.policy.compression).await?;
+        }
+        let (digests, resume) = self.content.digest(&bucket.domain_key, &contents).await?;
+        check_digests(&file.expected_digests, &digests)?;
+        Ok(resume.sha256_state)
+    }
+
+    /// Makes chunks of the last bytes of a part that has all its bytes.
     async fn cut_to_the_end(&self, part: UploadRecord, compression: Compression) -> Result<()> {
         let UploadRecord { upload, resume, domain_key, .. } = part;
-        let is_complete = upload.size_bytes == Some(upload.received_bytes);
-        let is_open_part = upload.state == UploadState::Open && upload.shape == UploadShape::Part;
-        if !is_open_part || !is_complete || resume.tail.is_empty() {
+        if resume.tail.is_empty() {
             return Ok(());
         }
         let settings = IngestSettings { key: domain_key, compression, digests: Vec::new(), resume };
@@ -106,6 +150,13 @@ impl Storage {
         self.commit_progress(stays, batch).await?;
         Ok(())
     }
+}
+
+fn is_whole_part(part: &UploadRecord) -> bool {
+    let upload = &part.upload;
+    upload.state == UploadState::Open
+        && upload.shape == UploadShape::Part
+        && upload.size_bytes == Some(upload.received_bytes)
 }
 
 fn check_parts(parts: &[UploadId]) -> Result<()> {

@@ -103,7 +103,7 @@ pub(crate) async fn run(args: RulesArgs, session: &Session) -> Result<()> {
         }
         RulesVerb::Rm { name } => {
             client.delete_rule(&name).await?;
-            session.output.result(&json!({"deleted": name}), || format!("{name} counts no more"))
+            session.output.result(&json!({"deleted": name}), || format!("deleted {name}"))
         }
         RulesVerb::Test { name, file } => {
             let id = id_of(&client, &file.0).await?;

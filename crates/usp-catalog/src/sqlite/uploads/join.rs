@@ -1,5 +1,6 @@
 //! Parts that become one upload.
 
+use rusqlite::Connection;
 use usp_model::{
     DomainId, Error, ErrorKind, EventKind, StoredBytes, Upload, UploadId, UploadShape, UploadState,
 };
@@ -14,7 +15,12 @@ use crate::sqlite::tx::Tx;
 const ACTION: &str = "join uploads";
 
 /// The new upload gets the segments of the parts, so their chunks have one owner at any moment.
-pub(in crate::sqlite) fn join(tx: &Tx<'_>, new: &NewUpload, parts: &[UploadId]) -> Outcome<Upload> {
+pub(in crate::sqlite) fn join(
+    tx: &Tx<'_>,
+    new: &NewUpload,
+    parts: &[UploadId],
+    sha256_state: &[u8],
+) -> Outcome<Upload> {
     let rows: Vec<UploadRow> = parts.iter().map(|id| find(tx, ACTION, id)).collect::<Outcome<_>>()?;
     if let Some(joined) = joined_before(tx, new, parts, &rows)? {
         return Ok(joined);
@@ -23,6 +29,10 @@ pub(in crate::sqlite) fn join(tx: &Tx<'_>, new: &NewUpload, parts: &[UploadId]) 
         check(row, new.domain).map_err(|reason| {
             Error::new(ErrorKind::Conflict, ACTION).because(format!("part {number} {reason}"))
         })?;
+    }
+    if sha256_state.is_empty() {
+        let reason = "nobody has made the digest of the parts";
+        return Err(Error::new(ErrorKind::Internal, ACTION).because(reason).into());
     }
     let joined = insert(tx, new)?;
     let mut stored = StoredBytes::default();
@@ -37,7 +47,7 @@ pub(in crate::sqlite) fn join(tx: &Tx<'_>, new: &NewUpload, parts: &[UploadId]) 
     }
     tx.run(
         "UPDATE uploads SET size_bytes = ?2, received_bytes = ?2, stored_bytes = ?3, stored_chunks = ?4,
-             deduplicated_bytes = ?5, parts = ?6 WHERE id = ?1",
+             deduplicated_bytes = ?5, parts = ?6, sha256_state = ?7 WHERE id = ?1",
         (
             joined.id,
             int(size_bytes),
@@ -45,6 +55,7 @@ pub(in crate::sqlite) fn join(tx: &Tx<'_>, new: &NewUpload, parts: &[UploadId]) 
             int(stored.chunks),
             int(stored.deduplicated_bytes),
             to_json(&parts)?,
+            sha256_state,
         ),
     )?;
     let joined = find(tx, ACTION, &new.id)?;
@@ -86,9 +97,6 @@ fn check(row: &UploadRow, domain: DomainId) -> Result<(), String> {
     if upload.state != UploadState::Open {
         return Err(format!("is {}; begin it anew", upload.state));
     }
-    if upload.size_bytes != Some(upload.received_bytes) || row.tail_bytes > 0 {
-        return Err(format!("has {} bytes and is not complete; send the rest first", upload.received_bytes));
-    }
     if row.domain != domain {
         return Err(
             "was begun for a bucket of another dedup domain; name the bucket of the file in the metadata of \
@@ -96,5 +104,15 @@ fn check(row: &UploadRow, domain: DomainId) -> Result<(), String> {
                 .to_owned(),
         );
     }
+    if upload.size_bytes != Some(upload.received_bytes) || row.tail_bytes > 0 {
+        return Err(format!("has {} bytes and is not complete; send the rest first", upload.received_bytes));
+    }
     Ok(())
+}
+
+/// Whether what this part was joined to still stands: nothing is left of the part itself.
+pub(super) fn is_lost(conn: &Connection, part: &UploadRow) -> Outcome<bool> {
+    let Some(joined) = part.joined else { return Ok(false) };
+    let sql = "SELECT 1 FROM uploads WHERE id = ?1 AND state IN ('open', 'completed')";
+    Ok(conn.one(sql, [joined], |_row| Ok(()))?.is_none())
 }

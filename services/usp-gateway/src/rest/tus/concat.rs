@@ -22,14 +22,21 @@ pub(super) fn shape(headers: &HeaderMap) -> Result<UploadShape> {
             "is neither 'partial' nor 'final;' with the addresses of the parts",
         ));
     };
-    let parts = addresses.split_ascii_whitespace().map(upload_at).collect::<Result<_>>()?;
+    let parts: Vec<UploadId> = addresses.split_ascii_whitespace().map(upload_at).collect::<Result<_>>()?;
+    if parts.is_empty() {
+        return Err(refused(&UPLOAD_CONCAT, "names no part behind 'final;'"));
+    }
     Ok(UploadShape::Joined(parts))
 }
 
 /// The address may be whole or a path, and a proxy may have put something before it.
 fn upload_at(address: &str) -> Result<UploadId> {
-    let id = address.rsplit('/').next().unwrap_or_default();
-    UploadId::parse(id).map_err(|_| refused(&UPLOAD_CONCAT, "names something that is no upload"))
+    let (before, id) = address.rsplit_once('/').unwrap_or(("", address));
+    let is_upload = (before.is_empty() || before.ends_with(PATH)) && !before.contains([',', ';']);
+    let id = UploadId::parse(id).ok().filter(|_| is_upload);
+    id.ok_or_else(|| {
+        refused(&UPLOAD_CONCAT, "is not 'final;' and the addresses of uploads with a space between each two")
+    })
 }
 
 /// What the header says of an upload that is not whole by itself.
@@ -71,11 +78,20 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in
-            ["", "part", "Partial", "final", "final;/api/v1/uploads/", "final;x y", "final;/etc/passwd"]
-        {
-            let refused = parse(text);
-            assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
+        let (a, b) = (UploadId::random().unwrap(), UploadId::random().unwrap());
+        for text in [
+            String::new(),
+            "part".to_owned(),
+            "Partial".to_owned(),
+            "final".to_owned(),
+            "final;".to_owned(),
+            "final;/api/v1/uploads/".to_owned(),
+            "final;x y".to_owned(),
+            format!("final;/etc/{a}"),
+            format!("final;{PATH}/{a},{PATH}/{b}"),
+            format!("final;{PATH}/{a};{PATH}/{b}"),
+        ] {
+            assert_eq!(parse(&text).unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
         }
     }
 }

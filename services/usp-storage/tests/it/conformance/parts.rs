@@ -21,6 +21,7 @@ facts! {
     parts_of_somebody_else_are_not_there,
     parts_of_another_dedup_domain_are_refused,
     a_join_keeps_to_its_terms,
+    a_part_is_gone_once_what_it_was_joined_to_is,
     a_length_over_the_quota_is_refused_when_it_is_told,
     parts_of_a_kind_that_the_bucket_does_not_take_become_no_file,
     what_was_joined_is_kept_until_there_is_room_for_the_file,
@@ -204,10 +205,9 @@ async fn a_join_keeps_to_its_terms(house: House) {
     let parts = vec![part(&house, b"con").await, part(&house, b"tent").await];
     let sha256 = |of: &[u8]| ContentDigest::from_hex(DigestAlgorithm::Sha256, &sha256_of(of)).unwrap();
     let file = NewFile { expected_digests: vec![sha256(b"other")], ..at("a") };
-    let joined = house.door.join_uploads(&admin(), file, parts).await.unwrap();
-    let refused = house.door.finish_upload(&admin(), joined.id, Vec::new()).await.unwrap_err();
+    let refused = house.door.join_uploads(&admin(), file, parts.clone()).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::DigestMismatch);
-    let parts = vec![part(&house, b"con").await, part(&house, b"tent").await];
+    // The parts are there for who gave the wrong digest, or the wrong order.
     let file =
         NewFile { expected_digests: vec![sha256(b"content")], condition: KeyCondition::Absent, ..at("a") };
     let joined = house.door.join_uploads(&admin(), file, parts).await.unwrap();
@@ -216,10 +216,10 @@ async fn a_join_keeps_to_its_terms(house: House) {
     let id = part(&house, b"late").await;
     let refused = house.door.join_uploads(&admin(), late, vec![id]).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::PreconditionFailed);
-    house.bucket("small", BucketPolicy { file_size_bytes_max: Some(5), ..BucketPolicy::default() }).await;
-    let file = NewFile::at(bucket("small"), key("a"));
     let parts = vec![part(&house, b"123").await, part(&house, b"456").await];
-    assert_eq!(house.door.join_uploads(&admin(), file, parts).await.unwrap_err().kind(), ErrorKind::TooLarge);
+    let small = BucketPolicy { file_size_bytes_max: Some(5), ..BucketPolicy::default() };
+    house.door.update_bucket(&admin(), bucket("default"), small).await.unwrap();
+    assert_eq!(join(&house, "b", &parts).await.unwrap_err().kind(), ErrorKind::TooLarge);
 }
 
 async fn what_was_joined_is_kept_until_there_is_room_for_the_file(house: House) {
@@ -233,6 +233,20 @@ async fn what_was_joined_is_kept_until_there_is_room_for_the_file(house: House) 
     house.door.update_bucket(&admin(), bucket("default"), policy(6)).await.unwrap();
     let file = house.door.finish_upload(&admin(), joined.id, Vec::new()).await.unwrap().file;
     assert_eq!(house.read(&admin(), FileRef::Id(file.id)).await.unwrap(), b"six by");
+}
+
+async fn a_part_is_gone_once_what_it_was_joined_to_is(house: House) {
+    let (ended, deleted) = (part(&house, b"ended").await, part(&house, b"deleted").await);
+    let joined = join(&house, "a", &[ended]).await.unwrap();
+    house.door.terminate_upload(&admin(), joined.id).await.unwrap();
+    let joined = join(&house, "b", &[deleted]).await.unwrap();
+    house.door.finish_upload(&admin(), joined.id, Vec::new()).await.unwrap();
+    house.door.get_upload(&admin(), deleted).await.unwrap();
+    house.door.delete_file(&admin(), FileRef::Key(bucket("default"), key("b")), None).await.unwrap();
+    for part in [ended, deleted] {
+        assert_eq!(house.door.get_upload(&admin(), part).await.unwrap_err().kind(), ErrorKind::Gone);
+        assert_eq!(join(&house, "c", &[part]).await.unwrap_err().kind(), ErrorKind::Gone);
+    }
 }
 
 async fn a_length_over_the_quota_is_refused_when_it_is_told(house: House) {
@@ -252,9 +266,9 @@ async fn parts_of_a_kind_that_the_bucket_does_not_take_become_no_file(house: Hou
     let id = house.door.start_part(&admin(), bucket("images"), Some(4)).await.unwrap().id;
     append(&house, id, 0, b"text", None).await.unwrap();
     let file = NewFile::at(bucket("images"), key("a"));
-    let joined = house.door.join_uploads(&admin(), file, vec![id]).await.unwrap();
-    let refused = house.door.finish_upload(&admin(), joined.id, Vec::new()).await.unwrap_err();
+    let refused = house.door.join_uploads(&admin(), file, vec![id]).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::UnsupportedMedia);
+    assert_eq!(house.door.get_upload(&admin(), id).await.unwrap().state, UploadState::Open);
 }
 
 async fn a_part_that_nobody_joins_expires_and_nobody_hears_of_it(house: House) {

@@ -75,7 +75,10 @@ async fn a_rule_of_usp_can_be_replaced_and_comes_back(house: House) {
     assert_eq!(put(&house, other).await.unwrap(), (2, false));
     assert_eq!(house.file("of-usp/a", b"x").await.state, FileState::Ready);
     house.door.delete_rule(&admin(), of_usp.clone()).await.unwrap();
+    // Its meaning is another than that of version 2.
+    assert_eq!(house.door.get_rule(&admin(), of_usp.clone()).await.unwrap().version, 3);
     assert_eq!(house.file("of-usp/b", b"x").await.state, FileState::Processing);
+    assert_eq!(house.lease().await.rule.version, 3);
     let refused = house.door.delete_rule(&admin(), of_usp).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Conflict);
 }
