@@ -71,6 +71,20 @@ struct Condition {
 /// What a condition can speak of: a file that is about to be committed, or one that stands.
 pub(crate) struct Facts(serde_json::Value);
 
+/// The fields of `file`.
+const FACTS: [&str; 10] = [
+    "bucket",
+    "key",
+    "name",
+    "extension",
+    "media_type",
+    "declared_media_type",
+    "size",
+    "owner",
+    "labels",
+    "metadata",
+];
+
 impl Facts {
     pub(crate) fn of(file: &File) -> Self {
         Self(json!({
@@ -317,12 +331,21 @@ mod tests {
 
     #[test]
     fn a_condition_that_fails_does_not_match_and_says_why() {
-        for when in ["file.nothing == 1", "file.size", "1 + 'a' == 2"] {
+        for when in ["file.labels.nothing == 'x'", "file.size", "1 + 'a' == 2"] {
             assert_eq!(matches(when).unwrap_err().kind(), ErrorKind::InvalidInput, "{when}");
             let plan =
                 book(when).unwrap().plan(&BucketPolicy::default(), &facts("text/csv", 1), None).unwrap();
             assert!(plan.0.is_empty());
         }
+    }
+
+    #[test]
+    fn the_facts_of_a_file_are_those_that_conditions_may_speak_of() {
+        let facts = facts("text/csv", 1);
+        let mut named: Vec<&str> = facts.0.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut known = FACTS.to_vec();
+        (named.sort_unstable(), known.sort_unstable());
+        assert_eq!(named, known);
     }
 
     #[test]

@@ -9,11 +9,15 @@
 //!    together in them, and no pattern is matched.
 //! 3. Patterns are written down, and short enough when compiled.
 //! 4. The steps of all loops together are at most [`STEP_COUNT_MAX`].
+//! 5. They speak of `file` and of what a file has: what is misspelt would never hold, and nobody would hear of it.
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue};
 use regex::RegexBuilder;
+use usp_model::error::printable;
 use usp_model::limits::LABEL_COUNT_MAX;
+
+use super::FACTS;
 
 /// Many more than a condition needs, and few enough for every commit.
 pub(super) const STEP_COUNT_MAX: u64 = 10_000;
@@ -27,9 +31,26 @@ const PATTERN_STEPS: u64 = 2_000;
 const ADD: &str = "_+_";
 const MATCHES: &str = "matches";
 
+/// What CEL knows without being told.
+const TYPES: [&str; 13] = [
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "dyn",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
+];
+
 /// The steps that it takes at most, or why it is refused.
 pub(super) fn steps(condition: &IdedExpr) -> Result<u64, String> {
-    let place = Place { depth: 0, is_in_loop: false };
+    let place = Place { depth: 0, is_in_loop: false, names: None };
     let steps = of_expression(condition, place)?;
     if steps > STEP_COUNT_MAX {
         return Err(format!(
@@ -40,12 +61,32 @@ pub(super) fn steps(condition: &IdedExpr) -> Result<u64, String> {
 }
 
 #[derive(Clone, Copy)]
-struct Place {
+struct Place<'e> {
     depth: u32,
     is_in_loop: bool,
+    /// What the loops around it call their elements and results.
+    names: Option<&'e Names<'e>>,
 }
 
-fn of_expression(expression: &IdedExpr, place: Place) -> Result<u64, String> {
+struct Names<'e> {
+    own: [&'e str; 2],
+    around: Option<&'e Names<'e>>,
+}
+
+impl Place<'_> {
+    fn knows(&self, name: &str) -> bool {
+        let mut names = self.names;
+        while let Some(Names { own, around }) = names {
+            if own.contains(&name) {
+                return true;
+            }
+            names = *around;
+        }
+        name == "file" || TYPES.contains(&name)
+    }
+}
+
+fn of_expression(expression: &IdedExpr, place: Place<'_>) -> Result<u64, String> {
     if place.depth > DEPTH_MAX {
         return Err(format!(
             "it is nested more than {DEPTH_MAX} deep; use shorter chains, or lists and `in`"
@@ -53,8 +94,19 @@ fn of_expression(expression: &IdedExpr, place: Place) -> Result<u64, String> {
     }
     let below = Place { depth: place.depth + 1, ..place };
     let steps = match &expression.expr {
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => 0,
-        Expr::Select(select) => of_expression(&select.operand, below)?,
+        Expr::Unspecified | Expr::Literal(_) => 0,
+        Expr::Ident(name) if place.knows(name) => 0,
+        Expr::Ident(name) => {
+            return Err(format!("there is no '{}'; a condition speaks of 'file'", printable(name)));
+        }
+        Expr::Select(select) => {
+            let is_of_file = matches!(&select.operand.expr, Expr::Ident(name) if name == "file");
+            if is_of_file && !FACTS.contains(&select.field.as_str()) {
+                let field = printable(&select.field);
+                return Err(format!("a file has no '{field}'; it has {}", FACTS.join(", ")));
+            }
+            of_expression(&select.operand, below)?
+        }
         Expr::Call(call) => of_call(call, below)?,
         Expr::List(list) => of_all(&list.elements, below)?,
         Expr::Map(map) => of_entries(map.entries.iter().map(|entry| &entry.expr), below)?,
@@ -64,11 +116,11 @@ fn of_expression(expression: &IdedExpr, place: Place) -> Result<u64, String> {
     Ok(steps.saturating_add(1))
 }
 
-fn of_all<'e>(expressions: impl IntoIterator<Item = &'e IdedExpr>, place: Place) -> Result<u64, String> {
+fn of_all<'e>(expressions: impl IntoIterator<Item = &'e IdedExpr>, place: Place<'_>) -> Result<u64, String> {
     expressions.into_iter().try_fold(0, |sum: u64, next| Ok(sum.saturating_add(of_expression(next, place)?)))
 }
 
-fn of_entries<'e>(entries: impl Iterator<Item = &'e EntryExpr>, place: Place) -> Result<u64, String> {
+fn of_entries<'e>(entries: impl Iterator<Item = &'e EntryExpr>, place: Place<'_>) -> Result<u64, String> {
     let expressions = entries.flat_map(|entry| match entry {
         EntryExpr::StructField(field) => vec![&field.value],
         EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
@@ -76,7 +128,7 @@ fn of_entries<'e>(entries: impl Iterator<Item = &'e EntryExpr>, place: Place) ->
     of_all(expressions, place)
 }
 
-fn of_call(call: &CallExpr, place: Place) -> Result<u64, String> {
+fn of_call(call: &CallExpr, place: Place<'_>) -> Result<u64, String> {
     let steps = of_all(call.target.as_deref().into_iter().chain(&call.args), place)?;
     match call.func_name.as_str() {
         ADD if place.is_in_loop => Err("a loop puts nothing together; take '+' out of it".to_owned()),
@@ -99,14 +151,14 @@ fn check_pattern(pattern: Option<&IdedExpr>) -> Result<(), String> {
     compiled.map(drop).map_err(|source| format!("a pattern of 'matches' will not do: {source}"))
 }
 
-fn of_loop(each: &ComprehensionExpr, place: Place) -> Result<u64, String> {
+fn of_loop(each: &ComprehensionExpr, place: Place<'_>) -> Result<u64, String> {
     if let Expr::List(_) | Expr::Map(_) = &each.accu_init.expr {
         return Err("'map' and 'filter' are not for conditions; use 'all' or 'exists'".to_owned());
     }
     let count = range_count_max(&each.iter_range).ok_or_else(|| {
         "a loop goes over file.labels, file.metadata, or a list or map that is written down".to_owned()
     })?;
-    let around = of_all([&each.iter_range, &each.accu_init, &each.result], place)?;
+    let around = of_all([&each.iter_range, &each.accu_init], place)?;
     // `exists_one` counts in its step: what is asked of each element stands before that.
     let step = match (&each.accu_init.expr, &each.loop_step.expr) {
         (Expr::Literal(LiteralValue::Int(_)), Expr::Call(counts)) => {
@@ -114,8 +166,11 @@ fn of_loop(each: &ComprehensionExpr, place: Place) -> Result<u64, String> {
         }
         _ => &each.loop_step,
     };
-    let once = of_all([&each.loop_cond, step], Place { is_in_loop: true, ..place })?;
-    Ok(count.saturating_mul(once).saturating_add(around))
+    let names = Names { own: [&each.iter_var, &each.accu_var], around: place.names };
+    let within = Place { names: Some(&names), ..place };
+    let once = of_all([&each.loop_cond, step], Place { is_in_loop: true, ..within })?;
+    let result = of_expression(&each.result, within)?;
+    Ok(count.saturating_mul(once).saturating_add(around).saturating_add(result))
 }
 
 fn range_count_max(range: &IdedExpr) -> Option<u64> {
@@ -162,6 +217,7 @@ mod tests {
             "file.metadata.exists(name, name.startsWith('x-') && size(file.metadata[name]) > 20)",
             "{'a': 1, 'b': 2}.exists(name, name == file.labels.kind)",
             "file.bucket + '/' + file.key == 'default/a'",
+            "type(file.size) == int || string(file.size) == '7'",
             "file.labels.exists_one(name, name.startsWith('x-'))",
             "has(file.labels.team) && file.labels.team == 'sales'",
         ] {
@@ -187,6 +243,10 @@ mod tests {
             "file.key.matches(file.labels.pattern)".to_owned(),
             r"file.key.matches(r'\w{200}')".to_owned(),
             "file.key.matches('(')".to_owned(),
+            "fil.size > 1".to_owned(),
+            "file.siz > 1".to_owned(),
+            "['a'].exists(x, y == 'a')".to_owned(),
+            "['a'].exists(x, x == 'a') && x == 'a'".to_owned(),
             format!("'1'{} == ''", "+'1'".repeat(1_900)),
             format!("file{} == 1", ".a".repeat(200)),
             format!("file.a{} == 1", "[0]".repeat(200)),

@@ -30,8 +30,8 @@ pub(in crate::sqlite) fn join(
             Error::new(ErrorKind::Conflict, ACTION).because(format!("part {number} {reason}"))
         })?;
     }
-    if sha256_state.is_empty() {
-        let reason = "nobody has made the digest of the parts";
+    if sha256_state.is_empty() || rows.iter().any(|row| row.tail_bytes > 0) {
+        let reason = "the parts were not cut to their ends, or have no digest";
         return Err(Error::new(ErrorKind::Internal, ACTION).because(reason).into());
     }
     let joined = insert(tx, new)?;
@@ -104,7 +104,7 @@ fn check(row: &UploadRow, domain: DomainId) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    if upload.size_bytes != Some(upload.received_bytes) || row.tail_bytes > 0 {
+    if upload.size_bytes != Some(upload.received_bytes) {
         return Err(format!("has {} bytes and is not complete; send the rest first", upload.received_bytes));
     }
     Ok(())

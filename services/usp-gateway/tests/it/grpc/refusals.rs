@@ -153,7 +153,7 @@ async fn a_long_header_list_is_refused_and_the_connection_goes_on() {
     let gateway = TestGateway::start().await;
     let mut client = storage(&gateway, "reader").await;
     let mut request = Request::new(ListFilesRequest::default());
-    for name in ["x-one", "x-two", "x-three"] {
+    for name in ["x-one", "x-two", "x-three", "x-four", "x-five"] {
         request.metadata_mut().insert(name, "a".repeat(8 << 10).parse().unwrap());
     }
     assert!(client.list_files(request).await.is_err());

@@ -156,7 +156,9 @@ async fn a_part_that_is_not_complete_or_used_up_is_not_joined(house: House) {
     append(&house, endless, 0, b"12345", None).await.unwrap();
     let good = part(&house, b"good").await;
     for other in [whole, begun, endless] {
-        assert_eq!(join(&house, "a", &[good, other]).await.unwrap_err().kind(), ErrorKind::Conflict);
+        let refused = join(&house, "a", &[good, other]).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        assert!(refused.detail().starts_with("part 2 "), "{}", refused.detail());
     }
     assert_eq!(join(&house, "a", &[]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(join(&house, "a", &[good, good]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
