@@ -344,7 +344,8 @@ mod tests {
         let facts = facts("text/csv", 1);
         let mut named: Vec<&str> = facts.0.as_object().unwrap().keys().map(String::as_str).collect();
         let mut known = FACTS.to_vec();
-        (named.sort_unstable(), known.sort_unstable());
+        named.sort_unstable();
+        known.sort_unstable();
         assert_eq!(named, known);
     }
 
