@@ -30,11 +30,15 @@ impl RuleSources {
         Self { built_in: Vec::new(), files, check_step: |_step| Ok(()) }
     }
 
-    /// Each name once, in their order.
-    pub(crate) fn with(&self, written: Vec<Rule>) -> Vec<Rule> {
-        let all = self.built_in.iter().cloned().chain(written).chain(self.files.iter().cloned());
-        let by_name: BTreeMap<RuleName, Rule> = all.map(|rule| (rule.name.clone(), rule)).collect();
-        by_name.into_values().collect()
+    /// Those that no API changes, each name once.
+    fn fixed(&self) -> Vec<Rule> {
+        let all = self.built_in.iter().chain(&self.files);
+        let by_name: BTreeMap<&RuleName, &Rule> = all.map(|rule| (&rule.name, rule)).collect();
+        by_name.into_values().cloned().collect()
+    }
+
+    fn is_in_file(&self, name: &RuleName) -> bool {
+        self.files.iter().any(|rule| rule.name == *name)
     }
 
     fn built_in(&self, name: &RuleName) -> Option<&Rule> {
@@ -42,7 +46,7 @@ impl RuleSources {
     }
 
     fn refuse_in_file(&self, action: &'static str, name: &RuleName) -> Result<()> {
-        if !self.files.iter().any(|rule| rule.name == *name) {
+        if !self.is_in_file(name) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Conflict, action).about(name).because(format!(
@@ -122,15 +126,19 @@ impl Storage {
     pub async fn replace_rules(&self, files: Vec<Rule>) -> Result<Vec<RuleName>> {
         let mut sources = self.rule_sources.lock().await;
         let anew = RuleSources { files, ..sources.clone() };
-        let mut written = self.catalog.written_rules().await?;
-        written.retain(|rule| match check_rules(std::slice::from_ref(rule)) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(rule = %rule.name, error = error.detail(), "a written rule is left out; write it anew");
-                false
+        let mut book = RuleBook::compile(anew.fixed())?;
+        for rule in self.catalog.written_rules().await? {
+            if anew.is_in_file(&rule.name) {
+                continue;
             }
-        });
-        let mut book = RuleBook::compile(anew.with(written))?;
+            let name = rule.name.clone();
+            match book.clone().with(rule) {
+                Ok(with) => book = with,
+                Err(error) => {
+                    tracing::error!(rule = %name, error = error.detail(), "a written rule is left out; write it anew");
+                }
+            }
+        }
         for rule in book.rules().cloned().collect::<Vec<_>>() {
             book = book.versioned(self.catalog.put_rule(rule, self.now()).await?);
         }
