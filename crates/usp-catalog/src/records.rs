@@ -1,6 +1,7 @@
 //! What goes into and comes out of catalogue transactions, beyond the entities of the model.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use usp_model::{
     ApiKey, Bucket, BucketName, ChunkId, ChunkRef, ContentDigest, ContentDigests, DomainId, DomainKey, File,
@@ -154,7 +155,7 @@ pub struct ClaimRuns {
     /// Until when the runs are held unless they are reported on.
     pub lease_until: Timestamp,
     /// How many runs of a rule may be held at once, for rules that say so, by name.
-    pub bounds: BTreeMap<String, Option<u32>>,
+    pub bounds: Arc<BTreeMap<String, Option<u32>>>,
     /// As the claim before gave it.
     pub turn: Turn,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cel::{Context, Env, Program, Value};
 use serde::Deserialize;
@@ -54,6 +54,8 @@ fn invalid(action: &'static str) -> Error {
 pub(crate) struct RuleBook {
     env: Arc<Env>,
     rules: BTreeMap<RuleName, Arc<Compiled>>,
+    /// Made when it is first asked for: every claim does.
+    bounds: OnceLock<Arc<BTreeMap<String, Option<u32>>>>,
 }
 
 struct Compiled {
@@ -113,7 +115,7 @@ pub fn check_rules(rules: &[Rule]) -> Result<()> {
 
 impl RuleBook {
     pub(crate) fn empty() -> Self {
-        Self { env: Arc::new(Env::stdlib()), rules: BTreeMap::new() }
+        Self { env: Arc::new(Env::stdlib()), rules: BTreeMap::new(), bounds: OnceLock::new() }
     }
 
     /// Errors: `InvalidInput` naming the rule and what is wrong with it.
@@ -126,6 +128,7 @@ impl RuleBook {
     /// Errors: as `compile`, and when all conditions together could take too long.
     pub(crate) fn with(mut self, rule: Rule) -> Result<Self> {
         let condition = self.condition_of(&rule)?;
+        self.bounds = OnceLock::new();
         self.rules.insert(rule.name.clone(), Arc::new(Compiled { rule, condition }));
         let steps = self.rules.values().filter_map(|compiled| compiled.condition.as_ref());
         if steps.map(|condition| condition.steps).sum::<u64>() > STEP_COUNT_SUM_MAX {
@@ -137,6 +140,7 @@ impl RuleBook {
     }
 
     pub(crate) fn without(mut self, name: &RuleName) -> Self {
+        self.bounds = OnceLock::new();
         self.rules.remove(name);
         self
     }
@@ -177,8 +181,9 @@ impl RuleBook {
     }
 
     /// How many runs of each rule may be held at once; one that says nothing has no bound.
-    pub(crate) fn bounds(&self) -> BTreeMap<String, Option<u32>> {
-        self.rules().map(|rule| (rule.name.to_string(), rule.concurrency)).collect()
+    pub(crate) fn bounds(&self) -> Arc<BTreeMap<String, Option<u32>>> {
+        let bounds = || self.rules().map(|rule| (rule.name.to_string(), rule.concurrency)).collect();
+        Arc::clone(self.bounds.get_or_init(|| Arc::new(bounds())))
     }
 
     /// Errors: `NotFound`.

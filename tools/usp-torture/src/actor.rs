@@ -274,7 +274,7 @@ impl Actor {
                 count_max: 1,
                 now,
                 lease_until: now.plus_ms(30_000),
-                bounds: BTreeMap::new(),
+                bounds: Arc::default(),
                 turn: Turn::default(),
             };
             // Of the few files that wait only this one is of a kind that has runs.

@@ -1,6 +1,7 @@
 //! Who is next: priority first, then every rule and bucket in turn, within the bounds of each rule.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use usp_catalog::Catalog;
 use usp_catalog::records::{ClaimRuns, ClaimedRuns, NewRun, Turn};
@@ -30,7 +31,7 @@ async fn with_buckets(names: &[&str]) -> World {
 
 fn ask(count_max: u32, ms: i64) -> ClaimRuns {
     let (now, lease_until) = (at(ms), at(ms + LEASE_MS));
-    ClaimRuns { count_max, now, lease_until, bounds: BTreeMap::new(), turn: Turn::default() }
+    ClaimRuns { count_max, now, lease_until, bounds: Arc::default(), turn: Turn::default() }
 }
 
 fn ids(claimed: &ClaimedRuns) -> Vec<RunId> {
@@ -112,8 +113,8 @@ async fn a_rule_with_a_bound_holds_no_more_runs_and_lets_others_pass() {
         put(&world, "other", &format!("o{number}"), new_run("profile")).await;
     }
     let scan = put(&world, "default", "s", new_run("scan")).await;
-    let bounds = BTreeMap::from([("profile".to_owned(), Some(3))]);
-    let bounded = |count| ClaimRuns { bounds: bounds.clone(), ..ask(count, 1) };
+    let bounds = Arc::new(BTreeMap::from([("profile".to_owned(), Some(3))]));
+    let bounded = |count| ClaimRuns { bounds: Arc::clone(&bounds), ..ask(count, 1) };
     let first = world.catalog.claim_runs(bounded(2)).await.unwrap();
     assert_eq!(first.runs.len(), 2);
     let second = world.catalog.claim_runs(bounded(10)).await.unwrap();

@@ -1,6 +1,7 @@
 //! T12, T13: workers that sleep, and clocks that jump.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use usp_api::StorageCalls;
@@ -55,7 +56,7 @@ async fn claim(store: &Store, run: usp_model::RunId) -> Result<Option<i64>> {
         count_max: 256,
         now: at,
         lease_until: at.plus_ms(LEASE_MS),
-        bounds: BTreeMap::new(),
+        bounds: Arc::default(),
         turn: Turn::default(),
     };
     let claimed = store.catalog.claim_runs(asked).await?.runs;

@@ -61,7 +61,7 @@ fn fill(conn: &Connection, bucket: i64, count: u32) {
 }
 
 fn ask(count_max: u32, turn: Turn) -> ClaimRuns {
-    ClaimRuns { count_max, now: at(1), lease_until: at(30_000), bounds: BTreeMap::new(), turn }
+    ClaimRuns { count_max, now: at(1), lease_until: at(30_000), bounds: Arc::default(), turn }
 }
 
 /// Work of the database for one claim, in hundreds of its instructions.
