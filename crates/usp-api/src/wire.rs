@@ -80,6 +80,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 pub(crate) fn to_status(error: &Error) -> Status {
     let code = match error.kind() {
         ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::Locked => Code::Unavailable,
+        ErrorKind::OutcomeUnknown => Code::Unknown,
         ErrorKind::Internal | ErrorKind::Corrupt => Code::Internal,
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::InvalidInput

@@ -1,12 +1,16 @@
 //! Facts: everything usp knows apart from the bytes themselves.
 
-pub mod catalog;
 mod metrics;
+pub mod ports;
 pub mod records;
 pub mod sqlite;
+mod stored_event;
 
-pub use catalog::Catalog;
 pub use metrics::CatalogMetrics;
+pub use ports::{
+    AccountFacts, BucketFacts, Catalog, EventFacts, FileFacts, RuleFacts, RunFacts, StoreFacts, UpkeepFacts,
+    UploadFacts,
+};
 pub use sqlite::{
     CatalogCopy, FaultHook, FoundFrame, IndexRebuild, RebuildReport, SqliteCatalog, SqliteConfig,
     copy_catalog,

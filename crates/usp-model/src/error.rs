@@ -38,6 +38,8 @@ pub enum ErrorKind {
     RateLimited,
     /// Temporary: worth a retry.
     Unavailable,
+    /// A write may have happened or not: ask before it is sent again.
+    OutcomeUnknown,
     /// No space, or a quota is used up.
     StorageFull,
     /// Stored bytes failed their check. Never served.
@@ -62,6 +64,7 @@ impl ErrorKind {
         Self::Locked,
         Self::RateLimited,
         Self::Unavailable,
+        Self::OutcomeUnknown,
         Self::StorageFull,
         Self::Corrupt,
         Self::Internal,
@@ -84,6 +87,7 @@ impl ErrorKind {
             Self::Locked => "locked",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
+            Self::OutcomeUnknown => "outcome_unknown",
             Self::StorageFull => "storage_full",
             Self::Corrupt => "corrupt",
             Self::Internal => "internal",

@@ -7,6 +7,7 @@
 #[macro_use]
 mod text;
 
+pub mod act;
 pub mod bucket;
 pub mod check;
 pub mod chunk;
@@ -28,6 +29,7 @@ pub mod run;
 pub mod time;
 pub mod work;
 
+pub use act::{Act, Actor};
 pub use bucket::{Bucket, BucketPolicy, Compression, Release};
 pub use check::{Finding, FindingKind};
 pub use chunk::{
@@ -36,7 +38,10 @@ pub use chunk::{
 };
 pub use digest::{ContentDigest, ContentDigests, Digest, DigestAlgorithm, DomainKey};
 pub use error::{Error, ErrorKind, Result, Violation};
-pub use event::{Event, EventKind, EventSeq};
+pub use event::{
+    Event, EventBody, EventKind, EventSeq, FileChange, FileEvent, RunChange, RunEvent, UploadChange,
+    UploadEvent,
+};
 pub use file::{DerivedFile, File, FileState, StoredBytes, Upload, UploadShape, UploadState};
 pub use id::{ApiKeyId, ChunkId, DomainId, FileId, ManifestId, PackId, RunId, UploadId};
 pub use manifest::{ManifestEntry, Segment};

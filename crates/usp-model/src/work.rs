@@ -18,18 +18,14 @@ pub struct LeasedRun {
     pub trace: Option<String>,
 }
 
-/// What a worker says. All of it is written in one transaction, or none of it when the lease is lost.
+/// What a worker says of its run. All of it is written in one transaction, or none of it when the lease is lost.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RunReport {
     pub run: RunId,
     pub lease_no: i64,
     pub steps: Vec<StepReport>,
-    /// `None`: the run goes on and the lease is extended to `lease_until`.
+    /// `None`: the run goes on, and its lease is extended.
     pub outcome: Option<RunOutcome>,
-    pub lease_until: Timestamp,
-    pub at: Timestamp,
-    /// Wait before the next attempt if the outcome is a failure that is worth one (jitter included).
-    pub retry_wait_ms: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

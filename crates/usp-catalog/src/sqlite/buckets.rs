@@ -28,13 +28,17 @@ pub(super) fn create(tx: &Tx<'_>, name: &BucketName, policy: BucketPolicy, at: T
         (name.as_str(), domain, to_json(&policy)?, at.unix_ms()),
     );
     match inserted {
-        Ok(_) => tx.run("INSERT INTO usage (bucket) VALUES (?1)", [tx.last_insert_rowid()])?,
+        Ok(_) => {
+            let row = tx.last_insert_rowid();
+            tx.run("INSERT INTO usage (bucket) VALUES (?1)", [row])?;
+            tx.run("INSERT INTO event_buckets (id, name) VALUES (?1, ?2)", (row, name.as_str()))?;
+        }
         Err(error) if is_taken(&error) => {
             let taken = Error::new(ErrorKind::Conflict, "create bucket").about(name);
             return Err(taken.because(format!("a bucket named {name} exists already")).into());
         }
         Err(error) => return Err(error.into()),
-    };
+    }
     Ok(Bucket { name: name.clone(), policy, created_at: at, updated_at: at })
 }
 

@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, Row};
-use usp_model::{EventKind, LeasedRun, Rule, RuleName, RunId, RunState, StepState, Timestamp};
+use usp_model::{LeasedRun, Rule, RuleName, RunChange, RunId, RunState, StepState, Timestamp};
 
 use super::ask::{Ask, Column};
 use super::fail::{Outcome, corrupt};
@@ -35,7 +35,7 @@ const EXPIRED_COUNT_MAX: u32 = 256;
 const WAITING: &str = "runs INDEXED BY runs_waiting WHERE state IN ('queued', 'retrying')";
 
 pub(super) fn claim(tx: &Tx<'_>, asked: &ClaimRuns) -> Outcome<ClaimedRuns> {
-    take_back(tx, asked.now)?;
+    take_back(tx, tx.at())?;
     let mut claim = Claimer {
         tx,
         asked,
@@ -170,7 +170,7 @@ impl Claimer<'_, '_> {
                 continue;
             }
             *seen = lane.clone();
-            if has_due(self.tx, priority, &lane, self.asked.now)? {
+            if has_due(self.tx, priority, &lane, self.tx.at())? {
                 self.lanes_left -= 1;
                 return Ok(Some(lane));
             }
@@ -205,12 +205,12 @@ impl Claimer<'_, '_> {
              ORDER BY due_at LIMIT ?5"
         );
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let params = (priority, lane.rule.as_str(), lane.bucket, self.asked.now.unix_ms(), count);
+        let params = (priority, lane.rule.as_str(), lane.bucket, self.tx.at().unix_ms(), count);
         let due: Vec<i64> = self.tx.all(&sql, params, |row| Ok(row.get(0)?))?;
         for id in &due {
             let row = by_row_id(self.tx, *id)?;
             if let Some(leased) =
-                lease(self.tx, row, (self.asked.now, self.asked.lease_until), &mut self.rules)?
+                lease(self.tx, row, (self.tx.at(), self.asked.lease_until), &mut self.rules)?
             {
                 self.leased.push(leased);
                 if let Some(free) = self.free.get_mut(&lane.rule) {
@@ -301,7 +301,7 @@ pub(super) fn end_lease(tx: &Tx<'_>, mut row: RunRow, now: Timestamp) -> Outcome
         step.ended_at = Some(now);
     }
     row.write(tx)?;
-    row.emit(tx, now, EventKind::RunRetrying)
+    row.emit(tx, RunChange::Retrying)
 }
 
 /// Runs that should be looked for, at once or later: those that wait and become due before `until`, some of each lane,

@@ -12,18 +12,20 @@
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
+use usp_decide::event;
 use usp_model::{
-    ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, EventKind, File, FileId, FileState,
-    KeyCondition, ManifestId, MediaType, Release, RunId, StoredBytes,
+    ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, File, FileId, FileState, KeyCondition,
+    ManifestId, MediaType, Release, RunId, StoredBytes,
 };
 
 use super::ask::{Ask, Column, int, to_json};
 use super::buckets::{self, BucketRow, UsageChange};
+use super::events::{self, Subject};
 use super::fail::Outcome;
 use super::tags::{TagKind, Tagged, Tags};
 use super::tx::Tx;
 use super::uploads::{self, OpenUpload};
-use super::version_row::{VersionRow, current_by_key, derived, emit_file};
+use super::version_row::{VersionRow, current_by_key, derived};
 use super::{idempotency, manifests, redo, runs};
 use crate::records::{CommittedVersion, NewVersion};
 
@@ -51,9 +53,9 @@ pub(super) fn commit_version(tx: &Tx<'_>, new: &NewVersion) -> Outcome<Committed
     idempotency::remember(tx, new, file_row, content.version)?;
     let file = committed(tx, new, standing.as_ref(), content)?;
     if let Some(upload) = upload.filter(|upload| upload.is_announced) {
-        upload.emit_completed(tx, new.at, &file)?;
+        upload.emit_completed(tx, bucket.id, &file)?;
     }
-    let runs = start_runs(tx, new, file_row, &file)?;
+    let runs = start_runs(tx, new, &bucket, file_row, &file)?;
     Ok(CommittedVersion { file, is_new_file: standing.is_none(), runs })
 }
 
@@ -182,7 +184,7 @@ fn write_version(
             ":state": first_state(new).as_str(),
             ":release": new.release.as_str(),
             ":released": is_released(new),
-            ":at": new.at.unix_ms(),
+            ":at": tx.at().unix_ms(),
             ":owner": new.owner.as_str(),
             ":metadata": to_json(&new.metadata)?,
             ":labels": to_json(&new.labels)?,
@@ -252,13 +254,16 @@ fn count_usage(
 }
 
 /// `stored` is an event of every version; what comes next depends on whether there are runs.
-fn start_runs(tx: &Tx<'_>, new: &NewVersion, file_row: i64, file: &File) -> Outcome<Vec<RunId>> {
-    let stored = File { state: FileState::Stored, ..file.clone() };
-    emit_file(tx, new.at, EventKind::FileStored, &stored)?;
-    let next = if new.runs.is_empty() { EventKind::FileReady } else { EventKind::FileProcessing };
-    emit_file(tx, new.at, next, file)?;
+fn start_runs(
+    tx: &Tx<'_>,
+    new: &NewVersion,
+    bucket: &BucketRow,
+    file_row: i64,
+    file: &File,
+) -> Outcome<Vec<RunId>> {
+    events::emit(tx, bucket.id, Subject::File(file_row), &file.key, &event::of_version(file))?;
     for run in &new.runs {
-        runs::insert(tx, file_row, file, run, new.at)?;
+        runs::insert(tx, file_row, file, run, tx.at())?;
     }
     Ok(new.runs.iter().map(|run| run.id).collect())
 }
@@ -286,8 +291,8 @@ fn committed(
         etag: content.etag,
         digests: new.digests.clone(),
         state: first_state(new),
-        created_at: new.at,
-        updated_at: new.at,
+        created_at: tx.at(),
+        updated_at: tx.at(),
         owner: new.owner.as_str().to_owned(),
         metadata: new.metadata.clone(),
         labels: new.labels.clone(),

@@ -5,16 +5,59 @@ use std::collections::BTreeSet;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 use usp_model::limits::{LIST_COUNT_DEFAULT, LIST_COUNT_MAX};
-use usp_model::{BucketName, Event, EventQuery, EventSeq, FileId, Timestamp};
+use usp_model::{BucketName, Error, Event, EventBody, EventQuery, EventSeq, FileId, FileKey, Timestamp};
 
 use super::ask::{Ask, Column};
-use super::fail::Outcome;
+use super::fail::{Outcome, corrupt};
 use super::tx::Tx;
+use crate::stored_event;
+
+/// What events of one row are about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Subject<'a> {
+    /// A file, by its row.
+    File(i64),
+    /// A file whose row goes with this transaction.
+    GoneFile(i64, &'a FileId),
+    /// An upload, by the id that its file has or will have.
+    Upload(&'a FileId),
+}
+
+/// Writes events of one object in one row, and notes the last number on the transaction.
+pub(super) fn emit(
+    tx: &Tx<'_>,
+    bucket_row: i64,
+    subject: Subject<'_>,
+    key: &FileKey,
+    bodies: &[EventBody],
+) -> Outcome<()> {
+    let (file_row, file_id) = match subject {
+        Subject::File(row) => (Some(row), None),
+        Subject::GoneFile(row, id) => (Some(row), Some(id)),
+        Subject::Upload(id) => (None, Some(id)),
+    };
+    let kinds = stored_event::mask_of(bodies.iter().map(EventBody::kind));
+    let sql = "INSERT INTO events (seq, at, kinds, bucket, file, file_id, body)
+         VALUES (coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) + ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let count = i64::try_from(bodies.len()).unwrap_or(i64::MAX);
+    let body = stored_event::encode(key, bodies)?;
+    tx.run(
+        sql,
+        (count, tx.at().unix_ms(), kinds, bucket_row, file_row, file_id.map(FileId::as_bytes), body),
+    )?;
+    tx.note_event(tx.last_insert_rowid());
+    Ok(())
+}
 
 pub(super) fn after(conn: &Connection, query: &EventQuery) -> Outcome<Vec<Event>> {
     let Some(buckets) = asked_buckets(query) else { return Ok(Vec::new()) };
-    let (sql, values) = statement(query, &buckets);
-    conn.all(&sql, params_from_iter(values), event)
+    let limit = if query.limit == 0 { LIST_COUNT_DEFAULT } else { query.limit.min(LIST_COUNT_MAX) };
+    let (sql, values) = statement(conn, query, &buckets, limit)?;
+    let rows = conn.all(&sql, params_from_iter(values), events_of_row)?;
+    let is_asked_for = |event: &Event| {
+        event.seq > query.after && (query.kinds.is_empty() || query.kinds.contains(&event.kind()))
+    };
+    Ok(rows.into_iter().flatten().filter(is_asked_for).take(limit as usize).collect())
 }
 
 /// The buckets to show: `Some(empty)` means all, `None` means that nothing can match.
@@ -28,31 +71,73 @@ fn asked_buckets(query: &EventQuery) -> Option<BTreeSet<&BucketName>> {
     }
 }
 
-fn statement(query: &EventQuery, buckets: &BTreeSet<&BucketName>) -> (String, Vec<Value>) {
-    let limit = if query.limit == 0 { LIST_COUNT_DEFAULT } else { query.limit.min(LIST_COUNT_MAX) };
-    let mut values = vec![Value::Integer(query.after), Value::Integer(i64::from(limit))];
-    // One file or one bucket has an index of its own; anything else reads the log in order.
-    let index = if query.file.is_some() {
-        "INDEXED BY events_by_file"
-    } else if buckets.len() == 1 {
-        "INDEXED BY events_by_bucket"
-    } else {
-        "NOT INDEXED"
-    };
-    let mut sql = format!("SELECT seq, at, kind, bucket, file_id, data FROM events {index} WHERE seq > ?1");
-    if let Some(file) = &query.file {
-        sql.push_str(&one_of("file_id", &mut values, [Value::Blob(file.as_bytes().to_vec())]));
-    }
+/// What `events_of_row` reads. The id of a file that is gone stands with its last event.
+const ROW: &str = "SELECT e.seq, e.at, e.kinds, b.name, e.body, coalesce(e.file_id, f.file_id,
+         (SELECT d.file_id FROM events d INDEXED BY events_by_file
+          WHERE d.file = e.file AND d.file_id IS NOT NULL ORDER BY d.seq DESC LIMIT 1))
+     FROM ";
+const NAMES: &str = "CROSS JOIN event_buckets b ON b.id = e.bucket LEFT JOIN files f ON f.id = e.file";
+
+/// One row more than asked for: of the first, what was seen before is left out.
+fn statement(
+    conn: &Connection,
+    query: &EventQuery,
+    buckets: &BTreeSet<&BucketName>,
+    limit: u32,
+) -> Outcome<(String, Vec<Value>)> {
+    let mut values = vec![Value::Integer(query.after), Value::Integer(i64::from(limit) + 1)];
+    let mut conditions = String::new();
     if !buckets.is_empty() {
-        let names = buckets.iter().map(|bucket| Value::Text(bucket.as_str().to_owned()));
-        sql.push_str(&one_of("bucket", &mut values, names));
+        let rows = bucket_rows(conn, buckets)?;
+        conditions.push_str(&one_of("e.bucket", &mut values, rows.into_iter().map(Value::Integer)));
     }
     if !query.kinds.is_empty() {
-        let kinds = query.kinds.iter().map(|kind| Value::Text(kind.as_str().to_owned()));
-        sql.push_str(&one_of("kind", &mut values, kinds));
+        values.push(Value::Integer(stored_event::mask_of(query.kinds.iter().copied())));
+        conditions.push_str(&format!(" AND e.kinds & ?{} <> 0", values.len()));
     }
-    sql.push_str(" ORDER BY seq LIMIT ?2");
-    (sql, values)
+    let sql = match &query.file {
+        Some(id) => of_file(conn, id, &conditions, &mut values)?,
+        None => {
+            // One bucket has an index of its own; anything else reads the log in order.
+            let index = if buckets.len() == 1 { "INDEXED BY events_by_bucket" } else { "NOT INDEXED" };
+            format!("{ROW} events e {index} {NAMES} WHERE e.seq > ?1 {conditions} ORDER BY e.seq LIMIT ?2")
+        }
+    };
+    Ok((sql, values))
+}
+
+/// Events of the file's row, and those that carry its id.
+fn of_file(conn: &Connection, id: &FileId, conditions: &str, values: &mut Vec<Value>) -> Outcome<String> {
+    let sql = "SELECT id FROM files WHERE file_id = ?1
+         UNION SELECT file FROM events INDEXED BY events_by_id WHERE file_id = ?1 AND file IS NOT NULL LIMIT 1";
+    let file_row: Option<i64> = conn.one(sql, [id.as_bytes()], |row| Ok(row.get(0)?))?;
+    values.push(file_row.map_or(Value::Null, Value::Integer));
+    let by_row = values.len();
+    values.push(Value::Blob(id.as_bytes().to_vec()));
+    let by_id = values.len();
+    let seqs = |index: &str, condition: String| {
+        format!(
+            "SELECT * FROM (SELECT e.seq FROM events e INDEXED BY {index}
+             WHERE {condition} AND e.seq > ?1 {conditions} ORDER BY e.seq LIMIT ?2)"
+        )
+    };
+    let (by_row, by_id) = (
+        seqs("events_by_file", format!("e.file = ?{by_row}")),
+        seqs("events_by_id", format!("e.file_id = ?{by_id}")),
+    );
+    Ok(format!(
+        "{ROW} ({by_row} UNION {by_id}) s CROSS JOIN events e ON e.seq = s.seq {NAMES} ORDER BY e.seq LIMIT ?2"
+    ))
+}
+
+/// Every bucket that has or had one of these names.
+fn bucket_rows(conn: &Connection, names: &BTreeSet<&BucketName>) -> Outcome<Vec<i64>> {
+    let mut rows = Vec::new();
+    for name in names {
+        let sql = "SELECT id FROM event_buckets WHERE name = ?1";
+        rows.extend(conn.all(sql, [name.as_str()], |row| Ok(row.get::<_, i64>(0)?))?);
+    }
+    Ok(rows)
 }
 
 /// A condition on `column`, with its values bound behind those that are there.
@@ -66,15 +151,17 @@ fn one_of(column: &str, values: &mut Vec<Value>, wanted: impl IntoIterator<Item 
     }
 }
 
-fn event(row: &Row<'_>) -> Outcome<Event> {
-    Ok(Event {
-        seq: row.get(0)?,
-        at: row.time(1)?,
-        kind: row.text(2)?,
-        bucket: row.text(3)?,
-        file_id: FileId::from_bytes(row.get(4)?),
-        data: row.json(5)?,
-    })
+fn events_of_row(row: &Row<'_>) -> Outcome<Vec<Event>> {
+    let (last, at, bucket): (EventSeq, _, BucketName) = (row.get(0)?, row.time(1)?, row.text(3)?);
+    let stored = row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?;
+    let (key, bodies) =
+        stored_event::decode(row.get(2)?, stored).map_err(|error: Error| error.about(last))?;
+    let file_id: Option<[u8; 32]> = row.get(5)?;
+    let file_id = file_id.map(FileId::from_bytes);
+    let file_id = file_id.ok_or_else(|| corrupt("read event", "nothing says whose it is").about(last))?;
+    let first = last - i64::try_from(bodies.len()).unwrap_or(i64::MAX) + 1;
+    let event = |(seq, body)| Event { seq, at, bucket: bucket.clone(), file_id, key: key.clone(), body };
+    Ok((first..).zip(bodies).map(event).collect())
 }
 
 pub(super) fn last(conn: &Connection) -> Outcome<EventSeq> {

@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
+use usp_decide::event;
 use usp_model::file::label_violations;
 use usp_model::limits::LIST_COUNT_MAX;
 use usp_model::{
-    BucketName, Change, ContentDigest, DigestAlgorithm, Error, ErrorKind, EventKind, File, FileId, FilePatch,
-    FileRef, LabelKey, ManifestId, Timestamp,
+    BucketName, Change, ContentDigest, DigestAlgorithm, Error, ErrorKind, File, FileId, FilePatch, FileRef,
+    LabelKey, ManifestId, Timestamp,
 };
 
 use super::ask::{Ask, int};
 use super::buckets::{self, UsageChange};
 use super::commit::matches;
+use super::events::{self, Subject};
 use super::fail::{Outcome, absent};
 use super::tags::{TagKind, Tagged, Tags};
 use super::tx::Tx;
-use super::version_row::{
-    self, SUPERSEDED, VersionRow, current_by_id, current_by_key, emit_file, version_row,
-};
+use super::version_row::{self, SUPERSEDED, VersionRow, current_by_id, current_by_key, version_row};
 use super::{manifests, runs, uploads};
 use crate::records::FileRecord;
 
@@ -154,7 +154,8 @@ pub(super) fn delete(tx: &Tx<'_>, id: &FileId, etags: Option<&[String]>, at: Tim
     }
     // Versions, reports, runs, steps, idempotency keys and completed uploads of it go with the row.
     tx.run("DELETE FROM files WHERE id = ?1", [row.file_row])?;
-    emit_file(tx, at, EventKind::FileDeleted, &row.file)
+    let gone = Subject::GoneFile(row.file_row, &row.file.id);
+    events::emit(tx, row.bucket_row, gone, &row.file.key, &[event::of_deleted(&row.file)])
 }
 
 pub(super) fn expire(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Outcome<u64> {

@@ -43,7 +43,7 @@ pub(super) fn file_of(
 /// Errors: `Conflict` when it was used for another bucket or key.
 pub(super) fn replay(tx: &Tx<'_>, new: &NewVersion) -> Outcome<Option<CommittedVersion>> {
     let Some(key) = &new.idempotency_key else { return Ok(None) };
-    let Some(seen) = find(tx, &new.owner, key, new.at)? else { return Ok(None) };
+    let Some(seen) = find(tx, &new.owner, key, tx.at())? else { return Ok(None) };
     let Some(row) = version_row::version(tx, seen.file_row, seen.version)? else { return Ok(None) };
     if row.file.bucket != new.bucket || row.file.key != new.key {
         let reason =
@@ -66,7 +66,7 @@ pub(super) fn remember(tx: &Tx<'_>, new: &NewVersion, file_row: i64, version: u3
     tx.run(
         "INSERT INTO idempotency_keys (owner, key, file, version, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (owner, key) DO UPDATE SET file = ?3, version = ?4, created_at = ?5",
-        (new.owner.as_str(), key, file_row, version, new.at.unix_ms()),
+        (new.owner.as_str(), key, file_row, version, tx.at().unix_ms()),
     )?;
     Ok(())
 }

@@ -13,7 +13,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, Row};
 use usp_model::{
-    Digest, DomainKey, Error, ErrorKind, FramePlace, PackId, PackRecord, RedoFrame, Result, Segment,
+    Act, Digest, DomainKey, Error, ErrorKind, FramePlace, PackId, PackRecord, RedoFrame, Result, Segment,
+    Timestamp,
 };
 
 use super::ask::{Ask, Column, int};
@@ -172,7 +173,8 @@ impl IndexRebuild {
         self.report.lost = lost;
         self.report.placed = rows.saturating_sub(lost).saturating_sub(self.report.added);
         self.report.unknown = unknown_numbers(conn)?;
-        check::mend_sums(&Tx::new(conn))?;
+        let act = Act::duty("rebuild", Timestamp::from_unix_ms(0));
+        check::mend_sums(&Tx::new(conn, &act))?;
         conn.run("COMMIT", [])?;
         conn.flush_prepared_statement_cache();
         conn.execute_batch("DETACH old;")?;

@@ -6,8 +6,7 @@
 use serde_json::Value;
 use usp_model::limits::REPORT_BYTES_MAX;
 use usp_model::{
-    Error, ErrorKind, EventKind, ReportOutcome, RunOutcome, RunReport, RunState, Step, StepReport, StepState,
-    Timestamp,
+    Error, ErrorKind, ReportOutcome, RunChange, RunOutcome, RunState, Step, StepReport, StepState, Timestamp,
 };
 
 use super::ask::Ask;
@@ -19,10 +18,13 @@ use super::runs::reset;
 use super::tags::{TagKind, Tagged};
 use super::tx::Tx;
 use super::version_row;
+use crate::records::ReportRun;
 
 const ACTION: &str = "report run";
 
-pub(super) fn report_run(tx: &Tx<'_>, report: RunReport) -> Outcome<ReportOutcome> {
+pub(super) fn report_run(tx: &Tx<'_>, asked: ReportRun) -> Outcome<ReportOutcome> {
+    let ReportRun { report, lease_until, retry_wait_ms } = asked;
+    let at = tx.at();
     let Some(mut row) = run_row::find(tx, &report.run)? else { return Ok(ReportOutcome::Lost) };
     if row.lease_no != report.lease_no && !usp_rt::is_planted("lease-without-number") {
         return Ok(ReportOutcome::Lost);
@@ -33,18 +35,17 @@ pub(super) fn report_run(tx: &Tx<'_>, report: RunReport) -> Outcome<ReportOutcom
         _ => return Ok(ReportOutcome::Lost),
     }
     for step in &report.steps {
-        row.merge(step, report.at)?;
-        publish(tx, &row, step, report.at)?;
+        row.merge(step, at)?;
+        publish(tx, &row, step, at)?;
     }
-    let (at, wait_ms) = (report.at, report.retry_wait_ms);
     match report.outcome {
         None => {
-            row.due_at = Some(report.lease_until);
+            row.due_at = Some(lease_until);
             row.write(tx)?;
         }
         Some(RunOutcome::Succeeded) => row.succeed(tx, at)?,
         Some(RunOutcome::Failed { reason, is_permanent }) => {
-            row.fail(tx, reason, is_permanent, wait_ms, at)?
+            row.fail(tx, reason, is_permanent, retry_wait_ms, at)?
         }
         Some(RunOutcome::Released) => row.release(tx, at)?,
     }
@@ -86,7 +87,7 @@ impl RunRow {
         self.run.error = None;
         self.end(RunState::Succeeded, at);
         self.write(tx)?;
-        self.emit(tx, at, EventKind::RunSucceeded)?;
+        self.emit(tx, RunChange::Succeeded)?;
         roll_up(tx, self.file_row, self.run.version, at)
     }
 
@@ -108,7 +109,7 @@ impl RunRow {
         self.due_at = Some(next);
         self.stop_steps(StepState::Failed, at);
         self.write(tx)?;
-        self.emit(tx, at, EventKind::RunRetrying)
+        self.emit(tx, RunChange::Retrying)
     }
 
     fn release(&mut self, tx: &Tx<'_>, at: Timestamp) -> Outcome<()> {
@@ -117,7 +118,7 @@ impl RunRow {
         self.due_at = Some(at);
         self.stop_steps(StepState::Pending, at);
         self.write(tx)?;
-        self.emit(tx, at, EventKind::RunQueued)
+        self.emit(tx, RunChange::Queued)
     }
 
     fn stop_steps(&mut self, state: StepState, at: Timestamp) {

@@ -1,11 +1,13 @@
 //! What the runs of a version mean for the state of the file.
 
-use usp_model::{EventKind, FileState, Release, RunState, Timestamp};
+use usp_decide::event;
+use usp_model::{FileState, Release, RunState, Timestamp};
 
 use super::ask::{Ask, Column};
+use super::events::{self, Subject};
 use super::fail::Outcome;
 use super::tx::Tx;
-use super::version_row::{self, emit_file};
+use super::version_row;
 
 /// Sets the state of a version from its runs, and tells of it if the version is current and the state is another.
 ///
@@ -29,11 +31,7 @@ pub(super) fn roll_up(tx: &Tx<'_>, file_row: i64, version: u32, at: Timestamp) -
         return Ok(());
     }
     let file = usp_model::File { state, released: is_released, updated_at: at, ..row.file };
-    match state {
-        FileState::Processing => emit_file(tx, at, EventKind::FileProcessing, &file),
-        FileState::Failed => emit_file(tx, at, EventKind::FileFailed, &file),
-        _ => emit_file(tx, at, EventKind::FileReady, &file),
-    }
+    events::emit(tx, row.bucket_row, Subject::File(file_row), &file.key, &[event::of_file(&file)])
 }
 
 fn state_from_runs(tx: &Tx<'_>, file_row: i64, version: u32) -> Outcome<FileState> {

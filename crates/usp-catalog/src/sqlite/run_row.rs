@@ -1,10 +1,11 @@
 //! A run as its rows say it.
 
 use rusqlite::{Connection, Row};
-use serde_json::{Value, json};
-use usp_model::{EventKind, FileId, Run, RunId, Step, Timestamp};
+use usp_decide::event;
+use usp_model::{FileId, FileKey, Run, RunChange, RunId, Step, Timestamp};
 
 use super::ask::{Ask, Column};
+use super::events::{self, Subject};
 use super::fail::{Outcome, absent};
 use super::tx::Tx;
 
@@ -13,6 +14,8 @@ use super::tx::Tx;
 pub(super) struct RunRow {
     pub(super) id: i64,
     pub(super) file_row: i64,
+    pub(super) bucket_row: i64,
+    pub(super) key: FileKey,
     pub(super) lease_no: i64,
     pub(super) due_at: Option<Timestamp>,
     pub(super) trace: Option<String>,
@@ -22,7 +25,7 @@ pub(super) struct RunRow {
 /// The columns that `run_row` reads; a condition on `r` follows.
 pub(super) const RUN: &str = "SELECT r.id, r.run_id, r.file, f.file_id, b.name, r.version, r.rule, r.rule_version,
          r.state, r.attempt, r.attempts_max, r.priority, r.created_at, r.started_at, r.ended_at, r.next_attempt_at,
-         r.error, r.lease_no, r.due_at, r.trace
+         r.error, r.lease_no, r.due_at, r.trace, b.id, f.key
      FROM runs r JOIN files f ON f.id = r.file JOIN buckets b ON b.id = f.bucket ";
 
 /// Without steps; `with_steps` adds them.
@@ -51,6 +54,8 @@ pub(super) fn run_row(row: &Row<'_>) -> Outcome<RunRow> {
         lease_no: row.get(17)?,
         due_at: row.time_or_none(18)?,
         trace: row.get(19)?,
+        bucket_row: row.get(20)?,
+        key: row.text(21)?,
         run,
     })
 }
@@ -139,22 +144,8 @@ impl RunRow {
         Ok(())
     }
 
-    pub(super) fn emit(&self, tx: &Tx<'_>, at: Timestamp, kind: EventKind) -> Outcome<()> {
-        let run = &self.run;
-        let mut content = json!({
-            "run_id": run.id, "rule": run.rule, "rule_version": run.rule_version, "version": run.version,
-            "state": run.state, "attempt": run.attempt,
-        });
-        let failed_step = run.steps.iter().find(|step| step.error.is_some()).map(|step| step.name.clone());
-        let optional = [
-            ("traceparent", self.trace.clone().map(Value::from)),
-            ("step", failed_step.map(Value::from)),
-            ("error", run.error.clone().map(Value::from)),
-            ("next_attempt_at", run.next_attempt_at.map(|at| Value::from(at.to_string()))),
-        ];
-        if let Value::Object(fields) = &mut content {
-            fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        }
-        tx.emit(at, kind, &run.bucket, &run.file_id, &content)
+    pub(super) fn emit(&self, tx: &Tx<'_>, change: RunChange) -> Outcome<()> {
+        let body = event::of_run(&self.run, change, self.trace.as_deref());
+        events::emit(tx, self.bucket_row, Subject::File(self.file_row), &self.key, &[body])
     }
 }

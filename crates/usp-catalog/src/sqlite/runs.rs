@@ -2,7 +2,7 @@
 //! `report`.
 
 use rusqlite::Connection;
-use usp_model::{Error, ErrorKind, EventKind, File, FileId, Run, RunId, RunState, StepState, Timestamp};
+use usp_model::{Error, ErrorKind, File, FileId, Run, RunChange, RunId, RunState, StepState, Timestamp};
 
 use super::ask::Ask;
 use super::fail::Outcome;
@@ -31,7 +31,7 @@ pub(super) fn insert(tx: &Tx<'_>, file_row: i64, file: &File, new: &NewRun, at: 
             new.priority,
             new.required,
             at.unix_ms(),
-            &new.trace,
+            &tx.act().trace,
         ),
     )?;
     let id = tx.last_insert_rowid();
@@ -40,7 +40,7 @@ pub(super) fn insert(tx: &Tx<'_>, file_row: i64, file: &File, new: &NewRun, at: 
         tx.run(sql, (id, position, name, uses))?;
     }
     let row = run_row::get(tx, &new.id)?;
-    row.emit(tx, at, EventKind::RunQueued)?;
+    row.emit(tx, RunChange::Queued)?;
     Ok(row.run)
 }
 
@@ -86,14 +86,14 @@ impl RunRow {
         }
         self.write_run(tx)?;
         self.write_steps(tx, &before)?;
-        self.emit(tx, now, EventKind::RunStarted)
+        self.emit(tx, RunChange::Started)
     }
 
     /// Ends the run for want of hope; `error` says why.
     pub(super) fn die(&mut self, tx: &Tx<'_>, at: Timestamp) -> Outcome<()> {
         self.end(RunState::Dead, at);
         self.write(tx)?;
-        self.emit(tx, at, EventKind::RunDead)?;
+        self.emit(tx, RunChange::Dead)?;
         roll_up(tx, self.file_row, self.run.version, at)
     }
 
@@ -159,7 +159,7 @@ impl RunRow {
         self.due_at = Some(at);
         self.run.steps.iter_mut().for_each(reset);
         self.write(tx)?;
-        self.emit(tx, at, EventKind::RunQueued)?;
+        self.emit(tx, RunChange::Queued)?;
         roll_up(tx, self.file_row, self.run.version, at)
     }
 }
@@ -188,7 +188,7 @@ impl RunRow {
     fn cancel(&mut self, tx: &Tx<'_>, at: Timestamp) -> Outcome<()> {
         self.end(RunState::Cancelled, at);
         self.write(tx)?;
-        self.emit(tx, at, EventKind::RunCancelled)
+        self.emit(tx, RunChange::Cancelled)
     }
 }
 

@@ -4,8 +4,7 @@ use std::cell::Cell;
 use std::ops::Deref;
 
 use rusqlite::Connection;
-use serde_json::Value;
-use usp_model::{BucketName, EventKind, EventSeq, FileId, Timestamp};
+use usp_model::{Act, EventSeq, Timestamp};
 
 use super::ask::{Ask, int};
 use super::fail::Outcome;
@@ -13,33 +12,32 @@ use super::fail::Outcome;
 /// The connection inside a transaction; remembers the last event it wrote.
 pub(super) struct Tx<'c> {
     conn: &'c Connection,
+    act: &'c Act,
     last_event: Cell<Option<EventSeq>>,
 }
 
 impl<'c> Tx<'c> {
-    pub(super) fn new(conn: &'c Connection) -> Self {
-        Self { conn, last_event: Cell::new(None) }
+    pub(super) fn new(conn: &'c Connection, act: &'c Act) -> Self {
+        Self { conn, act, last_event: Cell::new(None) }
+    }
+
+    /// Who changes something, and why.
+    pub(super) fn act(&self) -> &Act {
+        self.act
+    }
+
+    /// The time of the change.
+    pub(super) fn at(&self) -> Timestamp {
+        self.act.at
     }
 
     pub(super) fn last_event(&self) -> Option<EventSeq> {
         self.last_event.get()
     }
 
-    /// Writes an event with the change that it reports.
-    pub(super) fn emit(
-        &self,
-        at: Timestamp,
-        kind: EventKind,
-        bucket: &BucketName,
-        file_id: &FileId,
-        content: &Value,
-    ) -> Outcome<()> {
-        self.conn.run(
-            "INSERT INTO events (at, kind, bucket, file_id, data) VALUES (?1, ?2, ?3, ?4, ?5)",
-            (at.unix_ms(), kind.as_str(), bucket.as_str(), file_id.as_bytes(), content.to_string()),
-        )?;
-        self.last_event.set(Some(self.conn.last_insert_rowid()));
-        Ok(())
+    /// Remembers that an event of this number was written.
+    pub(super) fn note_event(&self, seq: EventSeq) {
+        self.last_event.set(Some(seq));
     }
 
     /// The collection epoch that references made now carry.

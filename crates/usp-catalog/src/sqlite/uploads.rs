@@ -4,14 +4,16 @@ use std::collections::HashSet;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
-use serde_json::json;
+use usp_decide::event;
 use usp_model::{
-    BucketName, DomainId, DomainKey, Error, ErrorKind, EventKind, File, FileId, FileKey, ManifestId,
-    MediaType, ResumePoint, StoredBytes, Timestamp, Upload, UploadId, UploadShape, UploadState,
+    BucketName, DomainId, DomainKey, Error, ErrorKind, EventBody, File, FileId, FileKey, ManifestId,
+    MediaType, ResumePoint, StoredBytes, Timestamp, Upload, UploadChange, UploadEvent, UploadId, UploadShape,
+    UploadState,
 };
 
 use super::ask::{Ask, Column, int, to_json};
 use super::buckets::{self, BucketRow};
+use super::events::{self, Subject};
 use super::fail::{Outcome, absent};
 use super::tx::Tx;
 use super::version_row::current_by_key;
@@ -29,6 +31,7 @@ const MEMORY_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 #[derive(Debug)]
 struct UploadRow {
     id: i64,
+    bucket_row: i64,
     is_announced: bool,
     manifest: ManifestId,
     tail_bytes: u64,
@@ -43,7 +46,7 @@ struct UploadRow {
 const UPLOAD: &str = "SELECT u.id, u.upload_id, u.file_id, b.name, u.key, u.size_bytes, u.received_bytes, u.state,
          u.is_announced, u.manifest, u.stored_bytes, u.stored_chunks, u.deduplicated_bytes, u.declared_media_type,
          u.metadata, u.labels, u.owner, u.created_at, u.expires_at, b.domain, d.key, u.is_part, u.parts, u.joined,
-         length(u.tail)
+         length(u.tail), b.id
      FROM uploads u JOIN buckets b ON b.id = u.bucket JOIN domains d ON d.id = b.domain ";
 
 fn upload_row(row: &Row<'_>) -> Outcome<UploadRow> {
@@ -78,6 +81,7 @@ fn upload_row(row: &Row<'_>) -> Outcome<UploadRow> {
         domain_key: DomainKey::from_bytes(row.get(20)?),
         joined: row.get(23)?,
         tail_bytes: row.count(24)?,
+        bucket_row: row.get(25)?,
     })
 }
 
@@ -114,7 +118,7 @@ fn gone(action: &'static str, upload: &Upload) -> Error {
 
 pub(super) fn create(tx: &Tx<'_>, new: &NewUpload) -> Outcome<Upload> {
     let row = insert(tx, new)?;
-    row.emit(tx, new.at, EventKind::UploadCreated)?;
+    row.emit(tx, UploadChange::Created)?;
     Ok(row.upload)
 }
 
@@ -139,7 +143,7 @@ fn insert(tx: &Tx<'_>, new: &NewUpload) -> Outcome<UploadRow> {
             to_json(&new.labels)?,
             to_json(&new.terms)?,
             new.owner.as_str(),
-            new.at.unix_ms(),
+            tx.at().unix_ms(),
             new.expires_at.unix_ms(),
             new.is_part,
         ),
@@ -239,10 +243,10 @@ pub(super) fn announce_size(tx: &Tx<'_>, id: &UploadId, size_bytes: u64) -> Outc
     Ok(Upload { size_bytes: Some(size_bytes), ..upload })
 }
 
-pub(super) fn terminate(tx: &Tx<'_>, id: &UploadId, at: Timestamp) -> Outcome<()> {
+pub(super) fn terminate(tx: &Tx<'_>, id: &UploadId) -> Outcome<()> {
     let row = find_open(tx, "terminate upload", id)?;
     row.end(tx, UploadState::Terminated)?;
-    row.emit(tx, at, EventKind::UploadTerminated)
+    row.emit(tx, UploadChange::Terminated)
 }
 
 /// Ends an open session without a word: its content was committed before.
@@ -263,7 +267,7 @@ pub(super) fn expire(tx: &Tx<'_>, now: Timestamp, limit: u32, receiving: &HashSe
     over.truncate(limit as usize);
     for row in &over {
         row.end(tx, UploadState::Expired)?;
-        row.emit(tx, now, EventKind::UploadExpired)?;
+        row.emit(tx, UploadChange::Expired)?;
     }
     // A completed session stays as long as its file if it is the only one that knows the preliminary id.
     tx.run(
@@ -296,16 +300,12 @@ impl UploadRow {
         Ok(())
     }
 
-    fn emit(&self, tx: &Tx<'_>, at: Timestamp, kind: EventKind) -> Outcome<()> {
-        // A part is not what becomes a file: the upload that it is joined to is told of.
-        if !self.is_announced || self.upload.shape == UploadShape::Part {
-            return Ok(());
-        }
+    fn emit(&self, tx: &Tx<'_>, change: UploadChange) -> Outcome<()> {
         let upload = &self.upload;
-        let content = json!({
-            "upload_id": upload.id, "key": upload.key, "size": upload.size_bytes, "received": upload.received_bytes,
-        });
-        tx.emit(at, kind, &upload.bucket, &upload.file_id, &content)
+        let Some(body) = event::of_upload(upload, change).filter(|_| self.is_announced) else {
+            return Ok(());
+        };
+        events::emit(tx, self.bucket_row, Subject::Upload(&upload.file_id), &upload.key, &[body])
     }
 }
 
@@ -358,11 +358,13 @@ pub(super) fn complete(tx: &Tx<'_>, upload: &OpenUpload, file_row: i64, size_byt
 }
 
 impl OpenUpload {
-    pub(super) fn emit_completed(&self, tx: &Tx<'_>, at: Timestamp, file: &File) -> Outcome<()> {
-        let content = json!({
-            "upload_id": self.id, "key": file.key, "size": file.size_bytes, "received": file.size_bytes,
-            "version": file.version,
+    pub(super) fn emit_completed(&self, tx: &Tx<'_>, bucket_row: i64, file: &File) -> Outcome<()> {
+        let body = EventBody::Upload(UploadEvent {
+            change: UploadChange::Completed { version: file.version },
+            upload_id: self.id,
+            size_bytes: Some(file.size_bytes),
+            received_bytes: file.size_bytes,
         });
-        tx.emit(at, EventKind::UploadCompleted, &file.bucket, &file.id, &content)
+        events::emit(tx, bucket_row, Subject::Upload(&file.id), &file.key, &[body])
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Row};
 use serde_json::Value;
 use usp_model::{
-    BucketName, DerivedFile, DomainKey, EventKind, File, FileId, FileKey, LabelKey, ManifestId, Release,
-    StoredBytes, Timestamp,
+    BucketName, DerivedFile, DomainKey, File, FileId, FileKey, LabelKey, ManifestId, Release, StoredBytes,
+    Timestamp,
 };
 
 use super::ask::{Ask, Column};
@@ -228,13 +228,4 @@ pub(super) fn set_tags(
         )?;
     }
     Ok(is_current)
-}
-
-/// What an event says of a file.
-pub(super) fn emit_file(tx: &Tx<'_>, at: Timestamp, kind: EventKind, file: &File) -> Outcome<()> {
-    let content = serde_json::json!({
-        "key": file.key, "version": file.version, "size": file.size_bytes,
-        "state": file.state, "media_type": file.media_type, "released": file.released,
-    });
-    tx.emit(at, kind, &file.bucket, &file.id, &content)
 }

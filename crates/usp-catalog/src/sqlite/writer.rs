@@ -23,7 +23,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, warn};
-use usp_model::{Error, ErrorKind, EventSeq, Result};
+use usp_model::{Act, Error, ErrorKind, EventSeq, Result};
 
 use super::FaultHook;
 use super::ask::Ask;
@@ -80,24 +80,24 @@ impl Writer {
     /// Runs `work` in a transaction that is durable before this returns.
     ///
     /// Cancel: while the line is full nothing happened; after that the work is done and its answer goes unheard.
-    pub(super) async fn write<T, F>(&self, action: &'static str, work: F) -> Result<T>
+    pub(super) async fn write<T, F>(&self, action: &'static str, act: Act, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Tx<'_>) -> Outcome<T> + Send + 'static,
     {
-        self.hand_over(action, false, work).await
+        self.hand_over(action, act, false, work).await
     }
 
     /// As `write`, for work that may change any number of pages.
-    pub(super) async fn write_alone<T, F>(&self, action: &'static str, work: F) -> Result<T>
+    pub(super) async fn write_alone<T, F>(&self, action: &'static str, act: Act, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Tx<'_>) -> Outcome<T> + Send + 'static,
     {
-        self.hand_over(action, true, work).await
+        self.hand_over(action, act, true, work).await
     }
 
-    async fn hand_over<T, F>(&self, action: &'static str, is_alone: bool, work: F) -> Result<T>
+    async fn hand_over<T, F>(&self, action: &'static str, act: Act, is_alone: bool, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Tx<'_>) -> Outcome<T> + Send + 'static,
@@ -105,7 +105,7 @@ impl Writer {
         let closed =
             || Error::new(ErrorKind::Unavailable, action).because("the catalogue is closing; try again");
         let (reply, answer) = oneshot::channel();
-        let job: Box<dyn Job> = Box::new(TypedJob::new(action, is_alone, work, reply));
+        let job: Box<dyn Job> = Box::new(TypedJob::new(action, act, is_alone, work, reply));
         let jobs = self.jobs.as_ref().ok_or_else(closed)?;
         jobs.send(job).await.map_err(|_closed| closed())?;
         answer.await.map_err(|_closed| closed())?
@@ -242,10 +242,9 @@ impl Thread {
     /// An error here is one that the whole group shares.
     fn run_job(&self, job: &mut dyn Job, last_event: &mut Option<EventSeq>) -> Outcome<()> {
         self.conn.run("SAVEPOINT job", [])?;
-        let tx = Tx::new(&self.conn);
-        match job.run(&tx) {
-            JobEnd::Keep => {
-                *last_event = tx.last_event().or(*last_event);
+        match job.run(&self.conn) {
+            JobEnd::Keep(wrote) => {
+                *last_event = wrote.or(*last_event);
                 self.conn.run("RELEASE job", [])?;
             }
             JobEnd::RollBack if self.conn.is_autocommit() => {
@@ -268,9 +267,8 @@ impl Thread {
     }
 
     fn run_alone(&self, job: &mut dyn Job, last_event: &mut Option<EventSeq>) -> Outcome<()> {
-        let tx = Tx::new(&self.conn);
-        match job.run(&tx) {
-            JobEnd::Keep => *last_event = tx.last_event(),
+        match job.run(&self.conn) {
+            JobEnd::Keep(wrote) => *last_event = wrote,
             // What is committed then is nothing.
             JobEnd::RollBack => {
                 if !self.conn.is_autocommit() {

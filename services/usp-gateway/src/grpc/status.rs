@@ -50,6 +50,7 @@ fn code(kind: ErrorKind) -> Code {
         ErrorKind::Locked => Code::Aborted,
         ErrorKind::RateLimited | ErrorKind::StorageFull => Code::ResourceExhausted,
         ErrorKind::Unavailable => Code::Unavailable,
+        ErrorKind::OutcomeUnknown => Code::Unknown,
         ErrorKind::Corrupt => Code::DataLoss,
         ErrorKind::Internal => Code::Internal,
     }
@@ -76,7 +77,7 @@ fn log(error: &Error, request_id: &str) {
         ErrorKind::Internal | ErrorKind::Corrupt => {
             error!(request_id, error = %chain.escape_debug(), "call failed inside");
         }
-        ErrorKind::Unavailable | ErrorKind::StorageFull => {
+        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::StorageFull => {
             warn!(request_id, error = %chain.escape_debug(), "call could not be served");
         }
         kind => debug!(request_id, code = kind.code(), error = %chain.escape_debug(), "call refused"),
@@ -93,7 +94,7 @@ mod tests {
         for kind in ErrorKind::ALL {
             let status = of(&Error::new(*kind, "test"), "r1");
             assert_ne!(status.code(), Code::Ok);
-            assert_ne!(status.code(), Code::Unknown);
+            assert_eq!(status.code() == Code::Unknown, *kind == ErrorKind::OutcomeUnknown);
             let details = status.get_error_details();
             assert_eq!(details.error_info().unwrap().reason, kind.code());
             assert_eq!(details.request_info().unwrap().request_id, "r1");

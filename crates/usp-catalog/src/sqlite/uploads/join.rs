@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 use usp_model::{
-    DomainId, Error, ErrorKind, EventKind, StoredBytes, Upload, UploadId, UploadShape, UploadState,
+    DomainId, Error, ErrorKind, StoredBytes, Upload, UploadChange, UploadId, UploadShape, UploadState,
 };
 
 use super::{UPLOAD, UploadRow, find, gone, insert, record, upload_row};
@@ -59,7 +59,7 @@ pub(in crate::sqlite) fn join(
         ),
     )?;
     let joined = find(tx, ACTION, &new.id)?;
-    joined.emit(tx, new.at, EventKind::UploadCreated)?;
+    joined.emit(tx, UploadChange::Created)?;
     Ok(joined.upload)
 }
 

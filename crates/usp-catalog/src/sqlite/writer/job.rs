@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use rusqlite::Connection;
 use tokio::sync::oneshot;
-use usp_model::{Error, ErrorKind, Result};
+use usp_model::{Act, Error, ErrorKind, EventSeq, Result};
 
 use super::super::fail::{Fail, Outcome};
 use super::super::tx::Tx;
@@ -12,13 +13,14 @@ use super::super::tx::Tx;
 pub(super) trait Job: Send {
     /// Whether it has a transaction to itself.
     fn is_alone(&self) -> bool;
-    fn run(&mut self, tx: &Tx<'_>) -> JobEnd;
+    fn run(&mut self, conn: &Connection) -> JobEnd;
     /// Tells the caller: its own outcome after a commit, or the refusal of the whole group.
     fn answer(self: Box<Self>, refused: Option<&Refusal>);
 }
 
 pub(super) enum JobEnd {
-    Keep,
+    /// With the last event that was written.
+    Keep(Option<EventSeq>),
     RollBack,
     Fault(Error),
 }
@@ -33,6 +35,7 @@ pub(super) struct Refusal {
 /// A closure, its outcome until the group is committed, and whom to tell.
 pub(super) struct TypedJob<T, F> {
     action: &'static str,
+    act: Act,
     is_alone: bool,
     work: Option<F>,
     outcome: Option<Result<T>>,
@@ -42,11 +45,12 @@ pub(super) struct TypedJob<T, F> {
 impl<T, F> TypedJob<T, F> {
     pub(super) fn new(
         action: &'static str,
+        act: Act,
         is_alone: bool,
         work: F,
         reply: oneshot::Sender<Result<T>>,
     ) -> Self {
-        Self { action, is_alone, work: Some(work), outcome: None, reply }
+        Self { action, act, is_alone, work: Some(work), outcome: None, reply }
     }
 }
 
@@ -59,16 +63,17 @@ where
         self.is_alone
     }
 
-    fn run(&mut self, tx: &Tx<'_>) -> JobEnd {
+    fn run(&mut self, conn: &Connection) -> JobEnd {
         let Some(work) = self.work.take() else { return JobEnd::RollBack };
+        let tx = Tx::new(conn, &self.act);
         // A panic is a bug in this job alone; its savepoint is taken back and the others go on.
-        let done = catch_unwind(AssertUnwindSafe(|| work(tx))).unwrap_or_else(|_panic| {
+        let done = catch_unwind(AssertUnwindSafe(|| work(&tx))).unwrap_or_else(|_panic| {
             Err(Fail::Answer(Error::new(ErrorKind::Internal, self.action).because("the job panicked")))
         });
         match done {
             Ok(value) => {
                 self.outcome = Some(Ok(value));
-                JobEnd::Keep
+                JobEnd::Keep(tx.last_event())
             }
             Err(fail) => {
                 let is_fault = fail.is_fault();

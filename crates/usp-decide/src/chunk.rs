@@ -1,0 +1,1 @@
+//! What references to chunks come to.
