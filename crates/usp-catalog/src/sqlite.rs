@@ -8,6 +8,7 @@ mod check;
 mod chunks;
 mod claim;
 mod collect;
+mod columns;
 mod commit;
 mod cursor;
 mod events;

@@ -18,12 +18,16 @@
 //! | whose turn is it | [`claim`] |
 //! | what may be collected, and which pack erased | [`collect`] |
 //! | what an event says | [`event`] |
+//! | which version does a rule get, what is retired | [`rule`] |
+//! | what does a change of a user end, what is a refresh token good for | [`account`] |
 
+pub mod account;
 pub mod chunk;
 pub mod claim;
 pub mod collect;
 pub mod commit;
 pub mod event;
 pub mod rollup;
+pub mod rule;
 pub mod run;
 pub mod upload;
