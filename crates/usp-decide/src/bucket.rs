@@ -75,6 +75,17 @@ pub fn check_domain(bucket: &BucketName, domain: DomainId, named_by: DomainId) -
     Err(other.because("the bucket was deleted and made anew while the content arrived; send it again"))
 }
 
+/// Whether a content of one bucket may be shared by another: chunks are named by the key of their domain.
+///
+/// Errors: `Conflict` when the domains differ.
+pub fn check_shared(bucket: &BucketName, of_source: DomainId, of_target: DomainId) -> Result<()> {
+    if of_source == of_target {
+        return Ok(());
+    }
+    let other = Error::new(ErrorKind::Conflict, "share content").about(bucket);
+    Err(other.because("the buckets are of different dedup domains; send the bytes instead"))
+}
+
 /// Whether a policy may take the place of another. Errors: `Conflict` when the dedup domain would change.
 pub fn check_update(bucket: &BucketName, standing: &BucketPolicy, new: &BucketPolicy) -> Result<()> {
     if standing.dedup_domain == new.dedup_domain {
@@ -156,6 +167,11 @@ mod tests {
         assert!(check_domain(&bucket(), DomainId(1), DomainId(1)).is_ok());
         let other = check_domain(&bucket(), DomainId(1), DomainId(2)).unwrap_err();
         assert_eq!(other.kind(), ErrorKind::Conflict);
+        assert!(check_shared(&bucket(), DomainId(1), DomainId(1)).is_ok());
+        assert_eq!(
+            check_shared(&bucket(), DomainId(1), DomainId(2)).unwrap_err().kind(),
+            ErrorKind::Conflict
+        );
     }
 
     #[test]

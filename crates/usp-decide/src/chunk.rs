@@ -1,10 +1,11 @@
 //! What references to chunks come to, when a content is committed.
 //!
 //! Known chunks are hints until here: another may have collected, moved or doubted them since they were looked up. An
-//! engine loads what [`Wanted`] names into [`Chunks`], asks [`Chunks::refer`] for one content after the other, and writes
+//! engine loads into [`Chunks`] what references may come to, asks [`Chunks::refer`] for one content after the other, and writes
 //! what the [`Referrals`] say. The overlay goes on from content to content: what the one before made, the next one refers to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::AddAssign;
 
 use usp_model::{
     ChunkId, ChunkRef, Digest, Error, ErrorKind, FramePlace, PackId, PackState, Result, StoredChunk,
@@ -20,33 +21,6 @@ pub struct ChunkRow {
     pub epoch: i64,
     /// Its frame failed a check: it is there for readers only.
     pub is_doubted: bool,
-}
-
-/// What must be loaded before contents with these references are decided.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    pub ids: BTreeSet<ChunkId>,
-    pub digests: BTreeSet<Digest>,
-    pub packs: BTreeSet<PackId>,
-}
-
-impl Wanted {
-    /// Adds what these references need.
-    pub fn of(&mut self, chunks: &[ChunkRef]) {
-        for chunk in chunks {
-            match *chunk {
-                ChunkRef::Known { id, digest, place, .. } => {
-                    self.ids.insert(id);
-                    self.digests.insert(digest);
-                    self.packs.insert(place.pack);
-                }
-                ChunkRef::New { digest, place, .. } => {
-                    self.digests.insert(digest);
-                    self.packs.insert(place.pack);
-                }
-            }
-        }
-    }
 }
 
 /// A row that a content refers to: one that stands, or the n-th that [`Referrals::new`] makes.
@@ -90,6 +64,22 @@ pub struct TotalsChange {
     pub frame_bytes: i64,
 }
 
+impl AddAssign for PackChange {
+    fn add_assign(&mut self, more: Self) {
+        self.live_chunks += more.live_chunks;
+        self.live_bytes += more.live_bytes;
+        self.end = self.end.max(more.end);
+    }
+}
+
+impl AddAssign for TotalsChange {
+    fn add_assign(&mut self, more: Self) {
+        self.chunks += more.chunks;
+        self.plain_bytes += more.plain_bytes;
+        self.frame_bytes += more.frame_bytes;
+    }
+}
+
 /// What contents refer to, and what is written for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Referrals {
@@ -102,6 +92,9 @@ pub struct Referrals {
 }
 
 /// Chunk rows and packs as they stand, and as contents that were decided before leave them.
+///
+/// To be added for each reference: the row of its digest and the state of its pack, and for a known chunk the row of its
+/// number (if that stands, the other two are not needed).
 #[derive(Debug, Clone)]
 pub struct Chunks {
     epoch: i64,
@@ -241,10 +234,9 @@ impl Chunks {
 
 impl Referrals {
     fn count_in(&mut self, place: &FramePlace) {
-        let pack = self.packs.entry(place.pack).or_default();
-        pack.live_chunks += 1;
-        pack.live_bytes += i64::from(place.stored_bytes);
-        pack.end = pack.end.max(place.offset.saturating_add(u64::from(place.stored_bytes)));
+        let end = place.offset.saturating_add(u64::from(place.stored_bytes));
+        let more = PackChange { live_chunks: 1, live_bytes: i64::from(place.stored_bytes), end };
+        *self.packs.entry(place.pack).or_default() += more;
     }
 }
 

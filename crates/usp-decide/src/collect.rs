@@ -2,7 +2,7 @@
 //!
 //! Why none of this races with a commit: docs/adr/0010-collection.md.
 
-use usp_model::{Error, ErrorKind, PackId, PackState, Result, StoredChunk};
+use usp_model::{Error, ErrorKind, FramePlace, PackId, PackState, Result, StoredChunk};
 
 use crate::chunk::{PackChange, TotalsChange};
 use crate::pack;
@@ -23,6 +23,13 @@ pub fn swept(chunk: &StoredChunk) -> (PackChange, TotalsChange) {
     (pack, totals)
 }
 
+/// What the packs lose and get when a row moves from one frame to another.
+pub fn moved(from: &FramePlace, to: &FramePlace) -> (PackChange, PackChange) {
+    let left = PackChange { live_chunks: -1, live_bytes: -i64::from(from.stored_bytes), end: 0 };
+    let end = to.offset.saturating_add(u64::from(to.stored_bytes));
+    (left, PackChange { live_chunks: 1, live_bytes: i64::from(to.stored_bytes), end })
+}
+
 /// Whether rows may be moved to a pack. Errors: `Unavailable` when it is doomed or gone.
 pub fn check_target(pack: PackId, state: Option<PackState>) -> Result<()> {
     if state.is_some_and(pack::takes_rows) {
@@ -34,7 +41,7 @@ pub fn check_target(pack: PackId, state: Option<PackState>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use usp_model::{ChunkId, Digest, FramePlace};
+    use usp_model::{ChunkId, Digest};
 
     use super::*;
 
@@ -53,6 +60,15 @@ mod tests {
         let (pack, totals) = swept(&chunk);
         assert_eq!(pack, PackChange { live_chunks: -1, live_bytes: -70, end: 0 });
         assert_eq!(totals, TotalsChange { chunks: -1, plain_bytes: -100, frame_bytes: -70 });
+    }
+
+    #[test]
+    fn a_row_that_moves_takes_its_frame_from_one_pack_to_the_other() {
+        let from = FramePlace { pack: PackId(1), offset: 64, stored_bytes: 70 };
+        let to = FramePlace { pack: PackId(2), offset: 100, stored_bytes: 71 };
+        let (left, came) = moved(&from, &to);
+        assert_eq!(left, PackChange { live_chunks: -1, live_bytes: -70, end: 0 });
+        assert_eq!(came, PackChange { live_chunks: 1, live_bytes: 71, end: 171 });
     }
 
     #[test]

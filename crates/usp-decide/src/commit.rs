@@ -202,6 +202,33 @@ pub fn decide(new: &NewVersion, facts: &Facts<'_>) -> Result<Committed> {
     Ok(Committed { events: event::of_version(&file), file, manifest, usage })
 }
 
+/// The version that a copy makes of its source.
+pub fn copied(copy: &NewCopy, source: &File, domain: DomainId) -> NewVersion {
+    NewVersion {
+        upload: None,
+        file_id: copy.file_id,
+        bucket: copy.bucket.clone(),
+        domain,
+        key: copy.key.clone(),
+        condition: copy.condition.clone(),
+        chunks: Vec::new(),
+        redo: Vec::new(),
+        size_bytes: source.size_bytes,
+        digests: source.digests.clone(),
+        media_type: source.media_type.clone(),
+        declared_media_type: source.declared_media_type.clone(),
+        owner: copy.owner.clone(),
+        metadata: copy.metadata.clone(),
+        labels: copy.labels.clone(),
+        stored: StoredBytes::default(),
+        runs: copy.runs.clone(),
+        release: copy.release,
+        derived_from: None,
+        idempotency_key: copy.idempotency_key.clone(),
+        quota_bytes: copy.quota_bytes,
+    }
+}
+
 /// Whether what stands under a key allows a write there. `standing_etag`: of the current version, if there is one.
 ///
 /// Errors: `PreconditionFailed`.

@@ -133,15 +133,6 @@ fn a_mended_row_keeps_its_number_and_moves_its_bytes() {
 }
 
 #[test]
-fn all_that_may_be_asked_for_is_wanted() {
-    let mut wanted = Wanted::default();
-    wanted.of(&[new(1, place(1, 64)), known(5, 2, place(2, 64))]);
-    assert_eq!(wanted.ids, BTreeSet::from([ChunkId(5)]));
-    assert_eq!(wanted.digests, BTreeSet::from([digest(1), digest(2)]));
-    assert_eq!(wanted.packs, BTreeSet::from([PackId(1), PackId(2)]));
-}
-
-#[test]
 fn a_row_that_was_not_loaded_is_no_row() {
     assert_eq!(kind(chunks().refer(&[known(5, 1, place(4, 64))])), ErrorKind::Unavailable);
 }
