@@ -1,5 +1,6 @@
 //! SQLite: how it is opened for the contract, and what it alone has.
 
+mod faults;
 mod migrations;
 mod opening;
 mod tables;

@@ -14,17 +14,35 @@ struct Fixture {
     dir: TempDir,
     writer: Writer,
     faults: Arc<AtomicUsize>,
+    /// COMMIT makes its transaction durable and says that it failed.
+    commits_fail: Arc<AtomicBool>,
 }
 
 fn fixture() -> Fixture {
+    fixture_with(|| {})
+}
+
+/// `on_fault` runs on the writer's thread.
+fn fixture_with(on_fault: impl Fn() + Send + Sync + 'static) -> Fixture {
     let dir = TempDir::new().unwrap();
-    let conn = schema::open_writer(&dir.path().join("catalog.db"), 1_024).unwrap();
+    let mut conn = schema::open_writer(&dir.path().join("catalog.db"), 1_024).unwrap();
+    conn.busy_timeout(Duration::ZERO).unwrap();
     let faults = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&faults);
     let fault: FaultHook = Arc::new(move |_fault| {
         counted.fetch_add(1, Ordering::SeqCst);
+        on_fault();
     });
-    Fixture { dir, writer: Writer::start(conn, 0, fault, CatalogMetrics::default()).unwrap(), faults }
+    let (logged, commits_fail) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (noted, fails) = (Arc::clone(&logged), Arc::clone(&commits_fail));
+    conn.wal_hook(Some(move |_log: &mut Wal, pages| {
+        noted.store(i64::from(pages), Ordering::Relaxed);
+        // What the hook says is what COMMIT says, although all is on the disk by then.
+        if fails.load(Ordering::SeqCst) { Err(rusqlite::Error::InvalidQuery) } else { Ok(()) }
+    }))
+    .unwrap();
+    let writer = Writer::over(conn, logged, 0, fault, CatalogMetrics::default()).unwrap();
+    Fixture { dir, writer, faults, commits_fail }
 }
 
 fn act() -> Act {
@@ -112,6 +130,57 @@ async fn a_fault_refuses_its_whole_group_and_all_that_follows_and_is_told_once()
         assert_eq!(fixture.noted(), ["note-0"]);
         assert_eq!(fixture.faults.load(Ordering::SeqCst), 1);
     }
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_behind_its_mark_is_open_for_all_whose_work_had_succeeded() {
+    let fixture = fixture();
+    let gate = fixture.held().await;
+    fixture.commits_fail.store(true, Ordering::SeqCst);
+    let failing = fixture.writer.write("fail", act(), |tx| {
+        note(tx, "note-failed")?;
+        Err::<(), _>(Error::new(ErrorKind::Conflict, "fail").into())
+    });
+    let release = async { gate.send(()).unwrap() };
+    let (before, failed, after, ()) =
+        tokio::join!(fixture.note("note-1"), failing, fixture.note("note-2"), release);
+    for outcome in [before, after] {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+        assert!(error.detail().contains("look whether it is there before you send it again"), "{error}");
+    }
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Conflict, "what failed by itself is not there");
+    assert_eq!(fixture.noted(), ["note-1", "note-2"], "here they came to be");
+    fixture.commits_fail.store(false, Ordering::SeqCst);
+    fixture.note("note-3").await.unwrap();
+    assert_eq!(fixture.faults.load(Ordering::SeqCst), 0, "it was no failure of the disk");
+}
+
+#[tokio::test]
+async fn work_of_a_writer_that_died_is_open_and_work_that_comes_later_is_refused() {
+    let fixture = fixture_with(|| panic!("on purpose"));
+    let gate = fixture.held().await;
+    let fault = fixture.writer.write("fault", act(), |_tx| sqlite_fails::<()>(ffi::SQLITE_IOERR_WRITE));
+    let release = async { gate.send(()).unwrap() };
+    let (before, at, after, ()) =
+        tokio::join!(fixture.note("note-1"), fault, fixture.note("note-2"), release);
+    for outcome in [before, at, after] {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+    }
+    assert_eq!(fixture.note("note-3").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(fixture.noted(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_group_that_cannot_begin_is_refused_and_the_next_one_is_not() {
+    let fixture = fixture();
+    let other = Connection::open(fixture.dir.path().join("catalog.db")).unwrap();
+    other.run("BEGIN IMMEDIATE", []).unwrap();
+    assert_eq!(fixture.note("note-1").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    other.run("ROLLBACK", []).unwrap();
+    fixture.note("note-2").await.unwrap();
+    assert_eq!(fixture.noted(), ["note-2"]);
+    assert_eq!(fixture.faults.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
