@@ -186,7 +186,11 @@ fn every_other_decision_is_that_of_the_one_function() {
                     let expected = shown && permission.need() != Need::AnyCaller;
                     assert_eq!(scope.contains(bucket), expected, "{case} in {bucket}");
                 }
-                assert_eq!(authorize_somewhere(&caller, *permission).is_ok(), everywhere || in_some, "{case}");
+                assert_eq!(
+                    authorize_somewhere(&caller, *permission).is_ok(),
+                    everywhere || in_some,
+                    "{case}"
+                );
                 let listed = held.iter().find(|(listed, _)| listed == permission).map(|(_, scope)| scope);
                 match listed {
                     Some(BucketScope::All) => assert!(everywhere, "{case}"),

@@ -38,7 +38,7 @@ use usp_model::{Error, ErrorKind};
 use usp_rt::Shutdown;
 
 use crate::config::GatewayConfig;
-use crate::metrics::{Door, Metrics};
+use crate::metrics::Metrics;
 use crate::problem::Failure;
 use body::{BusyBody, IncomingBody};
 use io::DoorIo;
@@ -65,7 +65,8 @@ const ACCEPT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// One listener and what stands behind it.
 #[derive(Debug)]
 pub(crate) struct DoorService {
-    pub(crate) door: Door,
+    /// The word of the door in metrics.
+    pub(crate) door: &'static str,
     pub(crate) router: Router,
     pub(crate) config: Arc<GatewayConfig>,
     pub(crate) metrics: Arc<Metrics>,

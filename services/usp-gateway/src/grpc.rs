@@ -7,6 +7,7 @@ mod admission;
 mod allowed;
 mod ask;
 mod calls;
+mod dialect;
 mod gateway;
 mod health;
 mod processor;
@@ -21,7 +22,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::response::Response;
 use tonic::service::Routes;
 use usp_api::StorageApi;
 use usp_model::{Error, ErrorKind, Result};
@@ -30,7 +30,7 @@ use usp_proto::processor::file_processor_service_server::FileProcessorServiceSer
 use usp_proto::storage::file_storage_service_server::FileStorageServiceServer;
 
 use crate::Gateway;
-pub(crate) use admission::known_path;
+pub(crate) use dialect::GrpcDialect;
 use health::Health;
 
 /// One message, in and out. Content travels in far smaller ones.
@@ -74,9 +74,4 @@ pub(crate) async fn router(gateway: &Gateway) -> Result<(Router, Health)> {
     .add_service(reflection().build_v1alpha().map_err(undescribed)?);
     let admit = from_fn_with_state(gateway.clone(), admission::admit);
     Ok((routes.into_axum_router().layer(admit), health))
-}
-
-/// Says no as a gRPC client expects it: in the status, under HTTP 200.
-pub(crate) fn refuse(error: &Error, request_id: &str) -> Response {
-    status::of(error, request_id).into_http()
 }

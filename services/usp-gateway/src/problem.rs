@@ -18,10 +18,8 @@ use tracing::{debug, error, warn};
 use usp_model::{Error, ErrorKind, Violation};
 use utoipa::ToSchema;
 
-use crate::rest::request_id;
-
-/// When to come back, where nobody knows better.
-const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+use crate::refusal::{self, OnLock};
+use crate::request;
 
 /// What a handler answers when it cannot do what was asked.
 #[derive(Debug, Clone)]
@@ -99,10 +97,10 @@ impl Failure {
             r#type: format!("urn:usp:problem:{}", face.code),
             title: face.title.to_owned(),
             status: face.status.as_u16(),
-            detail: told(error, request_id),
+            detail: refusal::detail(error, request_id),
             code: face.code.to_owned(),
             request_id: request_id.to_owned(),
-            errors: told_violations(error),
+            errors: fields(error),
             members: members.clone(),
         };
         let mut response = (face.status, Json(problem)).into_response();
@@ -111,7 +109,7 @@ impl Failure {
         if face.status == StatusCode::UNAUTHORIZED {
             out.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"usp\""));
         }
-        if let Some(wait) = retry_after(error) {
+        if let Some(wait) = refusal::retry_after(error, OnLock::SayNothing) {
             out.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         for (name, value) in headers {
@@ -164,17 +162,9 @@ fn face(kind: ErrorKind) -> Face {
     Face { status, code: kind.code(), title }
 }
 
-fn told(error: &Error, request_id: &str) -> String {
-    if error.kind().is_callers_business() {
-        error.detail()
-    } else {
-        format!("this failed inside; the log knows more under request id {request_id}")
-    }
-}
-
 /// A violation whose pointer begins with `?` is about a query parameter.
-fn told_violations(error: &Error) -> Vec<ProblemField> {
-    let told = |violation: &Violation| match violation.pointer.strip_prefix('?') {
+fn fields(error: &Error) -> Vec<ProblemField> {
+    let field = |violation: &Violation| match violation.pointer.strip_prefix('?') {
         Some(parameter) => ProblemField {
             pointer: format!("/{}", parameter.replace('~', "~0").replace('/', "~1")),
             parameter: Some(parameter.to_owned()),
@@ -186,16 +176,7 @@ fn told_violations(error: &Error) -> Vec<ProblemField> {
             detail: violation.detail.clone(),
         },
     };
-    error.violations().iter().map(told).collect()
-}
-
-fn retry_after(error: &Error) -> Option<Duration> {
-    match error.kind() {
-        ErrorKind::RateLimited | ErrorKind::Unavailable => {
-            Some(error.retry_after_hint().unwrap_or(RETRY_AFTER_DEFAULT))
-        }
-        _ => error.retry_after_hint(),
-    }
+    error.violations().iter().map(field).collect()
 }
 
 /// Rounded up: a client that comes back early is refused again.
@@ -212,13 +193,27 @@ fn log(error: &Error, status: StatusCode, request_id: &str) {
         ErrorKind::Unavailable | ErrorKind::StorageFull => {
             warn!(request_id, status, error = %chain.escape_debug(), "request could not be served");
         }
-        _ => debug!(request_id, status, error = %chain.escape_debug(), "request refused"),
+        ErrorKind::InvalidInput
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Denied
+        | ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::Gone
+        | ErrorKind::PreconditionFailed
+        | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedMedia
+        | ErrorKind::OutOfRange
+        | ErrorKind::DigestMismatch
+        | ErrorKind::Locked
+        | ErrorKind::RateLimited => {
+            debug!(request_id, status, error = %chain.escape_debug(), "request refused");
+        }
     }
 }
 
 /// Turns every [`Failure`] on its way out into a problem document.
 pub(crate) async fn write_problems(mut request: Request, next: Next) -> Response {
-    let request_id = request_id::ensure(request.extensions_mut());
+    let request_id = request::id::ensure(request.extensions_mut());
     let mut response = next.run(request).await;
     let Some(failure) = response.extensions_mut().remove::<Failure>() else {
         return response;

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use prometheus_client::registry::Registry;
 use usp_api::StorageApi;
 use usp_rt::{ByteBudget, Shutdown};
 
@@ -10,7 +11,9 @@ use crate::authenticator::Authenticator;
 use crate::config::GatewayConfig;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::rest::tus::CHECKED_BYTES_BUDGET;
+
+/// Memory for all bodies that are kept until their checksum is known.
+const CHECKED_BYTES_BUDGET: u64 = 64 << 20;
 
 /// The gateway: storage behind it, configuration, and who is known. Clones share everything, and every layer of every
 /// request makes some.
@@ -24,7 +27,7 @@ pub struct Shared {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Arc<Limits>,
-    /// Memory for bodies that are kept until their checksum is known.
+    /// Hands out [`CHECKED_BYTES_BUDGET`].
     pub(crate) checked_bytes: ByteBudget,
     /// Cancelled by `end_streams`.
     pub(crate) stopping: Shutdown,
@@ -43,6 +46,11 @@ impl Gateway {
             checked_bytes: ByteBudget::new(CHECKED_BYTES_BUDGET),
             stopping: Shutdown::new(),
         }))
+    }
+
+    /// Adds metrics of other parts of the process to `/metrics`. Names begin with `usp_`.
+    pub fn register_metrics(&self, add: impl FnOnce(&mut Registry)) {
+        self.metrics.register(add);
     }
 
     /// Ends what would go on for ever (open event streams), so that a drain need not wait for it. Requests go on.

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 
 use usp_api::NewFile;
 use usp_model::file::label_violations;
-use usp_model::limits::{FILE_SIZE_BYTES_MAX, LIST_COUNT_DEFAULT, LIST_COUNT_MAX};
+use usp_model::limits::{FILE_SIZE_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
 use usp_model::{
     BucketName, ContentDigest, DigestAlgorithm, Error, ErrorKind, FileId, FileKey, FilePatch, FileQuery,
-    FileRef, FileSort, FileState, KeyCondition, LabelKey, MediaType, Result, RuleName, RunQuery, RunState,
-    Timestamp, Violation,
+    FileRef, FileSort, FileState, KeyCondition, LabelKey, MediaType, PageLimit, Result, RuleName, RunQuery,
+    RunState, Timestamp, Violation,
 };
 use usp_proto::processor::ListRunsRequest;
 use usp_proto::shared::{self, Digests, ListFilesRequest, PrepareUploadRequest};
 use usp_proto::storage::{MapChange, UpdateFileRequest, UploadHeader};
 
 const BUCKET_DEFAULT: &str = "default";
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// Collects what is wrong with the fields of one message.
 #[derive(Debug, Default)]
@@ -117,15 +116,8 @@ impl Fields {
         }
     }
 
-    fn limit(&mut self, limit: u32) -> u32 {
-        match limit {
-            0 => LIST_COUNT_DEFAULT,
-            1..=LIST_COUNT_MAX => limit,
-            _ => {
-                self.refuse("limit", format!("at most {LIST_COUNT_MAX}"));
-                LIST_COUNT_MAX
-            }
-        }
+    fn limit(&mut self, count: u32) -> PageLimit {
+        self.take("limit", PageLimit::from_unset_zero(count)).unwrap_or_default()
     }
 
     fn time(&mut self, field: &str, at: Option<prost_types::Timestamp>) -> Option<Timestamp> {
@@ -250,8 +242,9 @@ pub(super) fn file_list(ask: ListFilesRequest) -> Result<(BucketName, FileQuery)
         created_after: fields.time("created_after", ask.created_after),
         created_before: fields.time("created_before", ask.created_before),
         sort,
-        limit: fields.limit(ask.limit),
+        limit: fields.limit(ask.limit).get(),
         cursor: optional(&ask.cursor).map(str::to_owned),
+        // Storage decides it, for every dialect.
         with_unreleased: false,
     };
     fields.end(bucket.map(|bucket| (bucket, query)))
@@ -277,7 +270,7 @@ pub(super) fn run_list(ask: &ListRunsRequest) -> Result<RunQuery> {
         file,
         rule: optional(&ask.rule).and_then(|rule| fields.take("rule", RuleName::parse(rule))),
         buckets: None,
-        limit: fields.limit(ask.limit),
+        limit: fields.limit(ask.limit).get(),
         cursor: optional(&ask.cursor).map(str::to_owned),
     };
     fields.end(Some(query))

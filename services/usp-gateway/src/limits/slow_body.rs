@@ -1,10 +1,11 @@
 //! A body must keep coming: a client that trickles bytes cannot hold a request open for ever.
 //!
-//! Only time spent waiting for the client counts. While storage is slow nobody asks for the next piece, and the
-//! clock stands.
+//! Only time spent waiting for the client counts. While storage is slow nobody asks for the next piece, and the clock
+//! is stopped.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use usp_model::{Error, ErrorKind};
 
-use super::Entrance;
+use super::Door;
 
-pub(super) async fn guard(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
-    let config = &entrance.gateway.config;
+pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let config = &door.config;
     let (rate, grace) = (config.body_rate_bytes_per_s_min, config.body_grace);
     let request = if request.body().is_end_stream() {
         request
@@ -40,7 +41,7 @@ struct SteadyBody {
     /// Time spent waiting so far, without the wait that runs now.
     waited: Duration,
     waiting_since: Option<Instant>,
-    alarm: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl SteadyBody {
@@ -52,12 +53,12 @@ impl SteadyBody {
             received_bytes: 0,
             waited: Duration::ZERO,
             waiting_since: None,
-            alarm: Box::pin(sleep(Duration::ZERO)),
+            deadline: Box::pin(sleep(Duration::ZERO)),
         }
     }
 
     /// How long the wait for the next piece may last: until the average falls too low, and never longer than a stall.
-    fn patience(&self) -> Duration {
+    fn time_left(&self) -> Duration {
         let earned = Duration::from_secs(self.received_bytes / self.rate_bytes_per_s_min.max(1));
         earned.max(self.grace).saturating_sub(self.waited).min(self.grace)
     }
@@ -86,10 +87,10 @@ impl HttpBody for SteadyBody {
         if this.waiting_since.is_none() {
             let now = Instant::now();
             this.waiting_since = Some(now);
-            let patience = this.patience();
-            this.alarm.as_mut().reset(now + patience);
+            let time_left = this.time_left();
+            this.deadline.as_mut().reset(now + time_left);
         }
-        ready!(this.alarm.as_mut().poll(cx));
+        ready!(this.deadline.as_mut().poll(cx));
         let error = Error::new(ErrorKind::Unavailable, "receive body").because(format!(
             "the body came in too slowly: after {} s at least {} bytes a second are needed",
             this.grace.as_secs(),

@@ -27,6 +27,7 @@ use super::json::Items;
 use super::json::file::FileJson;
 use crate::Gateway;
 use crate::problem::Failure;
+use crate::request::trace_context;
 
 mod form;
 
@@ -88,7 +89,7 @@ pub(crate) async fn post_files(
     let bucket = BucketName::parse(&bucket)?;
     refuse_headers_of_one_file(request.headers())?;
     let idempotency_key = labels::idempotency_key(request.headers())?;
-    let trace = labels::trace(request.headers());
+    let trace = trace_context::of(request.headers());
     let mut parts = parts(request).await?;
     let mut form = Form::new(bucket, idempotency_key);
     form.trace = trace;

@@ -24,12 +24,13 @@ pub(crate) mod session;
 
 use axum::extract::Request;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use usp_model::UploadId;
 use usp_model::limits::FILE_SIZE_BYTES_MAX;
 
-pub(crate) use checksum::CHECKED_BYTES_BUDGET;
+use crate::request::Head;
 
 use headers::{TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION, VERSION};
 
@@ -79,8 +80,15 @@ fn described() -> Described {
     (StatusCode::NO_CONTENT, headers)
 }
 
+/// The upload that a request continues, for its rate limit: PATCH and HEAD, of which one upload may take many.
+pub(super) fn continued_upload(head: Head<'_>) -> Option<UploadId> {
+    let continues = *head.method == Method::PATCH || *head.method == Method::HEAD;
+    let id = head.uri.path().strip_prefix(PATH)?.strip_prefix('/').filter(|_| continues)?;
+    UploadId::parse(id).ok()
+}
+
 /// Puts what every answer of tus carries on those below its path, refusals included.
-pub(super) async fn mark(request: Request, next: Next) -> Response {
+pub(crate) async fn mark(request: Request, next: Next) -> Response {
     let below = request.uri().path().strip_prefix(PATH);
     let is_tus = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let mut response = next.run(request).await;

@@ -21,7 +21,7 @@ const DRAINED_BYTES_MAX: u64 = 4 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Wraps the body of a request, so that its rest is drained once it is dropped.
-pub(super) async fn keep(request: Request) -> Request {
+pub(crate) async fn keep(request: Request) -> Request {
     let waits_for_continue = request.headers().contains_key(EXPECT);
     request.map(|body| Body::new(Kept { body: Some(body), is_begun: false, waits_for_continue }))
 }

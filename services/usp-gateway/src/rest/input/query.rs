@@ -10,8 +10,7 @@ use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use usp_model::error::printable;
-use usp_model::limits::{LIST_COUNT_DEFAULT, LIST_COUNT_MAX};
-use usp_model::{Error, ErrorKind, Result, Violation};
+use usp_model::{Error, ErrorKind, PageLimit, Result, Violation};
 
 use crate::problem::Failure;
 
@@ -65,13 +64,9 @@ pub(crate) fn split_open(uri: &Uri, is_open: impl Fn(&str) -> bool) -> Result<(V
     Ok((open, rest))
 }
 
-/// The limit of a list. Errors: `InvalidInput` outside `1..=1000`.
+/// The length of a page. Errors: `InvalidInput` that names the parameter.
 pub(crate) fn limit(asked: Option<u32>) -> Result<u32> {
-    match asked {
-        None => Ok(LIST_COUNT_DEFAULT),
-        Some(limit) if (1..=LIST_COUNT_MAX).contains(&limit) => Ok(limit),
-        Some(_) => Err(refused("limit", format!("1 to {LIST_COUNT_MAX}"))),
-    }
+    PageLimit::asked(asked).map(PageLimit::get).map_err(|error| refused("limit", error.detail()))
 }
 
 /// The error for one parameter.

@@ -28,8 +28,6 @@ pub(super) const ALGORITHMS: &str = "sha256,blake3,crc32c,md5,sha1";
 
 /// A body with a checksum. Clients that send more in one request have the checksum of the whole file (`sha256`).
 const CHECKED_BYTES_MAX: u64 = 8 << 20;
-/// All such bodies together.
-pub(crate) const CHECKED_BYTES_BUDGET: u64 = 64 << 20;
 /// How long a request waits for its share of them.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 

@@ -190,5 +190,5 @@ fn created(receipt: &Receipt) -> Response {
         let file_id = receipt.file.unwrap_or(upload.file_id);
         headers::insert(&mut headers, FILE_ID, &file_id.to_string());
     }
-    (StatusCode::CREATED, headers).into_response()
+    (StatusCode::CREATED, receipt.confirmation(), headers).into_response()
 }

@@ -14,6 +14,7 @@ use usp_model::{
 };
 
 use super::headers::UPLOAD_METADATA;
+use crate::request::trace_context;
 use crate::rest::headers::{joined, refused};
 use crate::rest::input::labels;
 
@@ -39,7 +40,7 @@ pub(super) fn new_file(headers: &HeaderMap, unnamed: String) -> Result<NewFile> 
     let mut file = NewFile::at(pairs.bucket()?, FileKey::parse(&key)?);
     file.declared_media_type =
         pairs.first_of(["filetype", "content_type"])?.as_deref().map(MediaType::parse).transpose()?;
-    file.trace = labels::trace(headers);
+    file.trace = trace_context::of(headers);
     file.metadata = pairs.prefixed(META)?;
     file.labels = pairs.prefixed(LABEL)?;
     labels::check(&file.metadata, "/metadata")?;

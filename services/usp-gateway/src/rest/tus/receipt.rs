@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::http::HeaderMap;
 use tokio::time::sleep;
 use usp_api::{AppendUpload, ByteStream, Caller, PutOutcome, StorageApi};
 use usp_model::limits::FILE_SIZE_BYTES_MAX;
 use usp_model::{Error, ErrorKind, FileId, FileRef, Result, Upload, UploadId, UploadShape, UploadState};
 
+use crate::request::ConfirmedUpload;
 use crate::rest::input::content;
 
 /// Far longer than a refusal takes, and short of a client's patience.
@@ -20,6 +22,13 @@ pub(super) struct Receipt {
     pub(super) upload: Upload,
     /// Once all of it is there and the file stands.
     pub(super) file: Option<FileId>,
+}
+
+impl Receipt {
+    /// Tells the rate limit that storage has confirmed the upload.
+    pub(super) fn confirmation(&self) -> Extension<ConfirmedUpload> {
+        Extension(ConfirmedUpload(self.upload.id))
+    }
 }
 
 /// Appends, and finishes with the last byte.

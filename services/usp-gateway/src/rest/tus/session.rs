@@ -60,7 +60,7 @@ pub(crate) async fn show_upload(
 async fn show(gateway: &Gateway, caller: Caller, id: &str) -> Result<Response, Failure> {
     let upload = gateway.storage.get_upload(&caller, UploadId::parse(id)?).await?;
     let receipt = settle(gateway.storage.as_ref(), &caller, upload).await?;
-    Ok((StatusCode::OK, headers::description(&receipt)).into_response())
+    Ok((StatusCode::OK, receipt.confirmation(), headers::description(&receipt)).into_response())
 }
 
 /// Append to an upload
@@ -143,7 +143,7 @@ async fn append(
         let append = AppendUpload { id: upload.id, offset, size_bytes };
         to_the_end(async move { receive(storage.as_ref(), &caller, append, content).await }).await?
     };
-    Ok((StatusCode::NO_CONTENT, headers::progress(&receipt)).into_response())
+    Ok((StatusCode::NO_CONTENT, receipt.confirmation(), headers::progress(&receipt)).into_response())
 }
 
 /// Storage decides this again under its lock; here it saves the client from sending in vain.
