@@ -4,16 +4,16 @@
 //!    kernel's backlog. An accept that fails (no file descriptor left) is tried again after a pause; it never ends
 //!    the loop.
 //! 2. A peer with too many connections is closed unheard. Trusted proxies speak for many and are not counted.
-//! 3. The connection speaks HTTP/1.1 or HTTP/2. A [`Pulse`] notes when requests begin and end, and closes the
+//! 3. The connection speaks HTTP/1.1 or HTTP/2. A [`Activity`] notes when requests begin and end, and closes the
 //!    connection when headers take too long, when nothing is asked of it any more, or when the peer does not take
 //!    what it asked for.
 //! 4. On shutdown the loop ends, every connection is told to finish, and after the drain time the rest is cut.
 
+mod activity;
 mod body;
 mod head;
 mod io;
 mod permits;
-mod pulse;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -40,10 +40,10 @@ use usp_rt::Shutdown;
 use crate::config::GatewayConfig;
 use crate::metrics::Metrics;
 use crate::problem::Failure;
-use body::{BusyBody, IncomingBody};
+use activity::Activity;
+use body::{IncomingBody, OutgoingBody};
 use io::DoorIo;
 pub(crate) use permits::{AddressKey, ConnectionPermits};
-use pulse::Pulse;
 
 /// Streams of one HTTP/2 connection at once.
 const STREAM_COUNT_MAX: u32 = 128;
@@ -93,7 +93,7 @@ impl DoorService {
                     let (this, shutdown, cut) = (Arc::clone(&this), shutdown.clone(), cut.clone());
                     tasks.spawn(async move {
                         let _open = this.metrics.open_connection(this.door);
-                        this.converse(stream, peer, shutdown, cut).await;
+                        this.serve_connection(stream, peer, shutdown, cut).await;
                         drop(permit);
                     });
                 }
@@ -115,17 +115,17 @@ impl DoorService {
     }
 
     /// Carries one connection from its first byte to its end.
-    async fn converse(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown, cut: Shutdown) {
+    async fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown, cut: Shutdown) {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%peer, %error, "connection gone before it began");
             return;
         }
-        let pulse = Arc::new(Pulse::new(self.config.header_timeout, self.config.idle_timeout));
+        let activity = Arc::new(Activity::new(self.config.header_timeout, self.config.idle_timeout));
         let service = {
-            let (router, pulse) = (self.router.clone(), Arc::clone(&pulse));
-            service_fn(move |request| answer(router.clone(), Arc::clone(&pulse), peer, request))
+            let (router, activity) = (self.router.clone(), Arc::clone(&activity));
+            service_fn(move |request| answer(router.clone(), Arc::clone(&activity), peer, request))
         };
-        let io = TokioIo::new(DoorIo::new(stream, Arc::clone(&pulse)));
+        let io = TokioIo::new(DoorIo::new(stream, Arc::clone(&activity)));
         let builder = protocol();
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut is_draining = false;
@@ -142,7 +142,7 @@ impl DoorService {
                     is_draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = pulse.overdue() => {
+                () = activity.overdue() => {
                     debug!(%peer, "connection closed: nothing complete was asked in time");
                     return;
                 }
@@ -153,22 +153,22 @@ impl DoorService {
 
 async fn answer(
     router: Router,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Result<Response<BusyBody>, Infallible> {
-    let busy = pulse.begin(request.version());
-    let fault = busy.fault().or_else(|| head::fault_of(request.version(), request.headers()));
+) -> Result<Response<OutgoingBody>, Infallible> {
+    let active = activity.begin(request.version());
+    let fault = active.fault().or_else(|| head::fault_of(request.version(), request.headers()));
     let response = if let Some(fault) = fault {
         refused(fault)
     } else {
         let version = request.version();
-        let incoming = |body| Body::new(IncomingBody::new(version, Body::new(body), Arc::clone(&pulse)));
+        let incoming = |body| Body::new(IncomingBody::new(version, Body::new(body), Arc::clone(&activity)));
         let mut request = request.map(incoming);
         request.extensions_mut().insert(ConnectInfo(peer));
         router.oneshot(request).await?
     };
-    Ok(response.map(|body| BusyBody::new(body, busy)))
+    Ok(response.map(|body| OutgoingBody::new(body, active)))
 }
 
 /// After a head that will not do nothing on the connection can be trusted.
@@ -179,7 +179,7 @@ fn refused(fault: &'static str) -> Response<Body> {
     response
 }
 
-/// HTTP/1.1 and HTTP/2 with prior knowledge, within our limits. Time is kept by [`Pulse`], not by hyper: its header
+/// HTTP/1.1 and HTTP/2 with prior knowledge, within our limits. Time is kept by [`Activity`], not by hyper: its header
 /// timer also runs between two requests.
 fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -1,7 +1,7 @@
 //! What a door says about its dialect, so that the layers around every door need to know none.
 //!
 //! A dialect is a value: a unit struct beside the handlers that speak it, handed to
-//! [`surround`](crate::limits::surround). The provided methods speak plain HTTP; a dialect over HTTP overrides little.
+//! [`with_layers`](crate::limits::with_layers). The provided methods speak plain HTTP; a dialect over HTTP overrides little.
 
 use std::fmt;
 

@@ -1,18 +1,18 @@
 //! The public gRPC door: three services over `StorageApi`, with health and reflection.
 //!
-//! `admission.rs` decides who may call what, before a message is read. `ask.rs` turns messages into questions,
-//! `show.rs` turns answers into messages, `status.rs` failures into statuses.
+//! `admission.rs` decides who may call what, before a message is read. `decode.rs` turns messages into questions,
+//! `encode.rs` turns answers into messages, `status.rs` failures into statuses.
 
 mod admission;
 mod allowed;
-mod ask;
 mod calls;
+mod decode;
 mod dialect;
+mod encode;
 mod gateway;
 mod health;
 mod processor;
 mod read;
-mod show;
 mod status;
 mod storage;
 mod upload;

@@ -60,7 +60,7 @@ pub(crate) struct Door {
 }
 
 /// Puts every layer around `router`, in the order above.
-pub(crate) fn surround(router: Router, door: &Arc<Door>) -> Router {
+pub(crate) fn with_layers(router: Router, door: &Arc<Door>) -> Router {
     let state = || Arc::clone(door);
     // `Router::layer` puts each around those before it: read upwards.
     let router = router

@@ -29,14 +29,14 @@ pub(crate) struct Failure(Arc<Parts>);
 struct Parts {
     error: Error,
     /// Only what no kind expresses (405, 460) stands here instead of in the table.
-    face: Option<Face>,
+    problem_type: Option<ProblemType>,
     headers: Vec<(HeaderName, HeaderValue)>,
     members: Map<String, Value>,
 }
 
 /// What a failure looks like from outside.
 #[derive(Debug, Clone, Copy)]
-struct Face {
+struct ProblemType {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -46,12 +46,12 @@ impl Failure {
     pub(crate) fn method_not_allowed() -> Self {
         let error = Error::new(ErrorKind::InvalidInput, "route request")
             .because("this path does not take this method; the Allow header names those it takes");
-        let face = Face {
+        let problem_type = ProblemType {
             status: StatusCode::METHOD_NOT_ALLOWED,
             code: "method_not_allowed",
             title: "Method not allowed",
         };
-        Self::with_face(error, face)
+        Self::of_type(error, problem_type)
     }
 
     /// tus has a status of its own for a body that is not what its checksum says.
@@ -61,11 +61,16 @@ impl Failure {
             "the bytes that arrived are not those that Upload-Checksum promised; none of them count, send them again",
         );
         let status = StatusCode::from_u16(460).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-        Self::with_face(error, Face { status, ..face(kind) })
+        Self::of_type(error, ProblemType { status, ..problem_type(kind) })
     }
 
-    fn with_face(error: Error, face: Face) -> Self {
-        Self(Arc::new(Parts { error, face: Some(face), headers: Vec::new(), members: Map::new() }))
+    fn of_type(error: Error, problem_type: ProblemType) -> Self {
+        Self(Arc::new(Parts {
+            error,
+            problem_type: Some(problem_type),
+            headers: Vec::new(),
+            members: Map::new(),
+        }))
     }
 
     /// Adds a header that goes out with the problem.
@@ -91,22 +96,22 @@ impl Failure {
     /// Writes the document and logs the failure.
     pub(crate) fn respond(&self, request_id: &str) -> Response {
         let Parts { error, headers, members, .. } = &*self.0;
-        let face = self.face();
-        log(error, face.status, request_id);
+        let problem_type = self.problem_type();
+        log(error, problem_type.status, request_id);
         let problem = Problem {
-            r#type: format!("urn:usp:problem:{}", face.code),
-            title: face.title.to_owned(),
-            status: face.status.as_u16(),
+            r#type: format!("urn:usp:problem:{}", problem_type.code),
+            title: problem_type.title.to_owned(),
+            status: problem_type.status.as_u16(),
             detail: refusal::detail(error, request_id),
-            code: face.code.to_owned(),
+            code: problem_type.code.to_owned(),
             request_id: request_id.to_owned(),
             errors: fields(error),
             members: members.clone(),
         };
-        let mut response = (face.status, Json(problem)).into_response();
+        let mut response = (problem_type.status, Json(problem)).into_response();
         let out = response.headers_mut();
         out.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if face.status == StatusCode::UNAUTHORIZED {
+        if problem_type.status == StatusCode::UNAUTHORIZED {
             out.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"usp\""));
         }
         if let Some(wait) = refusal::retry_after(error, OnLock::SayNothing) {
@@ -118,28 +123,28 @@ impl Failure {
         response
     }
 
-    fn face(&self) -> Face {
-        self.0.face.unwrap_or_else(|| face(self.0.error.kind()))
+    fn problem_type(&self) -> ProblemType {
+        self.0.problem_type.unwrap_or_else(|| problem_type(self.0.error.kind()))
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self(Arc::new(Parts { error, face: None, headers: Vec::new(), members: Map::new() }))
+        Self(Arc::new(Parts { error, problem_type: None, headers: Vec::new(), members: Map::new() }))
     }
 }
 
 /// An empty answer that carries the failure to [`write_problems`].
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let mut response = self.face().status.into_response();
+        let mut response = self.problem_type().status.into_response();
         response.extensions_mut().insert(self);
         response
     }
 }
 
 /// The one table from kinds to what HTTP says of them.
-fn face(kind: ErrorKind) -> Face {
+fn problem_type(kind: ErrorKind) -> ProblemType {
     let (status, title) = match kind {
         ErrorKind::InvalidInput => (StatusCode::BAD_REQUEST, "The request is not valid"),
         ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, "Not signed in"),
@@ -159,7 +164,7 @@ fn face(kind: ErrorKind) -> Face {
         ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes failed their check"),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Failed inside"),
     };
-    Face { status, code: kind.code(), title }
+    ProblemType { status, code: kind.code(), title }
 }
 
 /// A violation whose pointer begins with `?` is about a query parameter.

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::openapi::Access;
 use crate::problem::{Failure, write_problems};
 use crate::rest::input::caller::require;
-use crate::rest::input::query::take_none;
+use crate::rest::input::query::refuse_parameters;
 use crate::rest::{
     admin, auth, buckets, content, docs, events, files, health, multipart, queue, rules, runs, store, tus,
     unread, upload,
@@ -117,9 +117,9 @@ pub fn router(gateway: Gateway) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(Extension(docs::Document(document)))
-        .layer(from_fn(tus::mark))
+        .layer(from_fn(tus::add_headers))
         .layer(from_fn(write_problems))
-        .layer(map_request(unread::keep))
+        .layer(map_request(unread::drain_rest))
         .with_state(gateway)
 }
 
@@ -153,7 +153,7 @@ impl Route {
         let (schemas, paths, mut methods) = self.methods;
         if let (Access::Takes(permission), Some(gateway)) = (self.access, gateway) {
             if !openapi::takes_parameters(&paths) {
-                methods = methods.route_layer(from_fn(take_none));
+                methods = methods.route_layer(from_fn(refuse_parameters));
             }
             methods = methods.route_layer(from_fn_with_state((gateway.clone(), permission), require));
         }

@@ -13,7 +13,7 @@ use crate::Gateway;
 use crate::accept::DoorService;
 use crate::dialect::Dialect;
 use crate::grpc::{self, GrpcDialect};
-use crate::limits::{Door, surround};
+use crate::limits::{Door, with_layers};
 use crate::rest::RestDialect;
 use crate::{rest, routes};
 
@@ -85,7 +85,7 @@ fn door_service(dialect: &'static dyn Dialect, router: Router, gateway: &Gateway
     });
     DoorService {
         door: dialect.door(),
-        router: surround(router, &door),
+        router: with_layers(router, &door),
         config: Arc::clone(&gateway.config),
         metrics: Arc::clone(&gateway.metrics),
         permits: gateway.limits.permits.clone(),

@@ -49,21 +49,21 @@ impl ConnectionPermits {
     }
 
     /// Waits for a free place. Cancel: safe.
-    pub(crate) async fn acquire(&self) -> Place {
+    pub(crate) async fn acquire(&self) -> ReservedPermit {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.all).acquire_owned().await.ok();
-        Place { permits: self.clone(), permit }
+        ReservedPermit { permits: self.clone(), permit }
     }
 }
 
 /// A place for a connection whose peer is not known yet.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ReservedPermit {
     permits: ConnectionPermits,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Place {
+impl ReservedPermit {
     /// `None` when the peer holds all that it may.
     pub(crate) fn admit(self, peer: SocketAddr) -> Option<ConnectionPermit> {
         let Self { permits, permit } = self;

@@ -44,7 +44,7 @@ const PROCEDURES: [(&str, Permission); 20] = [
     ("/usp.gateway.v1.ApiGatewayService/DeleteFile", Permission::FileDelete),
     ("/usp.gateway.v1.ApiGatewayService/GetFileStatus", Permission::FileRead),
 ];
-/// What monitors and tools ask without a token. It tells nothing that the documentation does not.
+/// What monitors and tools message without a token. It tells nothing that the documentation does not.
 const OPEN: [&str; 4] = [
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
@@ -107,7 +107,7 @@ impl Session {
     ) -> Result<Self> {
         let presented = presented?;
         let caller = gateway.authenticator.authenticate(&presented, request_id).await?;
-        // A caller who may do this nowhere need not ask storage about any place.
+        // A caller who may do this nowhere need not message storage about any place.
         authorize_somewhere(&caller.principal, permission)?;
         Ok(Self { caller, trace, permission, presented, gateway })
     }

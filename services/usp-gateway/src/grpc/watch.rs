@@ -9,7 +9,7 @@ use usp_proto::shared::Event;
 
 use super::admission::Session;
 use super::allowed::{Guarded, while_allowed};
-use super::show;
+use super::encode;
 
 /// Which events a client wants to follow.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ pub(super) async fn watch<T: Send + 'static>(
     let stopping = session.stopping().cancelled_owned();
     let replies = events.take_until(stopping).map(move |event| {
         let _counted = &open;
-        event.map(|event| reply(show::event(event))).map_err(|error| seen_by.status(&error))
+        event.map(|event| reply(encode::event(event))).map_err(|error| seen_by.status(&error))
     });
     Ok(while_allowed(session, replies, |session, error| session.status(&error)))
 }

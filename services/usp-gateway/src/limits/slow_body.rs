@@ -26,14 +26,14 @@ pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next:
     let request = if request.body().is_end_stream() {
         request
     } else {
-        request.map(|body| Body::new(SteadyBody::new(body, rate, grace)))
+        request.map(|body| Body::new(TimedBody::new(body, rate, grace)))
     };
     next.run(request).await
 }
 
 /// Fails when the client has been waited for too long.
 #[derive(Debug)]
-struct SteadyBody {
+struct TimedBody {
     body: Body,
     rate_bytes_per_s_min: u64,
     grace: Duration,
@@ -44,7 +44,7 @@ struct SteadyBody {
     deadline: Pin<Box<Sleep>>,
 }
 
-impl SteadyBody {
+impl TimedBody {
     fn new(body: Body, rate_bytes_per_s_min: u64, grace: Duration) -> Self {
         Self {
             body,
@@ -64,7 +64,7 @@ impl SteadyBody {
     }
 }
 
-impl HttpBody for SteadyBody {
+impl HttpBody for TimedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -118,12 +118,12 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(30);
 
     /// Pieces of `size` bytes with `pause` before each.
-    fn body(count: usize, size: usize, pause: Duration) -> SteadyBody {
+    fn body(count: usize, size: usize, pause: Duration) -> TimedBody {
         let pieces = stream::iter(0..count).then(move |_| async move {
             sleep(pause).await;
             Ok::<_, std::io::Error>(Bytes::from(vec![0; size]))
         });
-        SteadyBody::new(Body::from_stream(pieces), RATE, GRACE)
+        TimedBody::new(Body::from_stream(pieces), RATE, GRACE)
     }
 
     #[tokio::test(start_paused = true)]
@@ -144,7 +144,7 @@ mod tests {
     async fn a_stall_is_cut_however_much_came_before() {
         let flood = stream::once(async { Ok(Bytes::from(vec![0; 64 << 20])) });
         let silence = stream::pending::<Result<Bytes, std::io::Error>>();
-        let body = SteadyBody::new(Body::from_stream(flood.chain(silence)), RATE, GRACE);
+        let body = TimedBody::new(Body::from_stream(flood.chain(silence)), RATE, GRACE);
         let begun = Instant::now();
         assert!(body.collect().await.is_err());
         assert!(begun.elapsed() < GRACE * 2);

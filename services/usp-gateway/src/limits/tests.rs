@@ -91,7 +91,7 @@ impl Toy {
             .route("/knock", get(yes))
             .route("/carry", any(|| async { (Extension(ConfirmedUpload(upload())), "carried") }))
             .route("/trip", get(async || -> Response { std::panic::panic_any("over a toy") }));
-        Self { router: surround(router, &door), door }
+        Self { router: with_layers(router, &door), door }
     }
 
     async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> (HeaderMap, String) {

@@ -88,7 +88,7 @@ pub(super) fn continued_upload(head: Head<'_>) -> Option<UploadId> {
 }
 
 /// Puts what every answer of tus carries on those below its path, refusals included.
-pub(crate) async fn mark(request: Request, next: Next) -> Response {
+pub(crate) async fn add_headers(request: Request, next: Next) -> Response {
     let below = request.uri().path().strip_prefix(PATH);
     let is_tus = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let mut response = next.run(request).await;

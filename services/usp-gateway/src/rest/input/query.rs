@@ -27,7 +27,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 }
 
 /// Stands before routes that document no query parameter. Errors: `InvalidInput` that names the first one sent.
-pub(crate) async fn take_none(request: Request, next: Next) -> Result<Response, Failure> {
+pub(crate) async fn refuse_parameters(request: Request, next: Next) -> Result<Response, Failure> {
     let first = request.uri().query().and_then(|query| query.split(['=', '&']).find(|name| !name.is_empty()));
     match first {
         None => Ok(next.run(request).await),
@@ -38,7 +38,7 @@ pub(crate) async fn take_none(request: Request, next: Next) -> Result<Response, 
 /// Errors: `InvalidInput` that names the parameter.
 pub(crate) fn read<T: DeserializeOwned>(uri: &Uri) -> Result<T> {
     Query::try_from_uri(uri).map(|Query(parameters)| parameters).map_err(|rejection| {
-        let (name, detail) = blame(&rejection);
+        let (name, detail) = rejected_parameter(&rejection);
         refused(&name, detail)
     })
 }
@@ -86,8 +86,8 @@ fn decode(text: &str) -> Result<String> {
     })
 }
 
-/// Which parameter is to blame, and for what.
-fn blame(rejection: &(dyn StdError + 'static)) -> (String, String) {
+/// Which parameter is to rejected_parameter, and for what.
+fn rejected_parameter(rejection: &(dyn StdError + 'static)) -> (String, String) {
     let mut cause = Some(rejection);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref::<serde_path_to_error::Error<serde::de::value::Error>>() {

@@ -12,7 +12,7 @@ use usp_api::{AppendUpload, ByteStream, Caller, NewFile, StorageApi};
 use usp_model::{BucketName, FileId, Result, UploadId, UploadShape};
 
 use super::headers::{self, FILE_ID, Tus, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH};
-use super::receipt::{Receipt, check_fits, check_size, receive, settle, to_the_end};
+use super::receipt::{Receipt, check_fits, check_size, receive, run_to_completion, settle};
 use super::{PATH, checksum, concat, metadata};
 use crate::Gateway;
 use crate::problem::Failure;
@@ -77,7 +77,7 @@ pub(crate) async fn create_upload(
     let receipt = match concat::shape(&headers)? {
         UploadShape::Joined(parts) => {
             let file = joined_file(&headers, &body, &parts)?;
-            to_the_end(async move { join(storage.as_ref(), &caller, file, parts).await }).await?
+            run_to_completion(async move { join(storage.as_ref(), &caller, file, parts).await }).await?
         }
         shape => {
             let size_bytes = announced(&headers)?;
@@ -89,7 +89,7 @@ pub(crate) async fn create_upload(
                 }
             };
             let content = first_content(&gateway, &headers, body, size_bytes).await?;
-            to_the_end(async move { create(storage.as_ref(), &caller, wanted, content).await }).await?
+            run_to_completion(async move { create(storage.as_ref(), &caller, wanted, content).await }).await?
         }
     };
     Ok(created(&receipt))

@@ -136,7 +136,7 @@ pub(super) fn check_fits(headers: &HeaderMap, offset: u64, size_bytes: Option<u6
 }
 
 /// Waits for work that goes on if the request is dropped.
-pub(super) async fn to_the_end<T: Send + 'static>(
+pub(super) async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     let ended = tokio::spawn(work).await;

@@ -13,7 +13,7 @@ use usp_model::{Error, ErrorKind, Result, Upload, UploadId, UploadShape, UploadS
 
 use super::checksum;
 use super::headers::{self, Tus, UPLOAD_LENGTH, UPLOAD_OFFSET};
-use super::receipt::{check_fits, check_size, receive, settle, to_the_end};
+use super::receipt::{check_fits, check_size, receive, run_to_completion, settle};
 use crate::Gateway;
 use crate::problem::Failure;
 use crate::rest::headers::single;
@@ -141,7 +141,7 @@ async fn append(
         let content = checksum::content(gateway, headers, body).await?;
         let storage = Arc::clone(&gateway.storage);
         let append = AppendUpload { id: upload.id, offset, size_bytes };
-        to_the_end(async move { receive(storage.as_ref(), &caller, append, content).await }).await?
+        run_to_completion(async move { receive(storage.as_ref(), &caller, append, content).await }).await?
     };
     Ok((StatusCode::NO_CONTENT, receipt.confirmation(), headers::progress(&receipt)).into_response())
 }
