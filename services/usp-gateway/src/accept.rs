@@ -1,12 +1,12 @@
-//! The doors themselves: one accept loop for both, with a limit on everything a stranger can hold.
+//! Accepting connections: one loop for every door, with a limit on everything a stranger can hold.
 //!
-//! 1. A permit of the whole gateway is taken, then a connection is accepted. Without a permit strangers wait in the
+//! 1. A permit of the whole gateway is taken, then a connection is accepted. Without a permit peers wait in the
 //!    kernel's backlog. An accept that fails (no file descriptor left) is tried again after a pause; it never ends
 //!    the loop.
-//! 2. A peer with too many connections is closed unheard. Trusted proxies speak for many and are not counted.
-//! 3. The connection speaks HTTP/1.1 or HTTP/2. A [`Activity`] notes when requests begin and end, and closes the
-//!    connection when headers take too long, when nothing is asked of it any more, or when the peer does not take
-//!    what it asked for.
+//! 2. A peer with too many connections is closed before it is read. Trusted proxies speak for many and are not counted.
+//! 3. The connection speaks HTTP/1.1 or HTTP/2. An [`Activity`] notes when requests begin and end, and closes the
+//!    connection when headers take too long, when no request is open for too long, or when the peer does not
+//!    read what it asked for.
 //! 4. On shutdown the loop ends, every connection is told to finish, and after the drain time the rest is cut.
 
 mod activity;
@@ -55,14 +55,14 @@ const HEADER_COUNT_MAX: usize = 100;
 const PENDING_RESET_COUNT_MAX: usize = 20;
 /// Streams that we had to reset for a peer's mistakes; more is an attack (CVE-2025-8671).
 const LOCAL_RESET_COUNT_MAX: usize = 256;
-/// An HTTP/2 peer that has gone without a word is noticed by a ping.
+/// A ping finds HTTP/2 peers that vanished.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pauses after an accept that failed, doubling from the first to the last.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// One listener and what stands behind it.
+/// One listener and the router that answers its requests.
 #[derive(Debug)]
 pub(crate) struct DoorService {
     /// The word of the door in metrics.
@@ -114,7 +114,7 @@ impl DoorService {
         }
     }
 
-    /// Carries one connection from its first byte to its end.
+    /// Serves one connection from its first byte to its end.
     async fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown, cut: Shutdown) {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%peer, %error, "connection gone before it began");
@@ -143,7 +143,7 @@ impl DoorService {
                     connection.as_mut().graceful_shutdown();
                 }
                 () = activity.overdue() => {
-                    debug!(%peer, "connection closed: nothing complete was asked in time");
+                    debug!(%peer, "connection closed: its time is used up");
                     return;
                 }
             }
@@ -171,7 +171,8 @@ async fn answer(
     Ok(response.map(|body| OutgoingBody::new(body, active)))
 }
 
-/// After a head that will not do nothing on the connection can be trusted.
+/// Closes the connection: after a malformed head nothing that follows on it can be trusted. No dialect is spoken yet, so
+/// the answer is plain HTTP at every door.
 fn refused(fault: &'static str) -> Response<Body> {
     let error = Error::new(ErrorKind::InvalidInput, "read request head").because(fault);
     let mut response = Failure::from(error).respond("-");
@@ -201,7 +202,7 @@ fn protocol() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Errors that speak of the connection that was to be accepted, not of us.
+/// Errors of the connection that was to be accepted, not of the listener.
 fn concerns_one_peer(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

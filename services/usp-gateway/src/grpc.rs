@@ -1,6 +1,6 @@
 //! The public gRPC door: three services over `StorageApi`, with health and reflection.
 //!
-//! `admission.rs` decides who may call what, before a message is read. `decode.rs` turns messages into questions,
+//! `admission.rs` decides who may call what, before a message is read. `decode.rs` turns messages into queries and changes,
 //! `encode.rs` turns answers into messages, `status.rs` failures into statuses.
 
 mod admission;
@@ -33,7 +33,7 @@ use crate::Gateway;
 pub(crate) use dialect::GrpcDialect;
 use health::Health;
 
-/// One message, in and out. Content travels in far smaller ones.
+/// The longest message, in and out. Content is sent in far smaller ones.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// What every service of this door holds.

@@ -160,7 +160,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// One more while it lives.
+/// Raises a gauge by one while it lives.
 #[derive(Debug)]
 pub(crate) struct GaugeGuard(Gauge);
 

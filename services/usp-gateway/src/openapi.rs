@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document: what the routes say about themselves, completed from the permission table.
+//! The OpenAPI 3.1 document: made from the annotations of the routes and completed from the permission table.
 
 use axum::http::StatusCode;
 use usp_auth::Permission;
@@ -14,7 +14,7 @@ use crate::problem::{Problem, ProblemField};
 const SCHEME: &str = "bearer";
 const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 
-/// What stands before the operations.
+/// The document without its operations.
 #[derive(OpenApi)]
 #[openapi(
     info(

@@ -28,13 +28,13 @@ pub(crate) struct Failure(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     error: Error,
-    /// Only what no kind expresses (405, 460) stands here instead of in the table.
+    /// Set only where no kind of error fits (405, 460); otherwise the table decides.
     problem_type: Option<ProblemType>,
     headers: Vec<(HeaderName, HeaderValue)>,
     members: Map<String, Value>,
 }
 
-/// What a failure looks like from outside.
+/// What RFC 9457 calls a problem type: how a failure appears to clients.
 #[derive(Debug, Clone, Copy)]
 struct ProblemType {
     status: StatusCode,
@@ -85,7 +85,7 @@ impl Failure {
         })
     }
 
-    /// A failure is shared only once it is an answer; before that this is its one holder.
+    /// Changes the failure while it has one owner; it is shared only once it is in an answer.
     fn change(mut self, change: impl FnOnce(&mut Parts)) -> Self {
         if let Some(parts) = Arc::get_mut(&mut self.0) {
             change(parts);
@@ -224,7 +224,7 @@ pub(crate) async fn write_problems(mut request: Request, next: Next) -> Response
         return response;
     };
     let mut problem = failure.respond(&request_id);
-    // What layers in between have said already stays (Allow of a 405, for one); the body's own headers do not.
+    // Headers of the layers in between stay (Allow of a 405, for one); those of the replaced body do not.
     for (name, value) in response.headers() {
         if name != CONTENT_TYPE && name != CONTENT_LENGTH {
             problem.headers_mut().entry(name).or_insert_with(|| value.clone());

@@ -1,4 +1,4 @@
-//! Opens both doors and serves what stands behind them.
+//! Opens both doors and serves them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use crate::rest::RestDialect;
 use crate::{rest, routes};
 
 impl Gateway {
-    /// Takes both addresses, so that port 0 is known before anything is served.
+    /// Binds both addresses, so that the ports are known before anything is served.
     ///
-    /// Errors: `Unavailable` when an address cannot be had.
+    /// Errors: `Unavailable` when an address cannot be bound.
     pub async fn bind(self) -> Result<BoundGateway> {
         let http = listen(self.config.http).await?;
         let grpc = listen(self.config.grpc).await?;
@@ -34,7 +34,7 @@ impl Gateway {
     }
 }
 
-/// A gateway that holds its addresses; connections wait in the backlog until it serves.
+/// A gateway with open listeners; connections wait in the backlog until it serves.
 #[derive(Debug)]
 pub struct BoundGateway {
     gateway: Gateway,
@@ -45,10 +45,12 @@ pub struct BoundGateway {
 }
 
 impl BoundGateway {
+    /// The address of the HTTP door, with the port that was bound.
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
     }
 
+    /// The address of the gRPC door, with the port that was bound.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
     }

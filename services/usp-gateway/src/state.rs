@@ -1,4 +1,4 @@
-//! What every handler holds.
+//! The state that every handler shares.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::metrics::Metrics;
 /// Memory for all bodies that are kept until their checksum is known.
 const CHECKED_BYTES_BUDGET: u64 = 64 << 20;
 
-/// The gateway: storage behind it, configuration, and who is known. Clones share everything, and every layer of every
-/// request makes some.
+/// Serves the public dialects over one [`StorageApi`]. Clones share everything and are cheap.
 #[derive(Debug, Clone)]
 pub struct Gateway(Arc<Shared>);
 
+/// The shared part of a [`Gateway`]; only this crate sees into it.
 #[derive(Debug)]
 pub struct Shared {
     pub(crate) storage: Arc<dyn StorageApi>,
@@ -34,6 +34,7 @@ pub struct Shared {
 }
 
 impl Gateway {
+    /// Makes a gateway that answers from `storage`; nothing is opened yet.
     pub fn new(config: GatewayConfig, storage: Arc<dyn StorageApi>) -> Self {
         let authenticator = Authenticator::new(Arc::clone(&storage), config.credential_cache);
         let limits = Limits::new(&config);
@@ -53,7 +54,7 @@ impl Gateway {
         self.metrics.register(add);
     }
 
-    /// Ends what would go on for ever (open event streams), so that a drain need not wait for it. Requests go on.
+    /// Ends open event streams, which have no end of their own, so that a drain need not wait for them. Requests go on.
     pub fn end_streams(&self) {
         self.stopping.cancel();
     }

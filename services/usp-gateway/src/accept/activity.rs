@@ -1,4 +1,5 @@
-//! Knows of one connection whether something is asked of it, whether its answers are taken, and since when not.
+//! Tracks one connection: which requests are open, whether the peer reads its answers, and since when neither holds.
+//! The timeouts of the connection follow from it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -11,11 +12,11 @@ use tokio::time::{Instant, sleep};
 use super::body::SharedBody;
 use super::head::HeadScan;
 
-/// What is asked of a connection, and how long it may stay so.
+/// The open requests of a connection and its timeouts.
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
-    /// Answers that share the connection, by the number of their request.
+    /// Answers that share the connection (HTTP/2), by the number of their request.
     outgoing: Mutex<HashMap<u64, Weak<SharedBody>>>,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -27,16 +28,16 @@ struct State {
     request_count: u64,
     /// Requests whose answer has not ended.
     active_count: u32,
-    /// Requests whose body is not known to have ended: what comes in may belong to it, even after the answer.
+    /// Requests whose body is not known to have ended: incoming bytes may belong to it, even after the answer.
     unread_count: u32,
     /// Answers whose next piece the peer has not made room for.
     untaken_count: u32,
-    /// When a piece was last taken.
+    /// When the peer last took a piece of an answer.
     moved_at: Instant,
     /// HTTP/2 peers also send pings and window updates while they ask nothing.
     is_multiplexed: bool,
     phase: Phase,
-    /// What of a head has come since the last answer ended.
+    /// The part of the next head that has arrived since the last answer ended.
     head: HeadScan,
 }
 
@@ -64,7 +65,7 @@ impl Activity {
         Self { state: Mutex::new(state), outgoing: Mutex::default(), header_timeout, idle_timeout }
     }
 
-    /// Notes that a request has arrived; it lasts until the returned mark is dropped.
+    /// Notes that a request has arrived; it is open until the returned guard is dropped.
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> ActiveRequest {
         let mut state = self.state.lock();
         state.active_count += 1;
@@ -119,7 +120,7 @@ impl Activity {
 
     /// Returns once the peer has used up its time. Cancel: safe.
     pub(super) async fn overdue(&self) {
-        // What happens in between may move the deadline either way, so it is looked at several times.
+        // The deadline may move either way in between, so it is read several times.
         let recheck_after = (self.header_timeout.min(self.idle_timeout) / 4).max(Duration::from_millis(1));
         loop {
             self.give_up_untaken();
@@ -131,7 +132,7 @@ impl Activity {
         }
     }
 
-    /// Gives up each answer that nobody takes; the others of the connection go on.
+    /// Drops each answer that the peer does not read; the others of the connection go on.
     fn give_up_untaken(&self) {
         let outgoing: Vec<_> = self.outgoing.lock().values().filter_map(Weak::upgrade).collect();
         for answer in outgoing {
@@ -164,7 +165,7 @@ pub(super) struct ActiveRequest {
 }
 
 impl ActiveRequest {
-    /// Notes the answer. One that has its connection for itself ends with it.
+    /// Notes the answer, if it shares the connection. On HTTP/1 it ends with its connection.
     pub(super) fn note_answer(&self, answer: &Arc<SharedBody>) {
         if self.is_multiplexed {
             self.activity.outgoing.lock().insert(self.number, Arc::downgrade(answer));

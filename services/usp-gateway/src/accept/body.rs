@@ -1,4 +1,4 @@
-//! Bodies that tell the activity of their connection how far they are.
+//! Bodies that report their progress to the [`Activity`] of their connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use super::activity::{ActiveRequest, Activity};
 
 type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
-/// An answer's body: its connection is active until it has gone out.
+/// The body of an answer: its connection is active until it has been sent.
 #[derive(Debug)]
 pub(super) struct OutgoingBody {
     outgoing: Arc<SharedBody>,
     active: ActiveRequest,
-    /// A piece was handed out, and nobody has asked for the next one.
+    /// A piece was handed out, and the next one has not been asked for.
     is_untaken: bool,
 }
 
 impl OutgoingBody {
     pub(super) fn new(body: Body, active: ActiveRequest) -> Self {
-        // Until it is asked for the first piece: a peer may never make room for that.
+        // The time runs before the first piece, too: a peer may never make room for it.
         let state = State { body: Some(body), untaken_since: Some(Instant::now()) };
         let outgoing = Arc::new(SharedBody(Mutex::new(state)));
         active.note_answer(&outgoing);
@@ -69,8 +69,8 @@ impl HttpBody for OutgoingBody {
     }
 }
 
-/// A body that is given up when nobody takes it: what stands behind it is freed, whatever else its connection does. Whoever
-/// takes it after that finds it broken off.
+/// A body that can be dropped while its connection goes on: the file or stream behind it is released. Reading on after
+/// that is an error.
 #[derive(Debug)]
 pub(super) struct SharedBody(Mutex<State>);
 
@@ -98,7 +98,7 @@ impl SharedBody {
     pub(super) fn give_up_if_untaken_for(&self, time: Duration) {
         let mut state = self.0.lock();
         if state.untaken_since.is_some_and(|since| since.elapsed() >= time) {
-            // Dropped behind the lock: what ends with it may take its time.
+            // Dropped outside the lock: that may take time.
             let body = state.body.take();
             drop(state);
             drop(body);
@@ -113,7 +113,7 @@ fn given_up() -> Error {
 /// A request's body. When it is dropped before its end, the protocol drops the rest or the connection.
 ///
 /// It ends only where its sender ended it. hyper takes an HTTP/2 stream that is reset without an error code for one that
-/// ended, and tonic takes one that is cancelled for it, if the error tells: a file would be as long as what had come.
+/// ended, and tonic does so with one that is cancelled, if it finds that in the error: a file would be cut short silently.
 #[derive(Debug)]
 pub(super) struct IncomingBody {
     body: Body,
@@ -175,7 +175,7 @@ impl HttpBody for IncomingBody {
     }
 }
 
-/// The cause as text only: nobody is to find an error of the protocol in it.
+/// The cause as text only, so that tonic finds no protocol error in the chain.
 fn broken(cause: impl ToString) -> axum::Error {
     axum::Error::new(
         Error::new(ErrorKind::InvalidInput, "read request body")

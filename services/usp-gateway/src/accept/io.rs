@@ -1,4 +1,4 @@
-//! The socket as a door sees it: what comes in and goes out keeps the activity.
+//! The socket of a connection, which reports every read and write to its [`Activity`].
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Who may call what. A procedure that does not stand in the table cannot be called.
+//! Decides who may call what. A procedure that is not in the table cannot be called.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +20,8 @@ use crate::metrics::Metrics;
 use crate::presented::Presented;
 use crate::request::{self, Head, trace_context};
 
-/// Every procedure of the three services and what it takes; storage then asks the same of the bucket at hand.
+/// Every procedure of the three services with the permission it takes; storage then checks the same for the bucket at
+/// hand.
 #[rustfmt::skip]
 const PROCEDURES: [(&str, Permission); 20] = [
     ("/usp.storage.v1.FileStorageService/PrepareUpload", Permission::FileWrite),
@@ -44,7 +45,7 @@ const PROCEDURES: [(&str, Permission); 20] = [
     ("/usp.gateway.v1.ApiGatewayService/DeleteFile", Permission::FileDelete),
     ("/usp.gateway.v1.ApiGatewayService/GetFileStatus", Permission::FileRead),
 ];
-/// What monitors and tools message without a token. It tells nothing that the documentation does not.
+/// What monitors and tools call without a token. It reveals nothing that the documentation does not.
 const OPEN: [&str; 4] = [
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
@@ -86,7 +87,7 @@ async fn answer(gateway: Gateway, mut request: HttpRequest, next: Next) -> HttpR
     next.run(request).await
 }
 
-/// A caller in the middle of a call.
+/// An admitted call: its caller, and what proved the caller.
 #[derive(Clone)]
 pub(super) struct Session {
     pub(super) caller: Caller,
@@ -107,12 +108,12 @@ impl Session {
     ) -> Result<Self> {
         let presented = presented?;
         let caller = gateway.authenticator.authenticate(&presented, request_id).await?;
-        // A caller who may do this nowhere need not message storage about any place.
+        // Without a grant anywhere the call ends here; with one, storage decides about the bucket at hand.
         authorize_somewhere(&caller.principal, permission)?;
         Ok(Self { caller, trace, permission, presented, gateway })
     }
 
-    /// Takes a call apart. Errors: `Internal` for a call that was not admitted.
+    /// Splits a request into its session and its message. Errors: `Internal` for a call that was not admitted.
     pub(super) fn open<T>(request: Request<T>) -> Result<(Self, T), Status> {
         let (_, mut extensions, message) = request.into_parts();
         match extensions.remove::<Self>() {
@@ -121,7 +122,7 @@ impl Session {
         }
     }
 
-    /// Puts an answer together.
+    /// Wraps an answer for tonic.
     pub(super) fn answer<T>(&self, answer: Result<T>) -> Result<Response<T>, Status> {
         answer.map(Response::new).map_err(|error| self.status(&error))
     }
@@ -143,7 +144,7 @@ impl Session {
     pub(super) async fn confirm(&self) -> Result<()> {
         let principal = match self.gateway.authenticator.verify(&self.presented).await {
             Ok(principal) => principal,
-            // Storage did not say no; it said nothing. What it serves would end by itself.
+            // An unreachable storage takes no permission away. What it serves would end by itself.
             Err(error) if error.kind() == ErrorKind::Unavailable => return Ok(()),
             Err(error) => return Err(error),
         };

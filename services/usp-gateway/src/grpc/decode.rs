@@ -1,4 +1,4 @@
-//! Messages as questions: every field is checked here, and all that is wrong is told at once.
+//! Turns messages into queries and changes: every field is checked here, and all violations are reported at once.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Passes the value of a good field and notes why a bad one will not do.
+    /// Unwraps the value of a valid field, or records why it is not valid.
     pub(super) fn take<T>(&mut self, field: &str, checked: Result<T>) -> Option<T> {
         checked.map_err(|error| self.refuse(field, error.detail())).ok()
     }

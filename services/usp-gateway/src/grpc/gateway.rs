@@ -58,7 +58,7 @@ impl ApiGatewayService for Service {
 }
 
 impl Service {
-    /// Where a file stands, for both services that tell it.
+    /// The status of a file, for both services that offer it.
     pub(super) async fn status(
         &self,
         session: &Session,

@@ -25,7 +25,7 @@ const NAMES: [&str; 4] = [
     <ApiGatewayServiceServer<Service> as NamedService>::NAME,
 ];
 
-/// Keeps what health checks are told up to date.
+/// Keeps the answers to health checks up to date.
 #[derive(Debug)]
 pub(crate) struct Health {
     reporter: HealthReporter,
@@ -40,13 +40,13 @@ impl Health {
         (health, service)
     }
 
-    /// Looks again and again until `shutdown`. Cancel: safe.
+    /// Follows the readiness of storage until `shutdown`. Cancel: safe.
     pub(crate) async fn report(mut self, shutdown: Shutdown) {
         while shutdown.run_until_cancelled(tokio::time::sleep(REFRESH_EVERY)).await.is_some() {
             self.refresh().await;
         }
         self.set_status(ServingStatus::NotServing).await;
-        // Whoever watches hears that, and then the end: it must not hold up the stop.
+        // Watchers receive that, and then the end of their stream, which must not delay the stop.
         tokio::time::sleep(NOTICE_TIME).await;
         for name in NAMES {
             self.reporter.clear_service_status(name).await;

@@ -25,7 +25,7 @@ pub(super) async fn read(
 ) -> Result<Guarded<ReadFileResponse, Status>> {
     let Reading { file, range, content } =
         storage.read(&session.caller, pinned_read(storage, session, message).await?).await?;
-    // Reports would make a head that no message holds.
+    // With its reports the head could exceed the largest message.
     let file = File { reports: BTreeMap::new(), ..file };
     let head = ReadFileHead {
         file: Some(encode::file(file)),
@@ -41,8 +41,8 @@ pub(super) async fn read(
     Ok(while_allowed(session.clone(), head.chain(chunks), |session, error| session.status(&error)))
 }
 
-/// A range that passes the end is cut there, and a condition names a version: both need the file first, and then
-/// exactly the version that was looked at.
+/// Turns the message into a read of one version. A range that passes the end is cut there, and a condition is compared
+/// with the file: both look the file up first and then pin the version that was found.
 async fn pinned_read(
     storage: &dyn StorageApi,
     session: &Session,

@@ -11,7 +11,7 @@ use crate::refusal::{self, OnLock};
 
 const DOMAIN: &str = "usp";
 
-/// Tells the caller what it may know, and the log the rest.
+/// Translates an error for the caller and logs the rest.
 ///
 /// Details: `ErrorInfo` with the stable code, `BadRequest` with the wrong fields, `RetryInfo` when a later try may
 /// succeed, `RequestInfo`.

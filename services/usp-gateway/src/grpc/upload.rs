@@ -3,7 +3,7 @@
 //! 1. Without an upload id the content becomes a file at once. A stream that breaks stores nothing.
 //! 2. With an upload id the chunks are appended at the offset. When the stream breaks, what is durable by then counts.
 //! 3. Once the upload has all its bytes it is finished. An upload of unknown size is finished when the client closes
-//!    its side in order: nobody else can say that all is there.
+//!    its side in order: only the client knows that nothing is missing.
 
 use bytes::Bytes;
 use futures::{StreamExt, future};

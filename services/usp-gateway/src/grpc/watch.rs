@@ -3,8 +3,7 @@
 use futures::StreamExt;
 use tonic::Status;
 use usp_api::StorageApi;
-use usp_model::limits::LIST_COUNT_MAX;
-use usp_model::{BucketName, EventKind, EventQuery, FileId, Result};
+use usp_model::{BucketName, EventKind, EventQuery, FileId, PageLimit, Result};
 use usp_proto::shared::Event;
 
 use super::admission::Session;
@@ -37,7 +36,7 @@ pub(super) async fn watch<T: Send + 'static>(
         file: watched.file,
         buckets: None,
         kinds: watched.kinds,
-        limit: LIST_COUNT_MAX,
+        limit: PageLimit::MAX.get(),
     };
     let events = storage.watch(&session.caller, query).await?;
     let open = session.gateway_metrics().open_event_stream();

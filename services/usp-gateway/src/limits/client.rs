@@ -28,8 +28,8 @@ pub(super) async fn identify(
     next.run(request).await
 }
 
-/// The last address of the chain that no trusted proxy has. Each proxy appends the peer it saw, so what stands left
-/// of an untrusted address is hearsay.
+/// The last address of the chain that no trusted proxy has. Each proxy appends the peer it saw, so what is left
+/// of an untrusted address cannot be relied on.
 fn client_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));

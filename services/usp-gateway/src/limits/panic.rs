@@ -1,4 +1,4 @@
-//! A panic in a handler is a bug of ours, not the end of the client's connection.
+//! Turns a panic of a handler into an internal error; the client's connection goes on.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;

@@ -66,7 +66,7 @@ impl Rates {
         }
     }
 
-    /// One more try to sign in as this user, from wherever. Errors: `RateLimited`.
+    /// Counts a try to sign in as this user, from any address. Errors: `RateLimited`.
     pub(crate) fn try_sign_in(&self, user: &UserName) -> Result<()> {
         self.sign_in_by_user.check(user.as_str()).map_err(|refusal| refusal.error)
     }
@@ -108,7 +108,7 @@ impl Rates {
             *last = now;
             return;
         }
-        // Looking through all of them is not for every request.
+        // Sweeping reads all entries: too much for every request.
         let may_sweep = known.swept_at.is_none_or(|at| now.duration_since(at) >= SWEEP_UPLOADS_EVERY);
         if known.seen_at.len() >= UPLOAD_COUNT_MAX && may_sweep {
             known.seen_at.retain(|_, last| last.elapsed() < UPLOAD_KEPT);

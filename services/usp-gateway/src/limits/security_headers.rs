@@ -1,4 +1,4 @@
-//! What browsers must not do with our answers.
+//! Headers that restrict what browsers and caches may do with an answer.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::presented::Presented;
 use crate::request::Head;
 
 const EVERYWHERE: [(HeaderName, HeaderValue); 3] = [
-    // Stored bytes are what we say they are, not what a browser makes of them.
+    // Stored bytes have the media type that is declared; browsers must not guess another.
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
@@ -21,7 +21,7 @@ const EVERYWHERE: [(HeaderName, HeaderValue); 3] = [
 
 pub(super) async fn add(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     let is_secret = door.dialect.is_secret(Head::of(&request));
-    // A credential that cannot be read was meant to be one.
+    // A malformed credential makes the answer personal, too.
     let is_personal = !matches!(door.dialect.present(Head::of(&request)), Ok(Presented::Nothing));
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -31,14 +31,14 @@ pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next:
     next.run(request).await
 }
 
-/// Fails when the client has been waited for too long.
+/// Fails once the client has kept us waiting for too long.
 #[derive(Debug)]
 struct TimedBody {
     body: Body,
     rate_bytes_per_s_min: u64,
     grace: Duration,
     received_bytes: u64,
-    /// Time spent waiting so far, without the wait that runs now.
+    /// Time spent waiting so far, without the current wait.
     waited: Duration,
     waiting_since: Option<Instant>,
     deadline: Pin<Box<Sleep>>,

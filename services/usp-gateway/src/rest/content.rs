@@ -1,4 +1,4 @@
-//! Content on its way out: conditions, ranges, and headers under which a browser does no harm with it.
+//! Reading content: conditions, ranges, and headers that keep browsers from running it.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -192,7 +192,7 @@ fn part(reading: Reading, caller: &Caller) -> Response {
     (StatusCode::PARTIAL_CONTENT, headers, body(reading, caller)).into_response()
 }
 
-/// What a GET would say, with the body left out: of an unknown length, or an empty body's would be told.
+/// The headers of a GET without its body. The body has an unknown length, or its length of 0 would be sent.
 fn head(file: &File, coding: Coding) -> Response {
     let nothing = Body::from_stream(futures::stream::empty::<usp_model::Result<Bytes>>());
     (StatusCode::OK, of_whole(file, coding), nothing).into_response()

@@ -19,7 +19,7 @@ const STYLE: &str = include_str!("../assets/docs.css");
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                            object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Writes the document, which describes the very routes that it is served by: so the table of routes brings it.
+/// Makes the document. The table of routes hands it in, because the document describes the route that serves it, too.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Document(pub(crate) fn() -> &'static str);
 

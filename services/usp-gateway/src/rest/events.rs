@@ -5,8 +5,8 @@
 //! 2. Kept events carry an `id:`; progress does not, so that a client comes back to the last event that was kept.
 //! 3. A comment goes out every 15 s of silence.
 //! 4. A stream ends when the gateway stops.
-//! 5. Every 5 s the credential is asked for again. One that does not hold any more, or holds less, ends the stream;
-//!    a client that comes back is judged anew.
+//! 5. Every 5 s the credential is verified again. If it is not valid any more, or grants something else, the stream
+//!    ends; a client that reconnects is authenticated anew.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -34,7 +34,7 @@ use crate::presented::Presented;
 use crate::problem::Failure;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Says to proxies that buffer by default that this one must not be held back.
+/// Keeps proxies that buffer by default from holding the stream back.
 const NOT_BUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const CREDENTIAL_CHECKED_EVERY: Duration = Duration::from_secs(5);
@@ -116,7 +116,7 @@ async fn open(
         live_count: 0,
         _counted: counted,
     };
-    // The first bytes show at once that the stream is open.
+    // Sent at once, so that the client knows that the stream is open.
     let hello = Message::default().comment("open").retry(RECONNECT_AFTER);
     let messages =
         stream::once(async move { hello }).chain(stream::unfold(stream, next)).map(Ok::<_, Infallible>);
@@ -173,7 +173,7 @@ impl Follow {
         message.json_data(EventJson::new(event, id)).ok()
     }
 
-    /// Storage that does not answer takes no permission away.
+    /// Whether the caller may follow on. An unreachable storage takes no permission away.
     async fn still_holds(&mut self) -> bool {
         match self.gateway.authenticator.verify(&self.presented).await {
             Ok(principal) => principal == self.caller.principal,

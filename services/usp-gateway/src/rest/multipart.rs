@@ -173,7 +173,7 @@ async fn put(gateway: &Gateway, caller: &Caller, file: NewFile, mut part: Field<
         while let Some(piece) = part.next().await {
             let piece = piece.map_err(|error| broken_body(Box::new(error)));
             let is_broken = piece.is_err();
-            // A closed channel means that storage has made up its mind.
+            // A closed channel: storage has answered already.
             if sender.send(piece).await.is_err() || is_broken {
                 break;
             }

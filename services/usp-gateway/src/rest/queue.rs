@@ -1,4 +1,4 @@
-//! The queue of runs, for whoever looks after it.
+//! The queue of runs, for operators.
 
 use axum::Json;
 use axum::extract::State;

@@ -86,13 +86,13 @@ fn decode(text: &str) -> Result<String> {
     })
 }
 
-/// Which parameter is to rejected_parameter, and for what.
+/// Finds the parameter that was rejected, and why.
 fn rejected_parameter(rejection: &(dyn StdError + 'static)) -> (String, String) {
     let mut cause = Some(rejection);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref::<serde_path_to_error::Error<serde::de::value::Error>>() {
             let (path, detail) = (found.path().to_string(), found.inner().to_string());
-            // A parameter that stands twice is told of the whole query.
+            // serde blames the whole query for a parameter that occurs twice.
             let named = detail.split('`').nth(1).filter(|_| path == ".").map(str::to_owned);
             return (named.unwrap_or(path), detail);
         }

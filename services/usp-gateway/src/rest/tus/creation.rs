@@ -150,7 +150,7 @@ async fn join(
     settle(storage, caller, upload).await
 }
 
-/// How long the upload will be; `None`: that is told later.
+/// The announced length of the upload; `None` if a later PATCH announces it.
 fn announced(headers: &HeaderMap) -> Result<Option<u64>> {
     let size_bytes = headers::count(headers, &UPLOAD_LENGTH)?;
     match (single(headers, &UPLOAD_DEFER_LENGTH)?, size_bytes) {
@@ -164,7 +164,7 @@ fn announced(headers: &HeaderMap) -> Result<Option<u64>> {
     }
 }
 
-/// What is not named has the same name when it is asked for again.
+/// A file without a key is named after its first part, so that a repeated request names the same file.
 fn joined_file(headers: &HeaderMap, body: &Body, parts: &[UploadId]) -> Result<NewFile> {
     if !body.is_end_stream() {
         return Err(refused(&UPLOAD_CONCAT, "is final: the content is that of the parts, send none"));
@@ -177,7 +177,7 @@ fn joined_file(headers: &HeaderMap, body: &Body, parts: &[UploadId]) -> Result<N
     metadata::new_file(headers, parts.first().map(ToString::to_string).unwrap_or_default())
 }
 
-/// Nobody else has it.
+/// A name that no other file has.
 fn unnamed() -> Result<String> {
     FileId::random().map(|id| id.to_string())
 }

@@ -1,4 +1,4 @@
-//! Bytes on their way into an upload, and the file at the last of them.
+//! Appending to an upload, and making the file once it is complete.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::rest::input::content;
 const FINISH_RETRY_COUNT_MAX: u32 = 50;
 const FINISH_PAUSE: Duration = Duration::from_millis(20);
 
-/// Where an upload stands.
+/// The state of an upload after a request.
 #[derive(Debug)]
 pub(super) struct Receipt {
     pub(super) upload: Upload,
-    /// Once all of it is there and the file stands.
+    /// Set once the upload is complete and its file exists.
     pub(super) file: Option<FileId>,
 }
 
 impl Receipt {
-    /// Tells the rate limit that storage has confirmed the upload.
+    /// Marks the answer for the rate limit: storage has confirmed the upload.
     pub(super) fn confirmation(&self) -> Extension<ConfirmedUpload> {
         Extension(ConfirmedUpload(self.upload.id))
     }
@@ -33,8 +33,8 @@ impl Receipt {
 
 /// Appends, and finishes with the last byte.
 ///
-/// Errors: `Conflict` when the upload does not stand at the offset. Cancel: belongs in a task of its own, since bytes
-/// that arrived must become a file even if their client is gone by then.
+/// Errors: `Conflict` when the upload has another offset. Cancel: run it in a task of its own, since bytes that arrived
+/// must become a file even if their client is gone by then.
 pub(super) async fn receive(
     storage: &dyn StorageApi,
     caller: &Caller,
@@ -42,7 +42,7 @@ pub(super) async fn receive(
     content: ByteStream,
 ) -> Result<Receipt> {
     let upload = storage.append(caller, append, content).await.map_err(|error| match error.kind() {
-        // Of all conditions of storage only the offset is at stake here, and tus says 409 to that.
+        // The offset is the only condition here, and tus answers 409 where it differs.
         ErrorKind::PreconditionFailed => {
             Error::new(ErrorKind::Conflict, "append to upload").because(error.detail()).caused_by(error)
         }
@@ -51,7 +51,7 @@ pub(super) async fn receive(
     settle(storage, caller, upload).await
 }
 
-/// Finishes an upload whose last byte is there, unless that is done.
+/// Makes the file of a complete upload, unless it exists already.
 pub(super) async fn settle(storage: &dyn StorageApi, caller: &Caller, upload: Upload) -> Result<Receipt> {
     if upload.state == UploadState::Completed && upload.shape != UploadShape::Part {
         return Ok(completed(storage, caller, upload).await);
@@ -80,7 +80,7 @@ async fn finish(storage: &dyn StorageApi, caller: &Caller, id: UploadId) -> Resu
     storage.finish_upload(caller, id, Vec::new()).await
 }
 
-/// What a failure to finish comes to.
+/// Decides what follows from a failure to finish.
 async fn recovered(
     storage: &dyn StorageApi,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! One upload: where it stands, more of it, the end of it.
+//! One upload: its offset, appending to it, ending it.
 
 use std::sync::Arc;
 
@@ -22,10 +22,10 @@ use crate::rest::input::path::At;
 
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 
-/// Where does the upload stand?
+/// Show the offset of an upload
 ///
-/// The offset counts bytes that survive a power cut; go on from there. When offset and length are the same, the file
-/// stands, and its id is told.
+/// The offset counts bytes that survive a power cut; continue from there. When offset and length are equal, the file
+/// exists, and its id is in the answer.
 #[utoipa::path(
     head,
     path = "/uploads/{upload_id}",
@@ -65,8 +65,8 @@ async fn show(gateway: &Gateway, caller: Caller, id: &str) -> Result<Response, F
 
 /// Append to an upload
 ///
-/// The body goes at Upload-Offset, where the upload must stand. When the connection breaks, what is durable by then
-/// counts: ask with HEAD and go on from there. The request that brings the last byte makes the file. With
+/// The body is written at Upload-Offset, which must be the current offset. When the connection breaks, what is durable by
+/// then counts: ask with HEAD and continue from there. The request that brings the last byte makes the file. With
 /// `Upload-Checksum` the body, of at most 8 MiB, is checked before any of it counts.
 #[utoipa::path(
     patch,
@@ -146,7 +146,7 @@ async fn append(
     Ok((StatusCode::NO_CONTENT, receipt.confirmation(), headers::progress(&receipt)).into_response())
 }
 
-/// Storage decides this again under its lock; here it saves the client from sending in vain.
+/// Storage decides this again under its lock; here it spares the client a body that would be refused.
 fn check_stands_at(upload: &Upload, offset: u64) -> Result<()> {
     if upload.received_bytes == offset { Ok(()) } else { Err(elsewhere(upload)) }
 }
