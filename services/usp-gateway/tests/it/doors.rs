@@ -358,3 +358,21 @@ async fn two_authorization_headers_are_no_credential_at_any_door() {
     assert_eq!(client.ask("GET", "/api/v1/me", ADMIN).await.status, 200);
     assert_eq!(client.ask("GET", "/livez", doubled[0]).await.status, 200);
 }
+
+#[tokio::test]
+async fn the_requests_of_an_upload_that_storage_knows_have_a_budget_of_their_own() {
+    let once = Rate { per_second: 1, burst: 1 };
+    let gateway = TestGateway::with(|config| config.rate_per_principal = once).await;
+    let mut client = RawClient::connect(gateway.http).await;
+    let tus = format!("{ADMIN}tus-resumable: 1.0.0\r\n");
+    let created = client.ask("POST", "/api/v1/uploads", &format!("{tus}upload-length: 3\r\n")).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let upload = created.header("location").unwrap().to_owned();
+    // The credential has no request left; the upload has one.
+    let empty = "content-type: application/offset+octet-stream\r\nupload-offset: 0\r\ncontent-length: 0\r\n";
+    assert_eq!(client.ask("GET", "/api/v1/me", ADMIN).await.status, 429);
+    assert_eq!(client.ask("PATCH", &upload, &format!("{tus}{empty}")).await.status, 204);
+    assert_eq!(client.ask("PATCH", &upload, &format!("{tus}{empty}")).await.status, 429);
+    let unknown = format!("/api/v1/uploads/{}", "A".repeat(43));
+    assert_eq!(client.ask("PATCH", &unknown, &format!("{tus}{empty}")).await.status, 429);
+}

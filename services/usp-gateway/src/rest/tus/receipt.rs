@@ -41,12 +41,13 @@ pub(super) async fn receive(
     append: AppendUpload,
     content: ByteStream,
 ) -> Result<Receipt> {
-    let upload = storage.append(caller, append, content).await.map_err(|error| match error.kind() {
+    let upload = storage.append(caller, append, content).await.map_err(|error| {
         // The offset is the only condition here, and tus answers 409 where it differs.
-        ErrorKind::PreconditionFailed => {
+        if error.kind() == ErrorKind::PreconditionFailed {
             Error::new(ErrorKind::Conflict, "append to upload").because(error.detail()).caused_by(error)
+        } else {
+            error
         }
-        _ => error,
     })?;
     settle(storage, caller, upload).await
 }
@@ -87,22 +88,18 @@ async fn recovered(
     upload: &Upload,
     error: Error,
 ) -> Result<Receipt> {
-    match error.kind() {
+    let kind = error.kind();
+    if kind == ErrorKind::Conflict {
         // Another request may have been faster; then its file is ours.
-        ErrorKind::Conflict => {
-            let upload = storage.get_upload(caller, upload.id).await?;
-            if upload.state != UploadState::Completed {
-                return Err(error);
-            }
-            Ok(completed(storage, caller, upload).await)
+        let upload = storage.get_upload(caller, upload.id).await?;
+        if upload.state == UploadState::Completed {
+            return Ok(completed(storage, caller, upload).await);
         }
-        ErrorKind::DigestMismatch | ErrorKind::UnsupportedMedia => {
-            // No request can make a file of these bytes. If they cannot be dropped now, they expire.
-            let _dropped = storage.terminate_upload(caller, upload.id).await;
-            Err(error)
-        }
-        _ => Err(error),
+    } else if matches!(kind, ErrorKind::DigestMismatch | ErrorKind::UnsupportedMedia) {
+        // No request can make a file of these bytes. If they cannot be dropped now, they expire.
+        let _dropped = storage.terminate_upload(caller, upload.id).await;
     }
+    Err(error)
 }
 
 /// The file may have an id of its own by now, if another was stored under the key in the meantime. Whoever may not look
