@@ -7,7 +7,7 @@
 //!
 //! 1. `server`: opens the doors.
 //! 2. `routes`: the table of REST's routes.
-//! 3. `rest` (with tus and events), `grpc`: a door each, with its handlers and its [`Dialect`](dialect::Dialect).
+//! 3. `rest` (with tus and events), `grpc`: a door each, with its handlers and its `Dialect`.
 //! 4. `state` (what handlers hold), `openapi`.
 //! 5. `limits`, `accept`: the same for every door. `authenticator`, `problem`: what doors share.
 //! 6. `dialect`, `presented`, `refusal`, `request`, `metrics`, `config`: vocabulary.

@@ -40,11 +40,11 @@ pub(super) async fn watch<T: Send + 'static>(
     };
     let events = storage.watch(&session.caller, query).await?;
     let open = session.gateway_metrics().open_event_stream();
-    let seen_by = session.clone();
+    let failing = session.clone();
     let stopping = session.stopping().cancelled_owned();
     let replies = events.take_until(stopping).map(move |event| {
         let _counted = &open;
-        event.map(|event| reply(encode::event(event))).map_err(|error| seen_by.status(&error))
+        event.map(|event| reply(encode::event(event))).map_err(|error| failing.status(&error))
     });
     Ok(while_allowed(session, replies, |session, error| session.status(&error)))
 }

@@ -117,9 +117,9 @@ async fn open(
         _counted: counted,
     };
     // Sent at once, so that the client knows that the stream is open.
-    let hello = Message::default().comment("open").retry(RECONNECT_AFTER);
+    let opening = Message::default().comment("open").retry(RECONNECT_AFTER);
     let messages =
-        stream::once(async move { hello }).chain(stream::unfold(stream, next)).map(Ok::<_, Infallible>);
+        stream::once(async move { opening }).chain(stream::unfold(stream, next)).map(Ok::<_, Infallible>);
     let sse = Sse::new(messages).keep_alive(KeepAlive::new().interval(COMMENT_EVERY));
     Ok(([NOT_BUFFERED, (CACHE_CONTROL, "no-store")], sse).into_response())
 }

@@ -34,10 +34,10 @@ pub(crate) struct ListParameters {
     /// RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
     created_before: Option<Timestamp>,
-    /// `key` without it; `-` turns the order round.
+    /// `key` by default; `-` reverses the order.
     #[param(inline)]
     sort: Option<SortWord>,
-    /// 100 without it.
+    /// 100 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.

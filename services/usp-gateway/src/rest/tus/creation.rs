@@ -12,7 +12,7 @@ use usp_api::{AppendUpload, ByteStream, Caller, NewFile, StorageApi};
 use usp_model::{BucketName, FileId, Result, UploadId, UploadShape};
 
 use super::headers::{self, FILE_ID, Tus, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH};
-use super::receipt::{Receipt, check_fits, check_size, receive, run_to_completion, settle};
+use super::receipt::{Receipt, check_fits, check_size, finish_if_complete, receive, run_to_completion};
 use super::{PATH, checksum, concat, metadata};
 use crate::Gateway;
 use crate::problem::Failure;
@@ -21,11 +21,11 @@ use crate::rest::input::caller::By;
 
 /// Begin a resumable upload
 ///
-/// tus 1.0.0: a body is the first of the content. The file id in the answer is preliminary until all bytes are there, and
-/// works from the first byte on. An upload of zero bytes is a file at once. With `Upload-Concat: partial` it is a part of a
-/// file and becomes none by itself; with `final;` and the addresses of such parts they become one, in that order: no byte
-/// is copied, each is read once for the digest, and the parts are used up. Asked again with the same parts and the same
-/// file, it gives the same upload.
+/// tus 1.0.0: a body is the beginning of the content. The file id in the answer is preliminary until the upload is
+/// complete, and works from the first byte on. An upload of zero bytes is a file at once. With `Upload-Concat: partial` it
+/// is a part of a file and becomes no file by itself; with `final;` and the addresses of parts these are joined to one
+/// file, in that order: no byte is copied, each is read once for the digest, and the parts are used up. Repeated with the
+/// same parts and the same file, it returns the same upload.
 #[utoipa::path(
     post,
     path = "/uploads",
@@ -129,7 +129,7 @@ async fn create(
     let append = AppendUpload { id, offset: 0, size_bytes: None };
     let begun = match content {
         Some(content) => receive(storage, caller, append, content).await,
-        None => settle(storage, caller, upload).await,
+        None => finish_if_complete(storage, caller, upload).await,
     };
     if begun.is_err() {
         // The client never learns where the upload is. If it cannot be dropped now, it expires.
@@ -147,7 +147,7 @@ async fn join(
     parts: Vec<UploadId>,
 ) -> Result<Receipt> {
     let upload = storage.join_uploads(caller, file, parts).await?;
-    settle(storage, caller, upload).await
+    finish_if_complete(storage, caller, upload).await
 }
 
 /// The announced length of the upload; `None` if a later PATCH announces it.

@@ -49,11 +49,15 @@ pub(super) async fn receive(
             error
         }
     })?;
-    settle(storage, caller, upload).await
+    finish_if_complete(storage, caller, upload).await
 }
 
 /// Makes the file of a complete upload, unless it exists already.
-pub(super) async fn settle(storage: &dyn StorageApi, caller: &Caller, upload: Upload) -> Result<Receipt> {
+pub(super) async fn finish_if_complete(
+    storage: &dyn StorageApi,
+    caller: &Caller,
+    upload: Upload,
+) -> Result<Receipt> {
     if upload.state == UploadState::Completed && upload.shape != UploadShape::Part {
         return Ok(completed(storage, caller, upload).await);
     }
@@ -65,7 +69,7 @@ pub(super) async fn settle(storage: &dyn StorageApi, caller: &Caller, upload: Up
             let upload = Upload { state: UploadState::Completed, ..upload };
             Ok(Receipt { upload, file: Some(outcome.file.id) })
         }
-        Err(error) => recovered(storage, caller, &upload, error).await,
+        Err(error) => after_failed_finish(storage, caller, &upload, error).await,
     }
 }
 
@@ -82,7 +86,7 @@ async fn finish(storage: &dyn StorageApi, caller: &Caller, id: UploadId) -> Resu
 }
 
 /// Decides what follows from a failure to finish.
-async fn recovered(
+async fn after_failed_finish(
     storage: &dyn StorageApi,
     caller: &Caller,
     upload: &Upload,

@@ -13,7 +13,7 @@ use usp_model::{Error, ErrorKind, Result, Upload, UploadId, UploadShape, UploadS
 
 use super::checksum;
 use super::headers::{self, Tus, UPLOAD_LENGTH, UPLOAD_OFFSET};
-use super::receipt::{check_fits, check_size, receive, run_to_completion, settle};
+use super::receipt::{check_fits, check_size, finish_if_complete, receive, run_to_completion};
 use crate::Gateway;
 use crate::problem::Failure;
 use crate::rest::headers::single;
@@ -59,7 +59,7 @@ pub(crate) async fn show_upload(
 
 async fn show(gateway: &Gateway, caller: Caller, id: &str) -> Result<Response, Failure> {
     let upload = gateway.storage.get_upload(&caller, UploadId::parse(id)?).await?;
-    let receipt = settle(gateway.storage.as_ref(), &caller, upload).await?;
+    let receipt = finish_if_complete(gateway.storage.as_ref(), &caller, upload).await?;
     Ok((StatusCode::OK, receipt.confirmation(), headers::description(&receipt)).into_response())
 }
 
@@ -92,7 +92,7 @@ async fn show(gateway: &Gateway, caller: Caller, id: &str) -> Result<Response, F
         (status = 400, description = "A header will not do."),
         (status = 403, description = "It was joined of parts and takes no bytes."),
         (status = 404, description = "Absent, or not the caller's to see."),
-        (status = 409, description = "The upload stands elsewhere; ask with HEAD."),
+        (status = 409, description = "The upload stands other_offset; ask with HEAD."),
         (status = 410, description = "It expired or was ended; begin a new one."),
         (status = 412, description = "Not tus 1.0.0."),
         (status = 413, description = "More than was announced, or too much for Upload-Checksum."),
@@ -130,13 +130,13 @@ async fn append(
             .because("the upload was joined of parts and takes no bytes of its own")
             .into());
     }
-    check_stands_at(&upload, offset)?;
+    check_offset(&upload, offset)?;
     check_fits(headers, offset, upload.size_bytes.or(size_bytes))?;
-    let says_nothing_new = body.is_end_stream() && (size_bytes.is_none() || size_bytes == upload.size_bytes);
-    let receipt = if says_nothing_new {
-        settle(gateway.storage.as_ref(), &caller, upload).await?
+    let changes_nothing = body.is_end_stream() && (size_bytes.is_none() || size_bytes == upload.size_bytes);
+    let receipt = if changes_nothing {
+        finish_if_complete(gateway.storage.as_ref(), &caller, upload).await?
     } else if upload.state == UploadState::Completed {
-        return Err(elsewhere(&upload).into());
+        return Err(other_offset(&upload).into());
     } else {
         let content = checksum::content(gateway, headers, body).await?;
         let storage = Arc::clone(&gateway.storage);
@@ -147,11 +147,11 @@ async fn append(
 }
 
 /// Storage decides this again under its lock; here it spares the client a body that would be refused.
-fn check_stands_at(upload: &Upload, offset: u64) -> Result<()> {
-    if upload.received_bytes == offset { Ok(()) } else { Err(elsewhere(upload)) }
+fn check_offset(upload: &Upload, offset: u64) -> Result<()> {
+    if upload.received_bytes == offset { Ok(()) } else { Err(other_offset(upload)) }
 }
 
-fn elsewhere(upload: &Upload) -> Error {
+fn other_offset(upload: &Upload) -> Error {
     let what = if upload.state == UploadState::Completed { "is complete with" } else { "has received" };
     Error::new(ErrorKind::Conflict, "append to upload")
         .because(format!("the upload {what} {} bytes; HEAD says where to go on", upload.received_bytes))
