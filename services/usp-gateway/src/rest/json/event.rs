@@ -38,13 +38,13 @@ pub(crate) struct EventJson {
 impl EventJson {
     /// `id` must be unique among all events of this installation.
     pub(crate) fn new(event: Event, id: String) -> Self {
-        let mut told = match event.data {
-            Value::Object(told) => told,
+        let mut data = match event.data {
+            Value::Object(data) => data,
             Value::Null => Map::new(),
             other => Map::from_iter([("value".to_owned(), other)]),
         };
-        let traceparent = told.remove("traceparent");
-        told.insert("bucket".to_owned(), Value::String(event.bucket.to_string()));
+        let traceparent = data.remove("traceparent");
+        data.insert("bucket".to_owned(), Value::String(event.bucket.to_string()));
         Self {
             specversion: "1.0",
             id,
@@ -54,7 +54,7 @@ impl EventJson {
             time: event.at,
             datacontenttype: "application/json",
             traceparent,
-            data: Value::Object(told),
+            data: Value::Object(data),
         }
     }
 }
