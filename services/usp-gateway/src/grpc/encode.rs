@@ -6,7 +6,7 @@ use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Timestamp as ProtoTimestamp, Value as ProtoValue};
 use serde_json::{Map, Value};
-use usp_api::FileStatus;
+use usp_api::{FileStatus, event_json};
 use usp_model::{
     ContentDigests, DigestAlgorithm, Event, File, FileState, LabelKey, Run, RunState, Step, StepState,
     Timestamp,
@@ -119,10 +119,10 @@ pub(super) fn event(event: Event) -> shared::Event {
     shared::Event {
         seq: event.seq,
         at: Some(timestamp(event.at)),
-        r#type: event.kind.to_string(),
+        r#type: event.kind().to_string(),
         bucket: event.bucket.to_string(),
         file_id: event.file_id.to_string(),
-        data: Some(structure(event.data)),
+        data: Some(structure(Value::Object(event_json(&event)))),
     }
 }
 

@@ -162,7 +162,7 @@ async fn next(mut follow: Follow) -> Option<(Message, Follow)> {
 
 impl Follow {
     fn message(&mut self, event: Event) -> Option<Message> {
-        let kept = event.kind.is_kept() && event.seq > 0;
+        let kept = event.kind().is_kept() && event.seq > 0;
         let id = if kept {
             event.seq.to_string()
         } else {
