@@ -7,6 +7,7 @@
 pub mod api;
 mod breaker;
 mod client;
+mod event;
 mod server;
 pub mod trace;
 pub mod types;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use api::{ByteStream, EventStream, Reply, Request, StorageApi, StorageCalls};
 pub use client::{GrpcStorage, GrpcStorageConfig};
+pub use event::event_json;
 pub use server::{Door, StorageNode};
 pub use types::{
     AffectedContent, AppendUpload, Caller, CheckReport, Coding, CollectReport, CreatedApiKey, CreatedUser,

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use usp_model::{
-    ApiKey, BucketName, BucketPolicy, ByteRange, ContentDigest, File, FileId, FileKey, FileRef, FileState,
-    Finding, Grant, KeyCondition, LabelKey, MediaType, PackDamage, Principal, Rule, RuleName, Run,
+    Act, ApiKey, BucketName, BucketPolicy, ByteRange, ContentDigest, File, FileId, FileKey, FileRef,
+    FileState, Finding, Grant, KeyCondition, LabelKey, MediaType, PackDamage, Principal, Rule, RuleName, Run,
     StoreTotals, Timestamp, UploadId, Usage, User, UserName,
 };
 
@@ -17,6 +17,13 @@ use crate::ByteStream;
 pub struct Caller {
     pub principal: Principal,
     pub request_id: String,
+}
+
+impl Caller {
+    /// What the caller asks for at `at`.
+    pub fn act(&self, at: Timestamp) -> Act {
+        Act::of(&self.principal, &self.request_id, at)
+    }
 }
 
 /// A whole content under a key.

@@ -312,17 +312,7 @@ fn word_of(outcome: &RunOutcome) -> &'static str {
 }
 
 fn report(leased: &LeasedRun, steps: Vec<StepReport>, outcome: Option<RunOutcome>) -> RunReport {
-    let wait = jittered(leased.rule.retry.backoff(leased.run.attempt));
-    RunReport {
-        run: leased.run.id,
-        lease_no: leased.lease_no,
-        steps,
-        outcome,
-        // Storage sets the times.
-        lease_until: leased.expires_at,
-        at: leased.expires_at,
-        retry_wait_ms: i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
-    }
+    RunReport { run: leased.run.id, lease_no: leased.lease_no, steps, outcome }
 }
 
 fn facts_of(leased: &LeasedRun) -> FileFacts {

@@ -4,8 +4,8 @@ use usp_api::{Caller, ReadFile};
 use usp_auth::{BucketScope, Permission, allows, authorize, visible_buckets};
 use usp_catalog::records::{BucketRecord, FileRecord};
 use usp_model::{
-    BucketName, Error, ErrorKind, Event, File, FileId, FileRef, PlacedChunk, PrincipalKind, Result, Run,
-    RunId, Upload, UploadId,
+    BucketName, Error, ErrorKind, Event, EventBody, File, FileId, FileRef, PlacedChunk, PrincipalKind,
+    Result, Run, RunId, Upload, UploadId,
 };
 
 use crate::storage::Storage;
@@ -87,14 +87,12 @@ impl Storage {
         if sees_unreleased(caller, &event.bucket) {
             return Ok(true);
         }
-        if let Some(released) = event.data.get("released") {
-            return Ok(released.as_bool() == Some(true));
+        match &event.body {
+            EventBody::File(file) => Ok(file.released),
+            EventBody::Run(_) => self.is_released(event.file_id, None).await,
+            // Uploads are the business of those who may write.
+            EventBody::Upload(_) => Ok(false),
         }
-        if event.data.get("run_id").is_some() {
-            return self.is_released(event.file_id, None).await;
-        }
-        // Uploads are the business of those who may write.
-        Ok(false)
     }
 
     async fn is_released(&self, id: FileId, version: Option<u32>) -> Result<bool> {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use usp_api::event_json;
 use usp_model::{Error, ErrorKind, Event, EventQuery, EventSeq, Result};
 use usp_queue::{EventLog, EventMessage};
 use usp_rt::{Shutdown, jittered};
@@ -83,23 +84,19 @@ impl Storage {
 }
 
 fn message(event: Event) -> EventMessage {
-    let (seq, at, kind) = (event.seq, event.at, event.kind);
+    let (seq, at, kind) = (event.seq, event.at, event.kind());
     EventMessage { seq, at, kind, body: Bytes::from(cloud_event(event).to_string()) }
 }
 
 /// The same form as the event streams of the gateway have.
 fn cloud_event(event: Event) -> Value {
-    let mut told = match event.data {
-        Value::Object(told) => told,
-        Value::Null => Map::new(),
-        other => Map::from_iter([("value".to_owned(), other)]),
-    };
+    let mut told = event_json(&event);
     told.insert("bucket".to_owned(), Value::String(event.bucket.to_string()));
     json!({
         "specversion": "1.0",
         "id": event.seq.to_string(),
         "source": "urn:usp",
-        "type": event.kind,
+        "type": event.kind(),
         "subject": event.file_id,
         "time": event.at,
         "datacontenttype": "application/json",

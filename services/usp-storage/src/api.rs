@@ -28,7 +28,7 @@ impl StorageApi for Storage {
     }
 
     async fn readiness(&self) -> Result<Readiness> {
-        let catalog = self.catalog.ping().await.err();
+        let catalog = self.catalog.ping(self.duty("readiness")).await.err();
         // Without its broker storage still takes files; they are processed more slowly.
         let queue = self.queue.trouble().map(|trouble| format!("the queue: {trouble}"));
         let ready = catalog.is_none();

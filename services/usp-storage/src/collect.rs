@@ -141,7 +141,7 @@ impl<'s> Cycle<'s> {
 
     async fn run(mut self) -> Result<CollectReport> {
         self.erase_doomed().await?;
-        let epoch = self.storage.catalog.raise_epoch().await?;
+        let epoch = self.storage.catalog.raise_epoch(self.storage.duty("collection")).await?;
         let marks = self.mark().await?;
         self.sweep(&marks, epoch).await?;
         drop(marks);
@@ -183,13 +183,15 @@ impl<'s> Cycle<'s> {
     async fn erase_doomed(&mut self) -> Result<()> {
         let grace_ms = i64::try_from(self.storage.config.collect_grace.as_millis()).unwrap_or(i64::MAX);
         let doomed_before = self.storage.now().plus_ms(-grace_ms);
-        for pack in self.storage.catalog.erasable_packs(doomed_before).await? {
+        for pack in
+            self.storage.catalog.erasable_packs(self.storage.duty("collection"), doomed_before).await?
+        {
             match self.storage.content.erase(pack.record.pack).await {
                 // A backup copies packs: the next cycle has them.
                 Err(error) if error.kind() == ErrorKind::Locked => return Ok(()),
                 erased => erased?,
             }
-            self.storage.catalog.forget_pack(pack.record.pack).await?;
+            self.storage.catalog.forget_pack(self.storage.duty("collection"), pack.record.pack).await?;
             self.report.erased_packs += 1;
             self.report.erased_bytes += pack.record.committed_bytes;
             self.rest().await;
@@ -220,7 +222,11 @@ impl<'s> Cycle<'s> {
             let garbage: Vec<ChunkId> =
                 page.iter().map(|chunk| chunk.id).filter(|&id| !marks.has(id)).collect();
             for some in garbage.chunks(SWEEP_COUNT) {
-                let swept = self.storage.catalog.sweep_chunks(some.to_vec(), epoch).await?;
+                let swept = self
+                    .storage
+                    .catalog
+                    .sweep_chunks(self.storage.duty("collection"), some.to_vec(), epoch)
+                    .await?;
                 self.report.swept_chunks += swept.chunk_count;
                 self.report.swept_bytes += swept.stored_bytes;
                 self.rest().await;
@@ -297,7 +303,7 @@ impl<'s> Cycle<'s> {
                 }
                 Err(error) if is_damage(error.kind()) => {
                     tracing::error!(pack.id = %pack, error = %error.chain(), "a damaged pack is set aside");
-                    self.storage.catalog.set_pack_aside(pack).await?;
+                    self.storage.catalog.set_pack_aside(self.storage.duty("collection"), pack).await?;
                     self.report.damaged_packs += 1;
                     return Ok(Emptied::Damaged);
                 }
@@ -313,7 +319,8 @@ impl<'s> Cycle<'s> {
         self.storage.content.sync(&places.iter().map(|place| place.pack).collect()).await?;
         let pairs = chunks.iter().zip(places);
         let moves = pairs.map(|(chunk, to)| ChunkMove { chunk: chunk.id, from: chunk.place, to }).collect();
-        self.report.moved_chunks += self.storage.catalog.move_chunks(moves).await?;
+        self.report.moved_chunks +=
+            self.storage.catalog.move_chunks(self.storage.duty("collection"), moves).await?;
         drop(pins);
         self.report.moved_bytes +=
             chunks.iter().map(|chunk| u64::from(chunk.place.stored_bytes)).sum::<u64>();
@@ -326,7 +333,7 @@ impl<'s> Cycle<'s> {
             self.report.busy_packs += 1;
             return Ok(());
         }
-        if self.storage.catalog.doom_pack(id, self.storage.now()).await? {
+        if self.storage.catalog.doom_pack(self.storage.duty("collection"), id).await? {
             self.report.doomed_packs += 1;
             self.report.doomed_bytes += pack.record.committed_bytes;
         } else {

@@ -63,7 +63,7 @@ impl Storage {
 
     pub(crate) async fn patch_file(&self, caller: &Caller, id: FileId, patch: FilePatch) -> Result<File> {
         self.file_for(caller, Permission::FileWrite, &FileRef::Id(id), None).await?;
-        self.catalog.update_file(&id, patch, self.now()).await
+        self.catalog.update_file(self.act(caller), &id, patch).await
     }
 
     pub(crate) async fn remove_file(
@@ -73,7 +73,7 @@ impl Storage {
         condition_etags: Option<Vec<String>>,
     ) -> Result<()> {
         let record = self.file_for(caller, Permission::FileDelete, &file, None).await?;
-        self.catalog.delete_file(&record.file.id, condition_etags, self.now()).await
+        self.catalog.delete_file(self.act(caller), &record.file.id, condition_etags).await
     }
 
     /// Also answers for the preliminary id of an upload that is still open.
@@ -135,7 +135,7 @@ impl Storage {
     pub(crate) async fn make_bucket(&self, caller: &Caller, bucket: NewBucket) -> Result<Bucket> {
         authorize(&caller.principal, Permission::BucketCreate, None)?;
         self.check_policy(&bucket.policy, &BucketPolicy::default())?;
-        self.catalog.create_bucket(bucket.name, bucket.policy, self.now()).await
+        self.catalog.create_bucket(self.act(caller), bucket.name, bucket.policy).await
     }
 
     pub(crate) async fn change_bucket(
@@ -146,15 +146,15 @@ impl Storage {
     ) -> Result<Bucket> {
         let standing = self.bucket_for(caller, Permission::BucketManage, &name).await?;
         self.check_policy(&policy, &standing.bucket.policy)?;
-        let (storage, at) = (self.clone(), self.now());
-        self.forgetting(name.clone(), async move { storage.catalog.update_bucket(&name, policy, at).await })
+        let (storage, act) = (self.clone(), self.act(caller));
+        self.forgetting(name.clone(), async move { storage.catalog.update_bucket(act, &name, policy).await })
             .await
     }
 
     pub(crate) async fn remove_bucket(&self, caller: &Caller, name: BucketName) -> Result<()> {
         self.bucket_for(caller, Permission::BucketDelete, &name).await?;
-        let storage = self.clone();
-        self.forgetting(name.clone(), async move { storage.catalog.delete_bucket(&name).await }).await
+        let (storage, act) = (self.clone(), self.act(caller));
+        self.forgetting(name.clone(), async move { storage.catalog.delete_bucket(act, &name).await }).await
     }
 
     /// Changes a bucket and forgets what is remembered of it, in a task of its own: the change of a caller that goes

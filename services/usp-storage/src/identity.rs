@@ -13,7 +13,7 @@ use usp_auth::{
 };
 use usp_catalog::records::{RefreshRow, Rotation, UserRecord};
 use usp_model::{
-    ApiKey, ApiKeyId, Error, ErrorKind, Grant, Principal, PrincipalKind, Result, Role, Timestamp, User,
+    Act, ApiKey, ApiKeyId, Error, ErrorKind, Grant, Principal, PrincipalKind, Result, Role, Timestamp, User,
     UserName,
 };
 
@@ -76,8 +76,9 @@ impl Storage {
         if now.unix_ms() - used_ms >= TOUCH_INTERVAL_MS {
             // A note and no condition: with a full disk the key still opens what makes room.
             let (catalog, id) = (Arc::clone(&self.catalog), id.clone());
+            let act = Act::duty("authentication", now);
             tokio::spawn(async move {
-                if let Err(error) = catalog.touch_api_key(&id, now).await {
+                if let Err(error) = catalog.touch_api_key(act, &id).await {
                     tracing::debug!(error = %error.chain(), "the use of an API key was not noted");
                 }
             });
@@ -103,7 +104,11 @@ impl Storage {
                 let now = self.now();
                 let expires_at = now.plus_ms(ms(self.tokens.config().refresh_ttl));
                 let hash = RefreshToken::hash_of(&token)?;
-                match self.catalog.rotate_refresh_token(hash, next.hash, expires_at, now).await? {
+                match self
+                    .catalog
+                    .rotate_refresh_token(self.duty("sign-in"), hash, next.hash, expires_at)
+                    .await?
+                {
                     Rotation::Rotated { user } => self.tokens_with(&user, next.text.expose().to_owned()),
                     Rotation::Refused => Err(RefreshToken::refused()),
                 }
@@ -149,7 +154,7 @@ impl Storage {
             user: user.clone(),
             expires_at: now.plus_ms(ms(self.tokens.config().refresh_ttl)),
         };
-        self.catalog.add_refresh_token(row).await?;
+        self.catalog.add_refresh_token(self.duty("sign-in"), row).await?;
         self.tokens_with(&user, refresh.text.expose().to_owned())
     }
 
@@ -169,7 +174,7 @@ impl Storage {
             }
         };
         let hash = self.hash(password).await?;
-        let created = self.catalog.create_user(user.name, Some(hash), user.grants, self.now()).await?;
+        let created = self.catalog.create_user(self.act(caller), user.name, Some(hash), user.grants).await?;
         Ok(CreatedUser { user: created, password: drawn })
     }
 
@@ -190,14 +195,14 @@ impl Storage {
             Some(password) => Some(self.hash(password).await?),
             None => None,
         };
-        self.catalog.update_user(&name, hash, patch.grants, patch.disabled, self.now()).await
+        self.catalog.update_user(self.act(caller), &name, hash, patch.grants, patch.disabled).await
     }
 
     pub(crate) async fn remove_user(&self, caller: &Caller, name: UserName) -> Result<()> {
         authorize(&caller.principal, Permission::UserManage, None)?;
         let _one_at_a_time = self.changing_users.lock().await;
         self.check_not_last_admin(&name).await?;
-        self.catalog.delete_user(&name).await
+        self.catalog.delete_user(self.act(caller), &name).await
     }
 
     /// An installation without an administrator could not be mended from outside. Asked under `changing_users`, or the
@@ -242,7 +247,7 @@ impl Storage {
             expires_at: key.ttl_s.map(|ttl_s| now.plus_ms(ttl_ms(ttl_s))),
             last_used_at: None,
         };
-        self.catalog.create_api_key(row.clone(), secret.hash).await?;
+        self.catalog.create_api_key(self.act(caller), row.clone(), secret.hash).await?;
         Ok(CreatedApiKey { key: row, secret: secret.text.expose().to_owned() })
     }
 
@@ -296,7 +301,7 @@ impl Storage {
             return Err(Error::new(ErrorKind::Denied, "revoke API key")
                 .because("the key holds more than the token that you use; use one that holds as much"));
         }
-        self.catalog.delete_api_key(&id).await
+        self.catalog.delete_api_key(self.act(caller), &id).await
     }
 
     /// Users manage their own keys, but a key does not make keys; administrators manage all.

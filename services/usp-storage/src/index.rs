@@ -6,26 +6,41 @@ use async_trait::async_trait;
 use usp_catalog::Catalog;
 use usp_content::ChunkIndex;
 use usp_model::{
-    ByteRange, ChunkId, Digest, FramePlace, ManifestId, PackId, PackRecord, PlacedChunk, RedoFrame, Result,
-    StoredChunk,
+    Act, ByteRange, ChunkId, Digest, FramePlace, ManifestId, PackId, PackRecord, PlacedChunk, RedoFrame,
+    Result, StoredChunk, Timestamp,
 };
+use usp_rt::Clock;
 
 /// Lets the two crates that must not know each other meet.
 #[derive(Debug, Clone)]
-pub struct CatalogIndex(pub Arc<dyn Catalog>);
+pub struct CatalogIndex {
+    catalog: Arc<dyn Catalog>,
+    clock: Arc<dyn Clock>,
+}
+
+impl CatalogIndex {
+    /// `clock` dates what the content store writes.
+    pub fn new(catalog: Arc<dyn Catalog>, clock: Arc<dyn Clock>) -> Self {
+        Self { catalog, clock }
+    }
+
+    fn act(&self) -> Act {
+        Act::duty("packs", Timestamp::from_unix_ms(self.clock.now_unix_ms()))
+    }
+}
 
 #[async_trait]
 impl ChunkIndex for CatalogIndex {
     async fn lookup(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>> {
-        self.0.lookup_chunks(digests).await
+        self.catalog.lookup_chunks(digests).await
     }
 
     async fn digests(&self, after: ChunkId, count_max: u32) -> Result<Vec<(ChunkId, Digest)>> {
-        self.0.chunk_digests(after, count_max).await
+        self.catalog.chunk_digests(after, count_max).await
     }
 
     async fn chunk_count(&self) -> Result<u64> {
-        Ok(self.0.totals().await?.chunks)
+        Ok(self.catalog.totals().await?.chunks)
     }
 
     async fn resolve(
@@ -34,38 +49,38 @@ impl ChunkIndex for CatalogIndex {
         range: ByteRange,
         count_max: usize,
     ) -> Result<Vec<PlacedChunk>> {
-        self.0.resolve(manifest, range, count_max).await
+        self.catalog.resolve(manifest, range, count_max).await
     }
 
     async fn begin_pack(&self) -> Result<PackId> {
-        self.0.begin_pack().await
+        self.catalog.begin_pack(self.act()).await
     }
 
     async fn seal_pack(&self, pack: PackId, size_bytes: u64) -> Result<()> {
-        self.0.seal_pack(pack, size_bytes).await
+        self.catalog.seal_pack(self.act(), pack, size_bytes).await
     }
 
     async fn set_pack_aside(&self, pack: PackId) -> Result<()> {
-        self.0.set_pack_aside(pack).await
+        self.catalog.set_pack_aside(self.act(), pack).await
     }
 
     async fn doubt(&self, pack: PackId, range: ByteRange) -> Result<()> {
-        self.0.doubt_chunks(pack, range).await
+        self.catalog.doubt_chunks(self.act(), pack, range).await
     }
 
     async fn redo(&self, pack: PackId) -> Result<Vec<RedoFrame>> {
-        self.0.redo(pack).await
+        self.catalog.redo(pack).await
     }
 
     async fn forget_redo(&self, pack: PackId, synced_bytes: u64) -> Result<()> {
-        self.0.forget_redo(pack, synced_bytes).await
+        self.catalog.forget_redo(self.act(), pack, synced_bytes).await
     }
 
     async fn committed_frames(&self, pack: PackId) -> Result<Vec<FramePlace>> {
-        Ok(self.0.chunks_in_pack(pack).await?.into_iter().map(|chunk| chunk.place).collect())
+        Ok(self.catalog.chunks_in_pack(pack).await?.into_iter().map(|chunk| chunk.place).collect())
     }
 
     async fn packs(&self) -> Result<Vec<PackRecord>> {
-        self.0.packs().await
+        self.catalog.packs().await
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::{HashSet, VecDeque};
 
 use futures::stream;
-use serde_json::json;
 use tokio::sync::{broadcast, mpsc, watch};
 use usp_api::{Caller, EventStream};
 use usp_auth::Permission;
+use usp_decide::event::{of_run, of_upload};
 use usp_model::{
-    BucketName, Error, ErrorKind, Event, EventKind, EventQuery, EventSeq, FileId, FileRef, Result, Run,
-    Timestamp, Upload,
+    BucketName, Error, ErrorKind, Event, EventKind, EventQuery, EventSeq, FileId, FileKey, FileRef, Result,
+    Run, RunChange, Timestamp, Upload, UploadChange,
 };
 
 use crate::access::absent_file;
@@ -46,36 +46,18 @@ impl Live {
         self.progress.receiver_count() > 0
     }
 
-    pub(crate) fn run_progress(&self, run: &Run, at: Timestamp) {
-        let steps: Vec<_> = run
-            .steps
-            .iter()
-            .map(|step| {
-                json!({
-                    "name": step.name, "state": step.state, "attempt": step.attempt, "percent": step.percent,
-                    "started_at": step.started_at, "ended_at": step.ended_at, "error": step.error,
-                })
-            })
-            .collect();
-        let body = json!({"run_id": run.id, "rule": run.rule, "state": run.state, "attempt": run.attempt, "steps": steps});
-        self.send(EventKind::RunProgress, run.bucket.clone(), run.file_id, body, at);
+    pub(crate) fn run_progress(&self, run: &Run, key: FileKey, at: Timestamp) {
+        let body = of_run(run, RunChange::Progress(run.steps.clone()), None);
+        self.send(Event { seq: 0, at, bucket: run.bucket.clone(), file_id: run.file_id, key, body });
     }
 
     pub(crate) fn upload_progress(&self, upload: &Upload, at: Timestamp) {
-        let body =
-            json!({"upload_id": upload.id, "received": upload.received_bytes, "size": upload.size_bytes});
-        self.send(EventKind::UploadProgress, upload.bucket.clone(), upload.file_id, body, at);
+        let Some(body) = of_upload(upload, UploadChange::Progress) else { return };
+        let (bucket, key) = (upload.bucket.clone(), upload.key.clone());
+        self.send(Event { seq: 0, at, bucket, file_id: upload.file_id, key, body });
     }
 
-    fn send(
-        &self,
-        kind: EventKind,
-        bucket: BucketName,
-        file_id: FileId,
-        body: serde_json::Value,
-        at: Timestamp,
-    ) {
-        let event = Event { seq: 0, at, kind, bucket, file_id, data: body };
+    fn send(&self, event: Event) {
         // An error says that nobody watches.
         let _unseen = self.progress.send(Progress { after: *self.kept.borrow(), event });
     }
@@ -144,7 +126,7 @@ impl Filter {
         self.visible.as_ref().is_none_or(|visible| visible.contains(&event.bucket))
             && self.bucket.as_ref().is_none_or(|bucket| *bucket == event.bucket)
             && self.file.is_none_or(|file| file == event.file_id)
-            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+            && (self.kinds.is_empty() || self.kinds.contains(&event.kind()))
     }
 }
 

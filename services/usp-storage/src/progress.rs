@@ -8,7 +8,7 @@
 use tokio::task::JoinHandle;
 use usp_catalog::records::UploadProgress;
 use usp_content::{Batch, Ingest};
-use usp_model::{Error, ErrorKind, Result, Upload, UploadId, UploadShape};
+use usp_model::{Act, Error, ErrorKind, Result, Upload, UploadId, UploadShape};
 
 use crate::storage::Storage;
 
@@ -60,6 +60,7 @@ impl Progress {
     pub(crate) async fn checkpoint(
         &mut self,
         storage: &Storage,
+        act: &Act,
         id: UploadId,
         ingest: &mut Ingest,
         tell: Tell,
@@ -72,10 +73,10 @@ impl Progress {
         let boundary = boundary + batch.size_bytes;
         let received_bytes = boundary + batch.resume.tail.len() as u64;
         self.position = Position { offset: received_bytes, boundary };
-        let (storage, is_part) = (storage.clone(), self.is_part);
+        let (storage, act, is_part) = (storage.clone(), act.clone(), self.is_part);
         self.committing = Some(tokio::spawn(async move {
             let moved = Moved { id, offset, received_bytes, is_part };
-            let upload = storage.commit_progress(moved, batch).await?;
+            let upload = storage.commit_progress(act, moved, batch).await?;
             if tell == Tell::Watchers && !is_part {
                 storage.live.upload_progress(&upload, storage.now());
             }
@@ -97,12 +98,13 @@ impl Progress {
 }
 
 impl Storage {
-    pub(crate) async fn commit_progress(&self, moved: Moved, batch: Batch) -> Result<Upload> {
+    pub(crate) async fn commit_progress(&self, act: Act, moved: Moved, batch: Batch) -> Result<Upload> {
         let Moved { id, offset, received_bytes, is_part } = moved;
         if !usp_rt::is_planted("commit-without-sync") {
             self.content.sync(&batch.dirty).await?;
         }
         let now = self.now();
+        let act = Act { at: now, ..act };
         let progress = UploadProgress {
             id,
             offset,
@@ -111,10 +113,9 @@ impl Storage {
             redo: batch.redo,
             resume: batch.resume,
             stored: batch.stored,
-            at: now,
             expires_at: now.plus_ms(self.idle_ms(is_part)),
         };
-        let upload = self.catalog.append_upload(progress).await?;
+        let upload = self.catalog.append_upload(act, progress).await?;
         // The packs were pinned until the rows that name them stand.
         drop(batch.pins);
         Ok(upload)

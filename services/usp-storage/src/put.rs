@@ -10,8 +10,8 @@ use usp_auth::Permission;
 use usp_catalog::records::{BucketRecord, NewUpload, NewVersion, UploadTerms};
 use usp_content::{Batch, Ingest, IngestSettings};
 use usp_model::{
-    Bucket, BucketPolicy, ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, FileId, FileRef,
-    KeyCondition, MediaType, Result, ResumePoint, UploadId, Violation,
+    Act, Bucket, BucketPolicy, ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, FileId,
+    FileRef, KeyCondition, MediaType, Result, ResumePoint, UploadId, Violation,
 };
 
 use crate::media::media_type_of;
@@ -109,6 +109,7 @@ impl Storage {
         let mut file_id = FileId::random()?;
         let mut session: Option<Session> = None;
         let mut progress = Progress::default();
+        let act = self.act(caller).traced(file.trace.clone());
         while let Some(piece) = content.next().await {
             ingest.push(piece?).await?;
             check_size(ingest.received_bytes(), size_bytes_max)?;
@@ -119,7 +120,7 @@ impl Storage {
                     session = Some(opened);
                 }
                 if let Some(session) = &session {
-                    progress.checkpoint(self, session.id, &mut ingest, Tell::Nobody).await?;
+                    progress.checkpoint(self, &act, session.id, &mut ingest, Tell::Nobody).await?;
                 }
             }
         }
@@ -136,6 +137,7 @@ impl Storage {
         file_id: FileId,
     ) -> Result<(Session, FileId)> {
         let now = self.now();
+        let act = self.act(caller).traced(file.trace.clone());
         let upload = NewUpload {
             id: UploadId::random()?,
             file_id,
@@ -148,14 +150,13 @@ impl Storage {
             labels: file.labels.clone(),
             terms: UploadTerms::default(),
             owner: caller.principal.name.clone(),
-            at: now,
             expires_at: now.plus_ms(self.idle_ms(false)),
             is_announced: false,
             is_part: false,
         };
         // Before the row: a caller that goes away while it is made leaves nothing behind either.
-        let session = Session::new(self.clone(), upload.id)?;
-        let opened = self.catalog.create_upload(upload).await?;
+        let session = Session::new(self.clone(), act.clone(), upload.id)?;
+        let opened = self.catalog.create_upload(act, upload).await?;
         Ok((session, opened.file_id))
     }
 
@@ -216,12 +217,12 @@ impl Storage {
             "metadata": file.metadata,
         }));
         let planned = self.rule_book().plan(policy, &facts, file.rule.as_ref());
-        let (mut runs, release) = planned.map_err(|error| match error.kind() {
+        let (runs, release) = planned.map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::new(ErrorKind::Conflict, "store file")
                 .because("the rule that was asked for was deleted meanwhile; write it again, or send the file without it"),
             _ => error,
         })?;
-        runs.iter_mut().for_each(|run| run.trace.clone_from(&file.trace));
+        let act = self.act(caller).traced(file.trace.clone());
         let Batch { chunks, dirty, redo, stored, pins, .. } = received.batch;
         let version = NewVersion {
             upload: received.upload,
@@ -245,12 +246,11 @@ impl Storage {
             derived_from: None,
             idempotency_key: file.idempotency_key,
             quota_bytes: policy.quota_bytes,
-            at: self.now(),
         };
         if !usp_rt::is_planted("commit-without-sync") {
             self.content.sync(&dirty).await?;
         }
-        let committed = self.catalog.commit_version(version).await?;
+        let committed = self.catalog.commit_version(act, version).await?;
         drop(pins);
         if let Some(session) = session {
             session.keep();
@@ -283,15 +283,16 @@ impl Arrived {
 /// The upload session behind a plain PUT: ended when its request ends without a commit.
 pub(crate) struct Session {
     storage: Option<Storage>,
+    act: Act,
     id: UploadId,
     /// While bytes arrive it does not expire.
     _turn: Turn,
 }
 
 impl Session {
-    fn new(storage: Storage, id: UploadId) -> Result<Self> {
+    fn new(storage: Storage, act: Act, id: UploadId) -> Result<Self> {
         let turn = Turn::take(&storage, id)?;
-        Ok(Self { storage: Some(storage), id, _turn: turn })
+        Ok(Self { storage: Some(storage), act, id, _turn: turn })
     }
 
     /// The session was completed: there is nothing left to end.
@@ -303,10 +304,11 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let (Some(storage), id) = (self.storage.take(), self.id) else { return };
+        let act = Act { at: storage.now(), ..self.act.clone() };
         // Without a runtime the process is ending; the next start ends the session (`Catalog::recover`).
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                if let Err(error) = storage.catalog.terminate_upload(&id, storage.now()).await
+                if let Err(error) = storage.catalog.terminate_upload(act, &id).await
                     && !matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound | ErrorKind::Gone)
                 {
                     tracing::warn!(upload.id = %id, error = %error.chain(), "a broken upload was not ended");

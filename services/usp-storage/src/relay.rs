@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
-use usp_model::{Error, Event, EventKind, EventQuery, EventSeq, Result, RuleName, RunId, Timestamp};
+use usp_model::{Error, Event, EventBody, EventKind, EventQuery, EventSeq, Result, Timestamp};
 use usp_queue::{Offer, Offered};
 use usp_rt::Shutdown;
 
@@ -142,7 +142,7 @@ impl Storage {
         loop {
             let kept = async {
                 if is_behind {
-                    let runs = self.catalog.pull_up_runs(self.now()).await?;
+                    let runs = self.catalog.pull_up_runs(self.duty("upkeep")).await?;
                     tracing::warn!(runs, "the clock went back; runs that it would have put off are due now");
                     is_behind = false;
                 }
@@ -229,14 +229,18 @@ impl Storage {
         let retention_ms = i64::try_from(self.config.event_retention.as_millis()).unwrap_or(i64::MAX);
         loop {
             let receiving = self.appending.lock().clone();
-            let uploads = self.catalog.expire_uploads(now, FORGET_COUNT, receiving).await?;
-            let events = self.catalog.prune_events(now, now.plus_ms(-retention_ms), FORGET_COUNT).await?;
-            let keys = self.catalog.prune_keys(now, FORGET_COUNT).await?;
+            let uploads = self.catalog.expire_uploads(self.duty("upkeep"), FORGET_COUNT, receiving).await?;
+            let events = self
+                .catalog
+                .prune_events(self.duty("upkeep"), now.plus_ms(-retention_ms), FORGET_COUNT)
+                .await?;
+            let keys = self.catalog.prune_keys(self.duty("upkeep"), FORGET_COUNT).await?;
             // One that cannot be deleted holds up no other care.
-            let files = self.catalog.expire_files(now, EXPIRE_COUNT).await.unwrap_or_else(|error| {
-                tracing::warn!(error = %error.chain(), "files whose time is over were not deleted");
-                0
-            });
+            let files =
+                self.catalog.expire_files(self.duty("upkeep"), EXPIRE_COUNT).await.unwrap_or_else(|error| {
+                    tracing::warn!(error = %error.chain(), "files whose time is over were not deleted");
+                    0
+                });
             if uploads + events + files > 0 {
                 tracing::info!(
                     uploads,
@@ -290,11 +294,9 @@ async fn pause(wait: Duration, shutdown: &Shutdown) -> bool {
 
 /// The event names the rule, whose priority now is the run's unless the rule has just changed; the sweeper knows best.
 fn offer_of(event: &Event, book: &RuleBook, now: Timestamp) -> Option<Offer> {
-    let field = |name: &str| event.data.get(name).and_then(serde_json::Value::as_str);
-    let run = RunId::parse(field("run_id")?).ok()?;
-    let rule = RuleName::parse(field("rule")?).ok()?;
-    let priority = book.get(&rule).map_or(0, |rule| rule.priority);
-    let due_at = field("next_attempt_at").and_then(|text| Timestamp::parse(text).ok()).unwrap_or(now);
+    let EventBody::Run(run) = &event.body else { return None };
+    let priority = book.get(&run.rule).map_or(0, |rule| rule.priority);
+    let due_at = run.next_attempt_at.unwrap_or(now);
     let delay_ms = u64::try_from(due_at.unix_ms() - now.unix_ms()).unwrap_or(0);
-    Some(Offer { run, priority, delay: Duration::from_millis(delay_ms), event: Some(event.seq) })
+    Some(Offer { run: run.run_id, priority, delay: Duration::from_millis(delay_ms), event: Some(event.seq) })
 }

@@ -26,7 +26,7 @@ impl Storage {
             self.content.sync(&places.iter().map(|place| place.pack).collect()).await?;
             let pairs = chunks.into_iter().zip(from).zip(places);
             let moves = pairs.map(|((chunk, from), to)| ChunkMove { chunk, from, to }).collect();
-            let moved_chunks = self.catalog.rescue_chunks(moves).await?;
+            let moved_chunks = self.catalog.rescue_chunks(self.duty("upkeep"), moves).await?;
             drop(pins);
             tracing::info!(moved_chunks, "chunks of a failed pack were stored anew");
         }

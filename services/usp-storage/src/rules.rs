@@ -276,7 +276,6 @@ pub(crate) fn new_run(rule: &Rule) -> Result<NewRun> {
         priority: rule.priority,
         required: rule.required,
         steps: step_names(&rule.steps),
-        trace: None,
     })
 }
 

@@ -58,7 +58,7 @@ impl Storage {
         let state = self.catalog.scrub_state().await?;
         let goes_on = options.resume && state.began_at.is_some() && state.ended_at.is_none();
         if !goes_on {
-            self.catalog.begin_scrub(self.now()).await?;
+            self.catalog.begin_scrub(self.duty("scrub")).await?;
         }
         let running = Running { pace: Pace::of(pace), stop: Shutdown::new() };
         *self.scrubbing.running.lock() = Some(running.clone());
@@ -125,7 +125,7 @@ impl Storage {
             if !is_wanted && state.began_at.is_some() {
                 return Ok(());
             }
-            self.catalog.begin_scrub(self.now()).await?;
+            self.catalog.begin_scrub(self.duty("scrub")).await?;
         }
         let running =
             Running { pace: Pace::of(self.config.scrub_pace_bytes_per_s), stop: shutdown.child_token() };
@@ -158,10 +158,10 @@ impl Storage {
                 () = running.stop.cancelled() => return Ok(()),
             };
             if let Some(scrubbed) = scrubbed {
-                self.catalog.note_scrubbed(scrubbed).await?;
+                self.catalog.note_scrubbed(self.duty("scrub"), scrubbed).await?;
             }
         }
-        let ended = self.catalog.end_scrub(self.now()).await?;
+        let ended = self.catalog.end_scrub(self.duty("scrub")).await?;
         tell_end(&ended);
         Ok(())
     }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use usp_api::Caller;
 use usp_auth::{TokenService, hash_password, random_password};
 use usp_catalog::Catalog;
 use usp_content::ContentStore;
 use usp_model::{
-    BucketName, BucketPolicy, Error, ErrorKind, Grant, Result, Role, Timestamp, UploadId, UserName,
+    Act, BucketName, BucketPolicy, Error, ErrorKind, Grant, Result, Role, Timestamp, UploadId, UserName,
 };
 use usp_queue::Queue;
 use usp_rt::{Clock, Pool};
@@ -116,7 +117,7 @@ impl Storage {
         const PASSWORD_JOBS_MAX: usize = 2;
         let StorageParts { catalog, content, queue, tokens, clock, config } = parts;
         let now = Timestamp::from_unix_ms(clock.now_unix_ms());
-        catalog.recover(now).await?;
+        catalog.recover(Act::duty("start", now)).await?;
         let live = Live::new(catalog.event_signal());
         let storage = Self {
             catalog,
@@ -141,7 +142,7 @@ impl Storage {
             throttle: Arc::default(),
         };
         storage.replace_rules(rules.files).await?;
-        storage.ensure_default_bucket(now).await?;
+        storage.ensure_default_bucket().await?;
         Ok(storage)
     }
 
@@ -165,6 +166,16 @@ impl Storage {
         Timestamp::from_unix_ms(self.clock.now_unix_ms())
     }
 
+    /// What a caller asks for now.
+    pub(crate) fn act(&self, caller: &Caller) -> Act {
+        caller.act(self.now())
+    }
+
+    /// What storage does by itself now.
+    pub(crate) fn duty(&self, duty: &'static str) -> Act {
+        Act::duty(duty, self.now())
+    }
+
     pub(crate) fn rule_book(&self) -> Arc<RuleBook> {
         Arc::clone(&self.rules.read())
     }
@@ -182,13 +193,13 @@ impl Storage {
             .await
             .map_err(|source| Error::new(ErrorKind::Internal, "hash password").caused_by(source))??;
         let grants = vec![Grant { bucket: None, role: Role::Admin }];
-        self.catalog.create_user(UserName::parse("admin")?, Some(hash), grants, self.now()).await?;
+        self.catalog.create_user(self.duty("start"), UserName::parse("admin")?, Some(hash), grants).await?;
         Ok(Some(password))
     }
 
-    async fn ensure_default_bucket(&self, now: Timestamp) -> Result<()> {
+    async fn ensure_default_bucket(&self) -> Result<()> {
         let name = BucketName::parse("default")?;
-        match self.catalog.create_bucket(name, BucketPolicy::default(), now).await {
+        match self.catalog.create_bucket(self.duty("start"), name, BucketPolicy::default()).await {
             Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }

@@ -8,8 +8,8 @@ use usp_auth::Permission;
 use usp_catalog::records::{NewUpload, UploadRecord, UploadTerms};
 use usp_content::{Ingest, IngestSettings};
 use usp_model::{
-    ByteRange, ContentDigest, DigestAlgorithm, DomainId, Error, ErrorKind, FileId, Result, Upload, UploadId,
-    UploadShape, UploadState,
+    Act, ByteRange, ContentDigest, DigestAlgorithm, DomainId, Error, ErrorKind, FileId, Result, Upload,
+    UploadId, UploadShape, UploadState,
 };
 
 use crate::progress::{Progress, Tell};
@@ -30,7 +30,8 @@ impl Storage {
             self.rule_book().get(rule)?;
         }
         refuse_unresumable(&file.expected_digests)?;
-        self.catalog.create_upload(self.new_upload(caller, file, bucket.domain, false)?).await
+        let act = self.act(caller).traced(file.trace.clone());
+        self.catalog.create_upload(act, self.new_upload(caller, file, bucket.domain, false)?).await
     }
 
     fn new_upload(
@@ -61,7 +62,6 @@ impl Storage {
             terms,
             is_part,
             owner: caller.principal.name.clone(),
-            at: now,
             expires_at: now.plus_ms(self.idle_ms(is_part)),
             is_announced: true,
         })
@@ -100,7 +100,8 @@ impl Storage {
                 ..NewFile::at(upload.bucket.clone(), upload.key.clone())
             };
             self.check_early(caller, &file, &bucket.bucket).await?;
-            size_bytes = self.catalog.announce_upload_size(&append.id, announced).await?.size_bytes;
+            size_bytes =
+                self.catalog.announce_upload_size(self.act(caller), &append.id, announced).await?.size_bytes;
         }
         let size_bytes_max = size_bytes.unwrap_or(file_size_bytes_max);
         let mut progress = Progress::of(&record.upload, record.resume.tail.len() as u64);
@@ -110,12 +111,12 @@ impl Storage {
             digests: Vec::new(),
             resume: record.resume,
         });
-        let storage = self.clone();
+        let (storage, act) = (self.clone(), self.act(caller).traced(record.terms.trace));
         let appending = tokio::spawn(async move {
             let _turn = turn;
             let limit = size_bytes_max.saturating_sub(append.offset);
-            let ended = storage.drain(&append.id, &mut ingest, &mut progress, content, limit).await;
-            let kept = progress.checkpoint(&storage, append.id, &mut ingest, Tell::Nobody).await;
+            let ended = storage.drain(&act, &append.id, &mut ingest, &mut progress, content, limit).await;
+            let kept = progress.checkpoint(&storage, &act, append.id, &mut ingest, Tell::Nobody).await;
             let settled = progress.settle().await;
             // What ended it first says more than what could not be kept after that.
             ended?;
@@ -129,6 +130,7 @@ impl Storage {
 
     async fn drain(
         &self,
+        act: &Act,
         id: &UploadId,
         ingest: &mut Ingest,
         progress: &mut Progress,
@@ -153,7 +155,7 @@ impl Storage {
             }
             ingest.push(piece).await?;
             if ingest.uncommitted_bytes() >= self.config.checkpoint_bytes {
-                progress.checkpoint(self, *id, ingest, Tell::Watchers).await?;
+                progress.checkpoint(self, act, *id, ingest, Tell::Watchers).await?;
             }
         };
         if let Some(last) = last {
@@ -255,7 +257,7 @@ impl Storage {
     pub(crate) async fn end_upload(&self, caller: &Caller, id: UploadId) -> Result<()> {
         let _turn = self.turn(caller, id).await?;
         self.upload_for(caller, &id).await?;
-        self.catalog.terminate_upload(&id, self.now()).await
+        self.catalog.terminate_upload(self.act(caller), &id).await
     }
 }
 

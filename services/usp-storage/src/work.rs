@@ -5,12 +5,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use usp_api::{Caller, RetriedRuns, RuleTest};
 use usp_auth::{Permission, authorize};
-use usp_catalog::records::ClaimRuns;
+use usp_catalog::records::{ClaimRuns, ReportRun};
 use usp_model::limits::LEASE_COUNT_MAX;
 use usp_model::{
-    Error, ErrorKind, FileId, FileRef, LeasedRun, ReportOutcome, Result, RuleName, Run, RunId, RunPage,
-    RunQuery, RunReport, RunState, StepState, Violation,
+    Act, Error, ErrorKind, FileId, FileRef, LeasedRun, ReportOutcome, Result, RuleName, Run, RunId,
+    RunOutcome, RunPage, RunQuery, RunReport, RunState, StepState, Violation,
 };
+
+use usp_rt::jittered;
 
 use crate::rules::{Facts, new_run};
 use crate::storage::Storage;
@@ -44,7 +46,7 @@ impl Storage {
         loop {
             // Registered before the look, so that a run that ends between look and wait is not missed.
             let freed = self.work.freed();
-            let leased = self.claim(worker, count_max).await?;
+            let leased = self.claim(caller, worker, count_max).await?;
             self.work.owe(leased.len().saturating_sub(spent));
             // Those that bought nothing were of runs that others took and owe offers for.
             self.work.forgive(spent.saturating_sub(leased.len()));
@@ -76,22 +78,21 @@ impl Storage {
         authorize(&caller.principal, Permission::WorkLease, None)?;
         let count = u32::try_from(offers.len()).unwrap_or(LEASE_COUNT_MAX).min(LEASE_COUNT_MAX);
         let ends = self.work.end_count();
-        let leased = self.claim(worker, count).await?;
+        let leased = self.claim(caller, worker, count).await?;
         self.work.bought_nothing(offers.len().saturating_sub(leased.len()), ends);
         Ok(leased)
     }
 
-    async fn claim(&self, worker: &str, count_max: u32) -> Result<Vec<LeasedRun>> {
-        let now = self.now();
+    async fn claim(&self, caller: &Caller, worker: &str, count_max: u32) -> Result<Vec<LeasedRun>> {
+        let act = self.act(caller);
         let lease_ms = i64::try_from(self.config.lease_time.as_millis()).unwrap_or(i64::MAX);
         let asked = ClaimRuns {
             count_max,
-            now,
-            lease_until: now.plus_ms(lease_ms),
+            lease_until: act.at.plus_ms(lease_ms),
             bounds: self.rule_book().bounds(),
             turn: self.work.turn.lock().clone(),
         };
-        let claimed = self.catalog.claim_runs(asked).await?;
+        let claimed = self.catalog.claim_runs(act, asked).await?;
         *self.work.turn.lock() = claimed.turn;
         self.metrics.leased(claimed.runs.len());
         for leased in &claimed.runs {
@@ -100,47 +101,53 @@ impl Storage {
         Ok(claimed.runs)
     }
 
-    pub(crate) async fn take_report(&self, caller: &Caller, mut report: RunReport) -> Result<ReportOutcome> {
+    pub(crate) async fn take_report(&self, caller: &Caller, report: RunReport) -> Result<ReportOutcome> {
         authorize(&caller.principal, Permission::WorkLease, None)?;
         let lease_ms = i64::try_from(self.config.lease_time.as_millis()).unwrap_or(i64::MAX);
-        report.at = self.now();
-        report.lease_until = report.at.plus_ms(lease_ms);
-        report.retry_wait_ms = report.retry_wait_ms.clamp(0, RETRY_WAIT_MS_MAX);
+        let act = self.act(caller);
+        let lease_until = act.at.plus_ms(lease_ms);
+        let retry_wait_ms = self.retry_wait_ms(&report).await?;
         // Told also when whoever asked has gone away meanwhile.
         let _ending = report.outcome.is_some().then(|| self.work.ending());
         self.metrics.reported(report.outcome.as_ref());
-        let answer = self.write_report(report).await;
+        let answer = self.write_report(act, ReportRun { report, lease_until, retry_wait_ms }).await;
         if let Ok(ReportOutcome::Lost) = answer {
             self.metrics.lease_lost();
         }
         answer
     }
 
-    async fn write_report(&self, mut report: RunReport) -> Result<ReportOutcome> {
-        let moves_steps = report.steps.iter().any(|step| step.state != StepState::Pending);
-        if !moves_steps || !self.live.has_watchers() {
-            return self.catalog.report_run(report).await;
+    async fn write_report(&self, act: Act, said: ReportRun) -> Result<ReportOutcome> {
+        let moves_steps = said.report.steps.iter().any(|step| step.state != StepState::Pending);
+        let id = said.report.run;
+        let answer = self.catalog.report_run(act, said).await?;
+        if moves_steps && self.live.has_watchers() && answer == (ReportOutcome::Held { run_cancelled: false })
+        {
+            let run = self.catalog.run(&id).await?;
+            let file = self.catalog.file(&FileRef::Id(run.file_id), Some(run.version)).await?.file;
+            self.live.run_progress(&run, file.key, self.now());
         }
-        // Someone watches: the steps go first, so that they are seen before what follows from them.
-        let outcome = report.outcome.take();
-        let steps_only = self.catalog.report_run(report.clone()).await?;
-        if let ReportOutcome::Held { run_cancelled: false } = steps_only {
-            self.live.run_progress(&self.catalog.run(&report.run).await?, self.now());
-        }
-        match (steps_only, outcome) {
-            (ReportOutcome::Held { run_cancelled: false }, Some(outcome)) => {
-                self.catalog
-                    .report_run(RunReport { steps: Vec::new(), outcome: Some(outcome), ..report })
-                    .await
-            }
-            (answer, _) => Ok(answer),
-        }
+        Ok(answer)
+    }
+
+    /// How long a run waits whose attempt failed in a way that another may mend.
+    async fn retry_wait_ms(&self, report: &RunReport) -> Result<i64> {
+        let Some(RunOutcome::Failed { is_permanent: false, .. }) = &report.outcome else { return Ok(0) };
+        let run = match self.catalog.run(&report.run).await {
+            Ok(run) => run,
+            // The catalogue says that the lease is lost.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let retry = self.rule_book().get(&run.rule).map(|rule| rule.retry.clone()).unwrap_or_default();
+        let wait_ms = jittered(retry.backoff(run.attempt)).as_millis();
+        Ok(i64::try_from(wait_ms).unwrap_or(i64::MAX).min(RETRY_WAIT_MS_MAX))
     }
 
     pub(crate) async fn add_run(&self, caller: &Caller, id: FileId, rule: RuleName) -> Result<Run> {
         self.file_for(caller, Permission::RunManage, &FileRef::Id(id), None).await?;
         let run = new_run(self.rule_book().get(&rule)?)?;
-        self.catalog.create_run(&id, run, self.now()).await
+        self.catalog.create_run(self.act(caller), &id, run).await
     }
 
     pub(crate) async fn list_visible_runs(&self, caller: &Caller, mut query: RunQuery) -> Result<RunPage> {
@@ -165,7 +172,7 @@ impl Storage {
 
     pub(crate) async fn run_again(&self, caller: &Caller, id: RunId) -> Result<Run> {
         self.run_for(caller, Permission::RunManage, &id).await?;
-        self.catalog.retry_run(&id, self.now()).await
+        self.catalog.retry_run(self.act(caller), &id).await
     }
 
     /// Tries every run again that the query finds, up to its limit; the cursor leads to the rest.
@@ -202,7 +209,7 @@ impl Storage {
                     ids.push(run.id);
                 }
             }
-            answer.retried += self.catalog.retry_runs(ids, self.now()).await?;
+            answer.retried += self.catalog.retry_runs(self.act(caller), ids).await?;
             answer.next_cursor = page.next_cursor;
             if answer.next_cursor.is_none() || answer.retried >= count_max {
                 return Ok(answer);
@@ -212,7 +219,7 @@ impl Storage {
 
     pub(crate) async fn stop_run(&self, caller: &Caller, id: RunId) -> Result<Run> {
         self.run_for(caller, Permission::RunManage, &id).await?;
-        self.catalog.cancel_run(&id, self.now()).await
+        self.catalog.cancel_run(self.act(caller), &id).await
     }
 
     pub(crate) async fn try_rule(&self, caller: &Caller, name: RuleName, file: FileRef) -> Result<RuleTest> {

@@ -158,8 +158,8 @@ fn sync_dir(dir: &Path) -> Result<()> {
 mod tests {
     use std::os::unix::fs::FileExt;
 
-    use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
-    use usp_model::{BucketName, BucketPolicy, Timestamp};
+    use usp_catalog::{BucketFacts, SqliteCatalog, SqliteConfig};
+    use usp_model::{Act, BucketName, BucketPolicy, Timestamp};
 
     use super::*;
 
@@ -168,7 +168,8 @@ mod tests {
         let catalog = SqliteCatalog::open(SqliteConfig::new(paths::catalog(dir.path()))).unwrap();
         for n in 0..50 {
             let name = BucketName::parse(&format!("bucket-{n}")).unwrap();
-            catalog.create_bucket(name, BucketPolicy::default(), Timestamp::from_unix_ms(1)).await.unwrap();
+            let act = Act::duty("test", Timestamp::from_unix_ms(1));
+            catalog.create_bucket(act, name, BucketPolicy::default()).await.unwrap();
         }
         dir
     }

@@ -159,7 +159,12 @@ mod tests {
     #[test]
     fn what_is_temporary_is_worth_a_retry_and_nothing_else_is() {
         for kind in ErrorKind::ALL {
-            assert_eq!(exit_of_kind(*kind) == Exit::Temporary, kind.is_temporary() || *kind == ErrorKind::OutcomeUnknown, "{}", kind.code());
+            assert_eq!(
+                exit_of_kind(*kind) == Exit::Temporary,
+                kind.is_temporary() || *kind == ErrorKind::OutcomeUnknown,
+                "{}",
+                kind.code()
+            );
         }
     }
 

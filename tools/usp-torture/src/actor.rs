@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use usp_api::{AppendUpload, ByteStream, NewFile, StorageApi, StorageCalls};
-use usp_catalog::records::{ClaimRuns, Turn};
+use usp_catalog::records::{ClaimRuns, ReportRun, Turn};
 use usp_model::{
-    ErrorKind, FileKey, FilePatch, LabelKey, ReportOutcome, RunOutcome, RunReport, StepReport, StepState,
-    Timestamp, UploadId,
+    Act, ErrorKind, FileKey, FilePatch, LabelKey, ReportOutcome, RunOutcome, RunReport, StepReport,
+    StepState, Timestamp, UploadId,
 };
 
 use crate::content::Content;
@@ -267,19 +267,23 @@ impl Actor {
         let catalog = Arc::clone(&self.store()?.catalog);
         let file = file_ref(key)?;
         let now = Timestamp::from_unix_ms(START_MS);
+        let act = || Act::duty("torture", now);
         let mut lease = None;
         let work = async {
             let file = catalog.file(&file, None).await?.file;
             let asked = ClaimRuns {
                 count_max: 1,
-                now,
                 lease_until: now.plus_ms(30_000),
                 bounds: Arc::default(),
                 turn: Turn::default(),
             };
             // Of the few files that wait only this one is of a kind that has runs.
-            let claimed =
-                catalog.claim_runs(asked).await?.runs.into_iter().find(|leased| leased.file.id == file.id);
+            let claimed = catalog
+                .claim_runs(act(), asked)
+                .await?
+                .runs
+                .into_iter()
+                .find(|leased| leased.file.id == file.id);
             lease = claimed.map(|leased| (leased.run.id, leased.lease_no));
             Ok(Answer::Done)
         };
@@ -296,18 +300,11 @@ impl Actor {
             labels: BTreeMap::new(),
             metadata: BTreeMap::new(),
         };
-        let report = RunReport {
-            run,
-            lease_no,
-            steps: vec![step],
-            outcome: Some(RunOutcome::Succeeded),
-            lease_until: now,
-            at: now,
-            retry_wait_ms: 0,
-        };
+        let report = RunReport { run, lease_no, steps: vec![step], outcome: Some(RunOutcome::Succeeded) };
+        let said = ReportRun { report, lease_until: now, retry_wait_ms: 0 };
         let catalog = &self.store()?.catalog;
         let work = async {
-            let told = catalog.report_run(report).await?;
+            let told = catalog.report_run(act(), said).await?;
             Ok(if told == ReportOutcome::Lost { Answer::NotThere } else { Answer::Done })
         };
         let told = self.run(Operation::Report { key: key.to_owned() }, work).await?;

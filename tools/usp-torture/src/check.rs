@@ -277,7 +277,7 @@ async fn check_events(store: &Store, files: &BTreeMap<String, Found>) -> Result<
         let Some(last) = events.last() else { break };
         query.after = last.seq;
         for event in events {
-            match event.kind {
+            match event.kind() {
                 EventKind::FileStored => *standing.entry(event.file_id).or_insert(0_u32) += 1,
                 EventKind::FileDeleted => drop(standing.remove(&event.file_id)),
                 _ => {}

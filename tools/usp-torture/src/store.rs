@@ -16,7 +16,7 @@ use usp_model::{
     BucketName, ByteRange, File, FileKey, FileRef, Grant, Principal, PrincipalKind, Role, Rule, UserName,
 };
 use usp_queue::EmbeddedQueue;
-use usp_rt::{ByteBudget, ManualClock, Pool};
+use usp_rt::{ByteBudget, Clock, ManualClock, Pool};
 use usp_storage::{CatalogIndex, RuleSources, Storage, StorageConfig, StorageParts, parse_rules};
 
 use crate::content::Content;
@@ -66,18 +66,18 @@ impl Store {
             ..SqliteConfig::new(dir.join("catalog.db"))
         };
         let catalog: Arc<dyn Catalog> = SqliteCatalog::open(sqlite)?;
-        let index = Arc::new(CatalogIndex(Arc::clone(&catalog)));
+        let clock = Arc::new(ManualClock::at_unix_ms(START_MS));
+        let index = Arc::new(CatalogIndex::new(Arc::clone(&catalog), Arc::clone(&clock) as Arc<dyn Clock>));
         let budget = ByteBudget::new(BUDGET_BYTES);
         let (content, recovery) =
             ContentStore::open(content_config()?, Arc::clone(&packs), index, Pool::cpu(), budget).await?;
-        let clock = Arc::new(ManualClock::at_unix_ms(START_MS));
         let config = storage_config();
         let parts = StorageParts {
             catalog: Arc::clone(&catalog),
             content: content.clone(),
             queue: Arc::new(EmbeddedQueue::new(config.lease_time)),
             tokens: TokenService::new(&SigningKeys::generate()?, TokenConfig::default())?,
-            clock: Arc::clone(&clock) as Arc<dyn usp_rt::Clock>,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             config,
         };
         let storage = Storage::start(parts, RuleSources::of_files(rules()?)).await?;

@@ -1,7 +1,7 @@
 //! Columns by name: one list makes the text of a statement and the number of each column in it.
 
 /// Makes a module with a constant for each column, its number, and `SELECT`, the statement that reads them all; a
-/// condition follows.
+/// condition follows. Without `from` it has `LIST`, what a statement selects.
 ///
 /// ```ignore
 /// columns! {
@@ -10,6 +10,12 @@
 /// conn.one(&format!("{} WHERE name = ?1", user::SELECT), [name], |row| row.get(user::DISABLED));
 /// ```
 macro_rules! columns {
+    (mod $name:ident { $($column:ident = $sql:literal),+ $(,)? }) => {
+        pub(in crate::sqlite) mod $name {
+            pub(in crate::sqlite) const LIST: &str = $crate::sqlite::columns::columns!(@list $($sql),+);
+            $crate::sqlite::columns::columns!(@number 0usize; $($column)+);
+        }
+    };
     (mod $name:ident from $from:literal { $($column:ident = $sql:literal),+ $(,)? }) => {
         mod $name {
             pub(super) const SELECT: &str =
@@ -19,7 +25,7 @@ macro_rules! columns {
     };
     (@list $first:literal $(, $rest:literal)*) => { concat!($first $(, ", ", $rest)*) };
     (@number $index:expr; $first:ident $($rest:ident)*) => {
-        pub(super) const $first: usize = $index;
+        pub(in crate::sqlite) const $first: usize = $index;
         $crate::sqlite::columns::columns!(@number $index + 1; $($rest)*);
     };
     (@number $index:expr;) => {};

@@ -4,20 +4,16 @@
 //! number, and nothing of what it says is written. Steps, what they publish, the outcome and the state of the file are one
 //! transaction.
 
-use std::collections::BTreeMap;
-
-use usp_model::file::label_violations;
 use usp_model::limits::REPORT_BYTES_MAX;
 use usp_model::{
-    Error, ErrorKind, LabelKey, Result, RunChange, RunOutcome, RunReport, RunState, Step, StepReport,
-    StepState, Timestamp,
+    Error, ErrorKind, Result, RunChange, RunOutcome, RunReport, RunState, Step, StepReport, StepState,
+    Timestamp,
 };
 
 use super::{ChangedRun, ReportRun, RunRecord, reset};
+use crate::file::{Tags, check_tags};
 
 const ACTION: &str = "report run";
-
-type Tags = BTreeMap<LabelKey, String>;
 
 /// Labels and metadata of a version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -187,18 +183,6 @@ impl Published {
         self.is_tagged = true;
         check_tags(ACTION, &tags.labels, &tags.metadata)
     }
-}
-
-/// Errors: `InvalidInput` when there are too many, or one is too long.
-fn check_tags(action: &'static str, labels: &Tags, metadata: &Tags) -> Result<()> {
-    let mut violations = label_violations(labels, "/labels");
-    violations.extend(label_violations(metadata, "/metadata"));
-    if violations.is_empty() {
-        return Ok(());
-    }
-    let over =
-        Error::new(ErrorKind::InvalidInput, action).because("labels or metadata are over their limits");
-    Err(over.with_violations(violations))
 }
 
 #[cfg(test)]

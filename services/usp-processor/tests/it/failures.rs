@@ -62,7 +62,8 @@ async fn a_failed_read_is_tried_again_until_it_succeeds() {
     let retries = workshop.events(EventKind::RunRetrying).await;
     assert_eq!(retries.len(), 3);
     for retry in &retries {
-        let next = usp_model::Timestamp::parse(retry.data["next_attempt_at"].as_str().unwrap()).unwrap();
+        let usp_model::EventBody::Run(told) = &retry.body else { panic!("{retry:?} is of no run") };
+        let next = told.next_attempt_at.unwrap();
         let wait_ms = next.unix_ms() - retry.at.unix_ms();
         // Jitter leaves half of the shortest wait to all of the longest.
         assert!((15..=60).contains(&wait_ms), "{wait_ms} ms");

@@ -91,7 +91,11 @@ async fn each_wrong_fact_of_the_catalogue_is_told() {
         assert!(found, "{sql}: {:#?}", report.findings);
         assert_eq!(report.is_grave, report.findings.iter().any(|finding| finding.kind.is_grave()), "{sql}");
         if kind == FindingKind::Sum {
-            assert_eq!(world.storage.catalog.mend_sums().await.unwrap(), 1, "{sql}");
+            assert_eq!(
+                world.storage.catalog.mend_sums(world.storage.duty("test")).await.unwrap(),
+                1,
+                "{sql}"
+            );
             assert_eq!(check(&world, false).await.findings, [], "{sql}");
         }
     }

@@ -128,7 +128,8 @@ async fn open_storage(dir: &TempDir, packs: &Arc<MemoryPacks>) -> Storage {
         slab_size_bytes: 16 << 10,
         ..ContentConfig::default()
     };
-    let index = Arc::new(CatalogIndex(catalog.clone()));
+    let index =
+        Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(ManualClock::at_unix_ms(1_795_000_000_000))));
     let budget = ByteBudget::new(BUDGET_BYTES);
     let opened = ContentStore::open(content, packs.clone(), index, Pool::cpu(), budget).await;
     let config = StorageConfig {

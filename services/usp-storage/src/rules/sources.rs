@@ -72,7 +72,7 @@ impl Storage {
     /// In a task of its own: a rule that is committed is in force, whoever waits for it.
     pub(crate) async fn write_rule(&self, caller: &Caller, rule: Rule) -> Result<WrittenRule> {
         authorize(&caller.principal, Permission::RuleManage, None)?;
-        let storage = self.clone();
+        let (storage, act) = (self.clone(), self.act(caller));
         let writing = tokio::spawn(async move {
             let sources = storage.rule_sources.lock().await;
             sources.refuse_in_file("write rule", &rule.name)?;
@@ -85,7 +85,7 @@ impl Storage {
                 )));
             }
             let anew = RuleBook::clone(&book).with(rule.clone())?;
-            let rule = storage.catalog.write_rule(rule, storage.now()).await?;
+            let rule = storage.catalog.write_rule(act, rule).await?;
             *storage.rules.write() = anew.versioned(rule.clone()).into();
             Ok(WrittenRule { rule, is_new })
         });
@@ -94,7 +94,7 @@ impl Storage {
 
     pub(crate) async fn erase_rule(&self, caller: &Caller, name: RuleName) -> Result<()> {
         authorize(&caller.principal, Permission::RuleManage, None)?;
-        let storage = self.clone();
+        let (storage, act) = (self.clone(), self.act(caller));
         let erasing = tokio::spawn(async move {
             let sources = storage.rule_sources.lock().await;
             sources.refuse_in_file("delete rule", &name)?;
@@ -103,9 +103,7 @@ impl Storage {
             if let Some(rule) = built_in.clone() {
                 anew = anew.with(rule)?;
             }
-            if let Erased::Now(instead) =
-                storage.catalog.erase_rule(&name, built_in.clone(), storage.now()).await?
-            {
+            if let Erased::Now(instead) = storage.catalog.erase_rule(act, &name, built_in.clone()).await? {
                 *storage.rules.write() = instead.into_iter().fold(anew, RuleBook::versioned).into();
                 return Ok(());
             }
@@ -140,10 +138,10 @@ impl Storage {
             }
         }
         for rule in book.rules().cloned().collect::<Vec<_>>() {
-            book = book.versioned(self.catalog.put_rule(rule, self.now()).await?);
+            book = book.versioned(self.catalog.put_rule(self.duty("rules"), rule).await?);
         }
         let names: Vec<RuleName> = book.rules().map(|rule| rule.name.clone()).collect();
-        self.catalog.retire_rules(names.clone()).await?;
+        self.catalog.retire_rules(self.duty("rules"), names.clone()).await?;
         *self.rules.write() = book.into();
         *sources = anew;
         Ok(names)

@@ -98,7 +98,8 @@ async fn open_storage(dir: &TempDir) -> Storage {
         ..ContentConfig::default()
     };
     let packs = Arc::new(LocalPacks::open(dir.path(), Pool::disk()).unwrap());
-    let index = Arc::new(CatalogIndex(catalog.clone()));
+    let index =
+        Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(ManualClock::at_unix_ms(1_795_000_000_000))));
     let opened = ContentStore::open(content, packs, index, Pool::cpu(), ByteBudget::new(32 << 20)).await;
     let config = StorageConfig { checkpoint_bytes: 24 << 10, ..StorageConfig::default() };
     let parts = StorageParts {
@@ -240,7 +241,7 @@ async fn storage_scrubs_by_itself_after_an_unclean_end_and_finishes_what_was_cut
     assert!(world.storage.scrub_status(&admin()).await.unwrap().packs > first.packs);
     assert_eq!(world.storage.next_scrub_in().await.unwrap(), Some(StorageConfig::default().scrub_interval));
 
-    world.storage.catalog.begin_scrub(world.storage.now()).await.unwrap();
+    world.storage.catalog.begin_scrub(world.storage.duty("test")).await.unwrap();
     assert_eq!(world.storage.next_scrub_in().await.unwrap(), None);
     world.storage.scrub_at_leisure(false, &stop).await.unwrap();
     assert_ne!(world.storage.next_scrub_in().await.unwrap(), None::<Duration>);

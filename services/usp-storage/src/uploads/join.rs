@@ -18,7 +18,8 @@ use usp_catalog::records::{BucketRecord, NewUpload, UploadRecord};
 use usp_content::IngestSettings;
 use usp_model::limits::UPLOAD_PART_COUNT_MAX;
 use usp_model::{
-    BucketName, Compression, Error, ErrorKind, FileKey, Result, Upload, UploadId, UploadShape, UploadState,
+    Act, BucketName, Compression, Error, ErrorKind, FileKey, Result, Upload, UploadId, UploadShape,
+    UploadState,
 };
 
 use super::{HEAD_BYTES, Turn, refuse_unresumable};
@@ -41,7 +42,7 @@ impl Storage {
         let file = NewFile { size_bytes, ..NewFile::at(bucket, FileKey::parse(&id.to_string())?) };
         self.check_early(caller, &file, &record.bucket).await?;
         let upload = self.new_upload(caller, file, record.domain, true)?;
-        self.catalog.create_upload(NewUpload { id, ..upload }).await
+        self.catalog.create_upload(self.act(caller), NewUpload { id, ..upload }).await
     }
 
     /// In a task of its own: a caller that goes away changes nothing.
@@ -87,10 +88,11 @@ impl Storage {
         // Without that there is nothing to read: the catalogue says why not, or gives what was joined before.
         if records.iter().all(|record| is_whole_part(record) && record.domain == bucket.domain) {
             self.check_join(caller, &file, &bucket, &records).await?;
-            sha256_state = self.digest_parts(&file, &bucket, records).await?;
+            sha256_state = self.digest_parts(&self.act(caller), &file, &bucket, records).await?;
         }
+        let act = self.act(caller).traced(file.trace.clone());
         let upload = self.new_upload(caller, file, bucket.domain, false)?;
-        self.catalog.join_uploads(upload, parts, sha256_state).await
+        self.catalog.join_uploads(act, upload, parts, sha256_state).await
     }
 
     /// What can be refused before all is read.
@@ -123,6 +125,7 @@ impl Storage {
     /// Gives the state of the digest behind all parts. Errors: `DigestMismatch`.
     async fn digest_parts(
         &self,
+        act: &Act,
         file: &NewFile,
         bucket: &BucketRecord,
         parts: Vec<UploadRecord>,
@@ -130,7 +133,7 @@ impl Storage {
         let mut contents = Vec::new();
         for part in parts {
             contents.push((part.manifest, part.upload.received_bytes));
-            self.cut_to_the_end(part, bucket.bucket.policy.compression).await?;
+            self.cut_to_the_end(act.clone(), part, bucket.bucket.policy.compression).await?;
         }
         let (digests, resume) = self.content.digest(&bucket.domain_key, &contents).await?;
         check_digests(&file.expected_digests, &digests)?;
@@ -138,7 +141,7 @@ impl Storage {
     }
 
     /// Makes chunks of the last bytes of a part that has all its bytes.
-    async fn cut_to_the_end(&self, part: UploadRecord, compression: Compression) -> Result<()> {
+    async fn cut_to_the_end(&self, act: Act, part: UploadRecord, compression: Compression) -> Result<()> {
         let UploadRecord { upload, resume, domain_key, .. } = part;
         if resume.tail.is_empty() {
             return Ok(());
@@ -147,7 +150,7 @@ impl Storage {
         let (batch, _digests) = self.content.ingest(settings).finish().await?;
         let received_bytes = upload.received_bytes;
         let stays = Moved { id: upload.id, offset: received_bytes, received_bytes, is_part: true };
-        self.commit_progress(stays, batch).await?;
+        self.commit_progress(act, stays, batch).await?;
         Ok(())
     }
 }

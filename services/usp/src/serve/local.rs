@@ -77,7 +77,7 @@ impl Local {
             ..SqliteConfig::new(paths::catalog(dir))
         })?;
         let packs = LocalPacks::open(dir, Pool::disk())?;
-        let index = Arc::new(CatalogIndex(catalog.clone()));
+        let index = Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(SystemClock)));
         let budget = ByteBudget::new(config.memory_budget_bytes);
         let opened = ContentStore::open(config.content, Arc::new(packs), index, Pool::cpu(), budget).await;
         let (content, recovery) = opened?;

@@ -11,7 +11,8 @@ use futures::{SinkExt, StreamExt};
 use tokio::task::JoinHandle;
 use usp_api::{NewFile, StorageApi, StorageCalls};
 use usp_content::MemoryPacks;
-use usp_model::{ByteRange, ChunkId, FileKey};
+use usp_model::{Act, ByteRange, ChunkId, FileKey, Timestamp};
+use usp_rt::Clock as _;
 use usp_testkit::generate::Numbers;
 use usp_torture::check::{runtime, scratch};
 use usp_torture::content::Content;
@@ -123,11 +124,12 @@ fn no_client_sees_a_collection_and_no_reference_dangles() -> Result<()> {
 fn what_is_referred_to_between_mark_and_sweep_stays() -> Result<()> {
     runtime()?.block_on(async {
         let (_home, store) = open().await?;
+        let act = || Act::duty("torture", Timestamp::from_unix_ms(store.clock.now_unix_ms()));
         let content = Content::of(2, 9_000);
         store.put("first", &content).await?;
         store.storage.delete_file(&admin()?, file_ref("first")?, None).await?;
         // The steps of a cycle, with a put in the middle; the mark would find nothing.
-        let epoch = store.catalog.raise_epoch().await?;
+        let epoch = store.catalog.raise_epoch(act()).await?;
         store.put("second", &content).await?;
         let all = store.catalog.pack_usage().await?;
         let mut ids: Vec<ChunkId> = Vec::new();
@@ -135,7 +137,7 @@ fn what_is_referred_to_between_mark_and_sweep_stays() -> Result<()> {
             ids.extend(store.catalog.chunks_in_pack(pack.record.pack).await?.iter().map(|chunk| chunk.id));
         }
         ensure!(!ids.is_empty());
-        let swept = store.catalog.sweep_chunks(ids, epoch).await?;
+        let swept = store.catalog.sweep_chunks(act(), ids, epoch).await?;
         ensure!(swept.chunk_count == 0, "{swept:?}");
         ensure!(store.read("second", None).await? == content.bytes());
         Ok(())

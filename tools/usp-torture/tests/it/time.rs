@@ -6,8 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use usp_api::StorageCalls;
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
-use usp_catalog::records::{ClaimRuns, Turn};
-use usp_model::{ReportOutcome, RunOutcome, RunReport, RunState, StepReport, StepState, Timestamp, UserName};
+use usp_catalog::records::{ClaimRuns, ReportRun, Turn};
+use usp_model::{
+    Act, ReportOutcome, RunOutcome, RunReport, RunState, StepReport, StepState, Timestamp, UserName,
+};
 use usp_rt::Clock as _;
 use usp_testkit::generate::Numbers;
 use usp_torture::check::{runtime, scratch};
@@ -38,28 +40,20 @@ async fn report(store: &Store, run: usp_model::RunId, lease_no: i64, sum: &str) 
         metadata: BTreeMap::new(),
     };
     let at = now(store);
-    let report = RunReport {
-        run,
-        lease_no,
-        steps: vec![step],
-        outcome: Some(RunOutcome::Succeeded),
-        lease_until: at.plus_ms(LEASE_MS),
-        at,
-        retry_wait_ms: 0,
-    };
-    Ok(store.catalog.report_run(report).await?)
+    let report = RunReport { run, lease_no, steps: vec![step], outcome: Some(RunOutcome::Succeeded) };
+    let said = ReportRun { report, lease_until: at.plus_ms(LEASE_MS), retry_wait_ms: 0 };
+    Ok(store.catalog.report_run(Act::duty("torture", at), said).await?)
 }
 
 async fn claim(store: &Store, run: usp_model::RunId) -> Result<Option<i64>> {
     let at = now(store);
     let asked = ClaimRuns {
         count_max: 256,
-        now: at,
         lease_until: at.plus_ms(LEASE_MS),
         bounds: Arc::default(),
         turn: Turn::default(),
     };
-    let claimed = store.catalog.claim_runs(asked).await?.runs;
+    let claimed = store.catalog.claim_runs(Act::duty("torture", at), asked).await?.runs;
     Ok(claimed.into_iter().find(|leased| leased.run.id == run).map(|leased| leased.lease_no))
 }
 

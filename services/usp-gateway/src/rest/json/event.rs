@@ -1,7 +1,8 @@
 //! Events as CloudEvents 1.0.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use usp_api::event_json;
 use usp_model::{Event, EventKind, FileId, Timestamp};
 use utoipa::ToSchema;
 
@@ -38,23 +39,19 @@ pub(crate) struct EventJson {
 impl EventJson {
     /// `id` must be unique among all events of this installation.
     pub(crate) fn new(event: Event, id: String) -> Self {
-        let mut told = match event.data {
-            Value::Object(told) => told,
-            Value::Null => Map::new(),
-            other => Map::from_iter([("value".to_owned(), other)]),
-        };
-        let traceparent = told.remove("traceparent");
-        told.insert("bucket".to_owned(), Value::String(event.bucket.to_string()));
+        let mut data = event_json(&event);
+        let traceparent = data.remove("traceparent");
+        data.insert("bucket".to_owned(), Value::String(event.bucket.to_string()));
         Self {
             specversion: "1.0",
             id,
             source: "urn:usp",
-            r#type: event.kind,
+            r#type: event.kind(),
             subject: event.file_id,
             time: event.at,
             datacontenttype: "application/json",
             traceparent,
-            data: Value::Object(told),
+            data: Value::Object(data),
         }
     }
 }

@@ -73,7 +73,10 @@ async fn a_stream_begins_with_what_happens_next() {
         json!({
             "specversion": "1.0", "id": "2", "source": "urn:usp", "type": "usp.file.stored",
             "subject": file["id"], "time": "2026-11-18T11:06:40.007Z", "datacontenttype": "application/json",
-            "data": {"bucket": "default", "version": 1},
+            "data": {
+                "bucket": "default", "key": "after", "version": 1, "size": 1, "media_type": "text/plain",
+                "state": file["state"], "released": true,
+            },
         })
     );
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Notify, broadcast};
 use usp_api::{
     AppendUpload, ByteStream, Caller, EventStream, NewFile, PutOutcome, ReadFile, Readiness, Reading,
@@ -19,10 +19,10 @@ use usp_api::{
 };
 use usp_auth::Credential;
 use usp_model::{
-    Bucket, BucketName, BucketPolicy, ByteRange, Error, ErrorKind, Event, EventKind, EventQuery, File,
-    FileId, FileKey, FilePatch, FileQuery, FileRef, FileState, Grant, KeyCondition, MediaType, Principal,
-    PrincipalKind, Result, Role, Run, RunId, RunQuery, StoredBytes, Timestamp, Upload, UploadId, UploadState,
-    UserName,
+    Bucket, BucketName, BucketPolicy, ByteRange, Error, ErrorKind, Event, EventBody, EventQuery, File,
+    FileChange, FileEvent, FileId, FileKey, FilePatch, FileQuery, FileRef, FileState, Grant, KeyCondition,
+    MediaType, Principal, PrincipalKind, Result, Role, Run, RunId, RunQuery, StoredBytes, Timestamp, Upload,
+    UploadId, UploadState, UserName,
 };
 
 #[derive(Debug)]
@@ -119,11 +119,25 @@ impl FakeStorage {
         format!("/api/v1/uploads/{}", upload.id)
     }
 
-    pub(super) fn tell(&self, kind: EventKind, file: &File, data: Value) {
+    pub(super) fn tell_of_file(&self, file: &File, change: FileChange) {
+        let body = FileEvent {
+            change,
+            version: file.version,
+            size_bytes: file.size_bytes,
+            media_type: file.media_type.clone(),
+            state: file.state,
+            released: file.released,
+        };
+        self.tell(file, EventBody::File(body));
+    }
+
+    pub(super) fn tell(&self, file: &File, body: EventBody) {
         let mut state = self.state.lock();
-        let seq = if kind.is_kept() { i64::try_from(state.events.len()).unwrap() + 1 } else { 0 };
-        let event = Event { seq, at: now(), kind, bucket: file.bucket.clone(), file_id: file.id, data };
-        if kind.is_kept() {
+        let is_kept = body.kind().is_kept();
+        let seq = if is_kept { i64::try_from(state.events.len()).unwrap() + 1 } else { 0 };
+        let (bucket, key) = (file.bucket.clone(), file.key.clone());
+        let event = Event { seq, at: now(), bucket, file_id: file.id, key, body };
+        if is_kept {
             state.events.push(event.clone());
         }
         let _ = self.live.send(event);
@@ -178,7 +192,7 @@ impl FakeStorage {
             released: true,
         };
         self.state.lock().files.insert(file.id, (file.clone(), content));
-        self.tell(EventKind::FileStored, &file, json!({"version": version}));
+        self.tell_of_file(&file, FileChange::Stored);
         Ok(PutOutcome { file, is_new_file: standing.is_none() })
     }
 }
@@ -301,7 +315,7 @@ impl StorageApi for FakeStorage {
         let is_meant = move |event: &Event| {
             query.file.is_none_or(|file| event.file_id == file)
                 && query.bucket.as_ref().is_none_or(|bucket| event.bucket == *bucket)
-                && (query.kinds.is_empty() || query.kinds.contains(&event.kind))
+                && (query.kinds.is_empty() || query.kinds.contains(&event.kind()))
         };
         let events = stream::iter(kept).chain(live).filter(move |event| std::future::ready(is_meant(event)));
         Ok(Box::pin(events.map(Ok)))

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use serde_json::json;
 use usp_api::{
     Caller, CheckReport, CollectReport, CreatedApiKey, CreatedUser, DamageReport, FileStatus, NewApiKey,
     NewBucket, NewFile, NewUser, PutOutcome, RetriedRuns, RuleTest, ScrubOptions, ScrubStatus, Stats,
     StorageCalls, UploadStatus, UserPatch, WrittenRule,
 };
 use usp_model::{
-    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventKind, EventSeq, File,
-    FileId, FilePage, FilePatch, FileQuery, FileRef, FileState, Finding, FindingKind, LabelKey, LeasedRun,
-    PackDamage, PackId, PackPart, QueueKind, QueueStatus, ReportOutcome, Result, Rule, RuleName, Run, RunId,
-    RunPage, RunQuery, RunReport, RunState, Step, StepState, Upload, UploadId, UploadShape, UploadState,
-    User, UserName,
+    ApiKey, ApiKeyId, Bucket, BucketName, BucketPolicy, ContentDigest, ErrorKind, EventBody, EventSeq, File,
+    FileChange, FileId, FilePage, FilePatch, FileQuery, FileRef, FileState, Finding, FindingKind, LabelKey,
+    LeasedRun, PackDamage, PackId, PackPart, QueueKind, QueueStatus, ReportOutcome, Result, Rule, RuleName,
+    Run, RunChange, RunEvent, RunId, RunPage, RunQuery, RunReport, RunState, Step, StepState, Upload,
+    UploadId, UploadShape, UploadState, User, UserName,
 };
 
 use super::fake::{FakeStorage, fault, now};
@@ -207,7 +206,7 @@ impl StorageCalls for FakeStorage {
             return Err(fault(ErrorKind::PreconditionFailed, "the file has another etag"));
         }
         self.state.lock().files.remove(&file.id);
-        self.tell(EventKind::FileDeleted, &file, json!({}));
+        self.tell_of_file(&file, FileChange::Deleted);
         Ok(())
     }
 
@@ -294,7 +293,20 @@ impl StorageCalls for FakeStorage {
             steps: vec![step],
         };
         self.state.lock().runs.insert(run.id, run.clone());
-        self.tell(EventKind::RunQueued, &file, json!({"run_id": run.id}));
+        let told = RunEvent {
+            change: RunChange::Queued,
+            run_id: run.id,
+            rule: run.rule.clone(),
+            rule_version: run.rule_version,
+            version: run.version,
+            state: run.state,
+            attempt: run.attempt,
+            step: None,
+            error: None,
+            next_attempt_at: None,
+            trace: None,
+        };
+        self.tell(&file, EventBody::Run(told));
         Ok(run)
     }
 

@@ -41,7 +41,7 @@ impl Workshop {
         let dir = tempfile::tempdir().unwrap();
         let catalog = SqliteCatalog::open(SqliteConfig::new(dir.path().join("catalog.db"))).unwrap();
         let packs = Arc::new(LocalPacks::open(dir.path(), Pool::disk()).unwrap());
-        let index = Arc::new(CatalogIndex(catalog.clone()));
+        let index = Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(SystemClock)));
         let budget = ByteBudget::new(BUDGET_BYTES);
         let opened =
             ContentStore::open(ContentConfig::default(), packs, index, Pool::cpu(), budget).await.unwrap();
@@ -170,7 +170,7 @@ impl Workshop {
         loop {
             let event = events.next().await.unwrap().unwrap();
             let seq = event.seq;
-            found.extend(Some(event).filter(|event| event.kind == kind));
+            found.extend(Some(event).filter(|event| event.kind() == kind));
             if seq >= last {
                 return found;
             }

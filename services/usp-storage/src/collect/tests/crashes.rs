@@ -6,13 +6,14 @@ use super::*;
 async fn steps(world: &World, count: usize) {
     let mut cycle = Cycle::new(&world.storage, Pace::Full);
     let catalog = &world.storage.catalog;
+    let act = || world.storage.duty("test");
     if count >= 1 {
         cycle.erase_doomed().await.unwrap();
     }
     if count < 2 {
         return;
     }
-    let epoch = catalog.raise_epoch().await.unwrap();
+    let epoch = catalog.raise_epoch(act()).await.unwrap();
     let marks = cycle.mark().await.unwrap();
     if count >= 3 {
         cycle.sweep(&marks, epoch).await.unwrap();
@@ -40,10 +41,10 @@ async fn steps(world: &World, count: usize) {
     }
     if count >= 8 {
         for _cycle in 0..2 {
-            catalog.raise_epoch().await.unwrap();
+            catalog.raise_epoch(act()).await.unwrap();
         }
         // The file goes, the row stays.
-        for doomed in catalog.erasable_packs(world.storage.now()).await.unwrap() {
+        for doomed in catalog.erasable_packs(act(), world.storage.now()).await.unwrap() {
             world.storage.content.erase(doomed.record.pack).await.unwrap();
         }
     }

@@ -197,9 +197,6 @@ async fn only_services_lease_and_report(house: House) {
         lease_no: leased.lease_no,
         steps: Vec::new(),
         outcome: Some(usp_model::RunOutcome::Succeeded),
-        lease_until: leased.expires_at,
-        at: leased.expires_at,
-        retry_wait_ms: 0,
     };
     for caller in [stranger(), admin()] {
         let refused = house.door.lease_runs(&caller, "thief".to_owned(), 1, 0).await.unwrap_err();

@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use serde_json::Value;
-use usp_api::{AppendUpload, Caller, EventStream, NewFile};
+use usp_api::{AppendUpload, Caller, EventStream, NewFile, event_json};
 use usp_model::{
     BucketPolicy, ErrorKind, Event, EventKind, EventQuery, FileRef, Role, RunOutcome, StepReport, StepState,
 };
@@ -33,7 +33,7 @@ async fn next(events: &mut EventStream) -> Event {
 async fn next_kinds(events: &mut EventStream, count: usize) -> Vec<EventKind> {
     let mut kinds = Vec::new();
     for _ in 0..count {
-        kinds.push(next(events).await.kind);
+        kinds.push(next(events).await.kind());
     }
     kinds
 }
@@ -46,13 +46,13 @@ async fn a_watch_replays_what_was_kept_and_goes_on_live(house: House) {
     let mut seqs = Vec::new();
     for kind in PLAIN_PUT {
         let event = next(&mut all).await;
-        assert_eq!((event.kind, event.file_id, event.bucket.as_str()), (kind, first.id, "default"));
+        assert_eq!((event.kind(), event.file_id, event.bucket.as_str()), (kind, first.id, "default"));
         seqs.push(event.seq);
     }
     assert!(0 < seqs[0] && seqs[0] < seqs[1]);
     let second = house.file("second", b"x").await;
     let live = next(&mut all).await;
-    assert_eq!((live.kind, live.file_id), (EventKind::FileStored, second.id));
+    assert_eq!((live.kind(), live.file_id), (EventKind::FileStored, second.id));
     // Whoever comes back says what it has seen.
     let mut rest = watch(&house, &admin(), EventQuery { after: seqs[0], ..EventQuery::default() }).await;
     assert_eq!(next(&mut rest).await.seq, seqs[1]);
@@ -64,20 +64,20 @@ async fn a_watch_shows_the_progress_of_uploads(house: House) {
     let bytes = random_bytes(1, 2 * CHECKPOINT_BYTES);
     let file = NewFile { size_bytes: Some(bytes.len() as u64), ..NewFile::at(bucket("default"), key("a")) };
     let upload = house.door.start_upload(&admin(), file).await.unwrap();
-    assert_eq!(next(&mut events).await.kind, EventKind::UploadCreated);
+    assert_eq!(next(&mut events).await.kind(), EventKind::UploadCreated);
     let append = AppendUpload { id: upload.id, offset: 0, size_bytes: None };
     house.door.append(&admin(), append, pieces(&bytes)).await.unwrap();
     let progress = next(&mut events).await;
     assert_eq!(
-        (progress.kind, progress.file_id, progress.seq),
+        (progress.kind(), progress.file_id, progress.seq),
         (EventKind::UploadProgress, upload.file_id, 0)
     );
-    assert!(progress.data["received"].as_u64().unwrap() >= CHECKPOINT_BYTES as u64);
-    assert_eq!(progress.data["size"], bytes.len());
+    assert!(event_json(&progress)["received"].as_u64().unwrap() >= CHECKPOINT_BYTES as u64);
+    assert_eq!(event_json(&progress)["size"], bytes.len());
     house.door.finish_upload(&admin(), upload.id, Vec::new()).await.unwrap();
     let mut kinds = Vec::new();
     while kinds.last() != Some(&EventKind::FileReady) {
-        kinds.push(next(&mut events).await.kind);
+        kinds.push(next(&mut events).await.kind());
     }
     kinds.retain(|kind| kind.is_kept());
     assert_eq!(kinds, [EventKind::UploadCompleted, EventKind::FileStored, EventKind::FileReady]);
@@ -103,9 +103,9 @@ async fn a_watch_shows_the_progress_of_runs(house: House) {
     };
     house.report(&leased, vec![running], None).await;
     let progress = next(&mut events).await;
-    assert_eq!((progress.kind, progress.file_id), (EventKind::RunProgress, leased.file.id));
-    assert_eq!(progress.data["run_id"], Value::from(leased.run.id.to_string()));
-    assert_eq!(progress.data["steps"][0]["percent"], 40);
+    assert_eq!((progress.kind(), progress.file_id), (EventKind::RunProgress, leased.file.id));
+    assert_eq!(event_json(&progress)["run_id"], Value::from(leased.run.id.to_string()));
+    assert_eq!(event_json(&progress)["steps"][0]["percent"], 40);
     house.report(&leased, Vec::new(), Some(RunOutcome::Succeeded)).await;
     assert_eq!(next_kinds(&mut events, 2).await, [EventKind::RunSucceeded, EventKind::FileReady]);
 }
@@ -156,7 +156,7 @@ async fn a_watch_can_ask_for_some_kinds_only(house: House) {
         let file = house.file(at, b"x").await;
         house.door.delete_file(&admin(), FileRef::Id(file.id), None).await.unwrap();
         let event = next(&mut events).await;
-        assert_eq!((event.kind, event.file_id), (EventKind::FileDeleted, file.id));
+        assert_eq!((event.kind(), event.file_id), (EventKind::FileDeleted, file.id));
     }
 }
 

@@ -127,7 +127,7 @@ impl House {
         };
         let disk = Arc::new(FullPacks::open(dir.path()));
         let parts = StorageParts {
-            content: open_content(Arc::clone(&disk), CatalogIndex(catalog.clone())).await,
+            content: open_content(Arc::clone(&disk), CatalogIndex::new(catalog.clone(), clock.clone())).await,
             catalog,
             queue: queue.clone(),
             tokens: TokenService::new(&SigningKeys::generate().unwrap(), TokenConfig::default()).unwrap(),
@@ -374,16 +374,7 @@ impl House {
         steps: Vec<StepReport>,
         outcome: Option<RunOutcome>,
     ) -> ReportOutcome {
-        const RETRY_WAIT_MS: i64 = 1_000;
-        let report = RunReport {
-            run: leased.run.id,
-            lease_no: leased.lease_no,
-            steps,
-            outcome,
-            lease_until: leased.expires_at,
-            at: leased.expires_at,
-            retry_wait_ms: RETRY_WAIT_MS,
-        };
+        let report = RunReport { run: leased.run.id, lease_no: leased.lease_no, steps, outcome };
         self.door.report_run(&worker(), report).await.unwrap()
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
+use usp_catalog::{SqliteCatalog, SqliteConfig, UpkeepFacts};
 use usp_client::types::{CheckReport, Finding};
 use usp_content::{LocalPacks, PackInspector};
-use usp_model::{Error, ErrorKind};
-use usp_rt::Pool;
+use usp_model::{Act, Error, ErrorKind, Timestamp};
+use usp_rt::{Clock, Pool, SystemClock};
 use usp_storage::Checker;
 
 use crate::dir_lock::DirLock;
@@ -50,7 +50,8 @@ pub(super) async fn run(args: FsckArgs, session: &Session) -> Result<()> {
             let _lock = DirLock::take(existing(dir)?)?;
             let catalog = open_catalog(dir)?;
             if args.repair {
-                let count = catalog.mend_sums().await?;
+                let now = Timestamp::from_unix_ms(SystemClock.now_unix_ms());
+                let count = catalog.mend_sums(Act::duty("repair", now)).await?;
                 session.output.note(&format!("{count} sums were counted anew"));
             }
             check(catalog, dir, args.deep).await?

@@ -6,7 +6,7 @@ use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Timestamp as ProtoTimestamp, Value as ProtoValue};
 use serde_json::{Map, Value};
-use usp_api::FileStatus;
+use usp_api::{FileStatus, event_json};
 use usp_model::{
     ContentDigests, DigestAlgorithm, Event, File, FileState, LabelKey, Run, RunState, Step, StepState,
     Timestamp,
@@ -15,7 +15,7 @@ use usp_proto::shared;
 
 use super::MESSAGE_BYTES_MAX;
 
-/// Of a message, without what stands around its files or runs.
+/// The part of a message that files or runs may fill.
 pub(super) const ROOM_BYTES: usize = MESSAGE_BYTES_MAX - (64 << 10);
 
 /// A message holds a file without its reports in any case; with them only if they are not too long.
@@ -119,10 +119,10 @@ pub(super) fn event(event: Event) -> shared::Event {
     shared::Event {
         seq: event.seq,
         at: Some(timestamp(event.at)),
-        r#type: event.kind.to_string(),
+        r#type: event.kind().to_string(),
         bucket: event.bucket.to_string(),
         file_id: event.file_id.to_string(),
-        data: Some(structure(event.data)),
+        data: Some(structure(Value::Object(event_json(&event)))),
     }
 }
 
@@ -147,7 +147,7 @@ fn digests(known: &ContentDigests) -> shared::Digests {
     }
 }
 
-/// A JSON object as `Struct`; anything else stands under `value`.
+/// A JSON object as `Struct`; any other value becomes its field `value`.
 fn structure(value: Value) -> Struct {
     let fields = match value {
         Value::Object(fields) => fields,
