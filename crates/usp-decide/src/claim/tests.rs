@@ -73,10 +73,10 @@ fn rules_and_buckets_are_served_in_turn_and_the_turn_goes_on() {
 
 #[test]
 fn each_lane_gets_an_equal_share_however_many_are_taken_at_once() {
-    for lane_count in [1, 2, 3, 7] {
+    for lane_count in [1, 2, 3, 7_usize] {
         for count in [1, 2, 3, 5, 6, 20] {
             let mut world = World::default();
-            for bucket in 1..=lane_count {
+            for bucket in (1..).take(lane_count) {
                 // The first is a backlog.
                 world = world.due(0, "a", bucket, if bucket == 1 { 300 } else { 60 });
             }
@@ -87,7 +87,7 @@ fn each_lane_gets_an_equal_share_however_many_are_taken_at_once() {
                 turn = next;
                 lanes.into_iter().for_each(|lane| *served.entry(lane).or_insert(0) += 1);
                 let (least, most) = (served.values().min().unwrap(), served.values().max().unwrap());
-                assert!(most - least <= 1 || served.len() < lane_count as usize, "{served:?} by {count}");
+                assert!(most - least <= 1 || served.len() < lane_count, "{served:?} by {count}");
             }
         }
     }

@@ -1,6 +1,4 @@
-use std::collections::BTreeMap;
-
-use usp_model::{BucketName, ContentDigests, FileChange, FileEvent, FileId, FileKey, MediaType, StoredBytes};
+use usp_model::{FileChange, FileEvent};
 
 use super::*;
 
@@ -11,29 +9,7 @@ fn at(ms: i64) -> Timestamp {
 }
 
 fn file(state: FileState, released: bool) -> File {
-    File {
-        id: FileId::from_bytes([7; 32]),
-        bucket: BucketName::parse("default").unwrap(),
-        key: FileKey::parse("a").unwrap(),
-        version: 3,
-        size_bytes: 10,
-        media_type: MediaType::parse("text/csv").unwrap(),
-        declared_media_type: None,
-        etag: "e".to_owned(),
-        digests: ContentDigests::default(),
-        state,
-        created_at: at(1),
-        updated_at: at(1),
-        owner: "alice".to_owned(),
-        metadata: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        stored: StoredBytes::default(),
-        reports: BTreeMap::new(),
-        derived: Vec::new(),
-        derived_from: None,
-        expires_at: None,
-        released,
-    }
+    File { version: 3, state, released, ..crate::testing::file("a", 7) }
 }
 
 fn part(state: RunState, required: bool) -> RunPart {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use usp_model::{BucketName, ContentDigests, FileId, FileKey, FileState, MediaType, StoredBytes};
+use usp_model::{FileId, FileState};
 
 use super::*;
 
@@ -12,29 +12,7 @@ pub(super) fn at(ms: i64) -> Timestamp {
 }
 
 fn file() -> File {
-    File {
-        id: FileId::from_bytes([7; 32]),
-        bucket: BucketName::parse("default").unwrap(),
-        key: FileKey::parse("a").unwrap(),
-        version: 3,
-        size_bytes: 10,
-        media_type: MediaType::parse("text/csv").unwrap(),
-        declared_media_type: None,
-        etag: "e".to_owned(),
-        digests: ContentDigests::default(),
-        state: FileState::Processing,
-        created_at: at(1),
-        updated_at: at(1),
-        owner: "alice".to_owned(),
-        metadata: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        stored: StoredBytes::default(),
-        reports: BTreeMap::new(),
-        derived: Vec::new(),
-        derived_from: None,
-        expires_at: None,
-        released: true,
-    }
+    File { version: 3, state: FileState::Processing, ..crate::testing::file("a", 7) }
 }
 
 fn rule() -> Rule {

@@ -241,7 +241,7 @@ impl World {
             None => self.retired.get(rule).copied(),
         };
         let held = self.held.get(rule).copied().unwrap_or(0);
-        bound.map_or(usize::MAX, |bound| u64::from(bound).saturating_sub(held) as usize)
+        bound.map_or(usize::MAX, |bound| usize::try_from(u64::from(bound).saturating_sub(held)).unwrap())
     }
 
     /// A sweep as one would write it down, in a world that is within all bounds.

@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use usp_model::limits::{LABEL_COUNT_MAX, LABEL_VALUE_BYTES_MAX};
-use usp_model::{Run, RunId};
+use usp_model::{LabelKey, Run, RunId};
 
 use super::super::tests::{LEASE, MIXED, NOW, at, record, said, states};
 use super::*;
