@@ -41,6 +41,7 @@ pub const PRIORITY_COUNT_MAX: usize = 16;
 /// A worker's wish for due runs.
 #[derive(Debug, Clone)]
 pub struct ClaimRuns {
+    /// Runs that the worker has slots for.
     pub count_max: u32,
     /// Until when the runs are held unless they are reported on.
     pub lease_until: Timestamp,
@@ -65,10 +66,12 @@ impl Turn {
     /// Priorities that are remembered; at others the turn begins anew.
     const PRIORITY_COUNT_MAX: usize = 64;
 
+    /// Rule and bucket that were served last at a priority.
     pub fn last(&self, priority: i32) -> Option<(&str, i64)> {
         self.0.get(&priority).map(|(rule, bucket)| (rule.as_str(), *bucket))
     }
 
+    /// The next claim begins behind this lane.
     pub fn served(&mut self, priority: i32, rule: &str, bucket: i64) {
         self.0.insert(priority, (rule.to_owned(), bucket));
     }
