@@ -93,6 +93,15 @@ macro_rules! catalog_contract {
                     derived_files_are_shown_with_their_source,
                 }
                 events {
+                    numbers_are_dense_and_rise_with_the_commits,
+                    a_page_may_begin_and_end_between_events_that_were_committed_together,
+                    each_of_events_that_were_committed_together_is_found_by_its_kind,
+                    every_filter_gives_what_it_takes_from_the_whole_log,
+                    events_of_a_file_are_found_from_its_upload_to_its_end_and_after_it,
+                    every_event_says_which_file_and_key_it_is_about_although_they_are_gone,
+                    an_upload_to_a_key_that_stands_tells_of_the_file_under_it,
+                    events_of_a_deleted_bucket_are_found_by_its_name_and_go_on_under_its_successor,
+                    events_say_what_they_are_about_in_full,
                     events_come_in_order_after_a_point_and_by_every_filter,
                     old_events_are_forgotten_and_their_numbers_never_come_again,
                     events_of_a_clock_that_was_ahead_go_with_those_behind_them,
