@@ -170,10 +170,10 @@ enum Stage {
     Expired,
     Priorities,
     Walk(Walk),
-    /// The walk came to a rule of which nothing is known.
-    Bound(Walk, String),
-    /// The walk came to a rule that may hold so many runs.
-    Held(Walk, String, u32),
+    /// The walk came to a rule whose bound is not known; with what was found from there on.
+    Bound(Walk, String, Looks),
+    /// The walk came to a rule that may hold so many runs; with what was found from there on.
+    Held(Walk, String, u32, Looks),
     Take(Round, Vec<Share>),
     Done,
 }
@@ -183,8 +183,10 @@ enum Stage {
 struct FreeByRule(HashMap<String, Option<usize>>);
 
 impl FreeByRule {
-    fn of(&self, rule: &str) -> Option<usize> {
-        self.0.get(rule).map(|free| free.unwrap_or(usize::MAX))
+    fn of(&self, rule: &str, bounds: &BTreeMap<String, Option<u32>>) -> Option<usize> {
+        let is_unbounded = matches!(bounds.get(rule), Some(None));
+        let free = if is_unbounded { Some(&None) } else { self.0.get(rule) };
+        free.map(|free| free.unwrap_or(usize::MAX))
     }
 
     fn take(&mut self, rule: &str, count: usize) {
@@ -218,8 +220,8 @@ impl Claim {
             Stage::Expired => Ask::Expired { count_max: EXPIRED_COUNT_MAX },
             Stage::Priorities => self.priorities.ask(),
             Stage::Walk(walk) => Ask::Looks(walk.ask(self.budget)),
-            Stage::Bound(_walk, rule) => Ask::Bound { rule: rule.clone() },
-            Stage::Held(_walk, rule, bound) => Ask::Held { rule: rule.clone(), count_max: *bound },
+            Stage::Bound(_walk, rule, _rest) => Ask::Bound { rule: rule.clone() },
+            Stage::Held(_walk, rule, bound, _rest) => Ask::Held { rule: rule.clone(), count_max: *bound },
             Stage::Take(_round, shares) => Ask::Take(shares.clone()),
             Stage::Done => Ask::Done(self.turn.clone()),
         }
@@ -228,7 +230,7 @@ impl Claim {
     /// Whether runs of the rule may be taken, as far as it is known. An engine that looks lane by lane stops at the first
     /// rule of which this is not said.
     pub fn may_hold_more(&self, rule: &str) -> bool {
-        self.free.of(rule).is_some_and(|free| free > 0)
+        self.free.of(rule, &self.bounds).is_some_and(|free| free > 0)
     }
 
     /// Goes on with the answer to what was asked. Errors: `Internal` for an answer to something else.
@@ -241,11 +243,17 @@ impl Claim {
                 false => Stage::Done,
             },
             (Stage::Walk(walk), Answer::Looks(looks)) => self.looked(walk, looks),
-            (Stage::Bound(walk, rule), Answer::Bound(bound)) => self.bounded(walk, rule, bound),
-            (Stage::Held(walk, rule, bound), Answer::Held(held)) => {
+            (Stage::Bound(walk, rule, rest), Answer::Bound(Some(bound))) => {
+                Stage::Held(walk, rule, bound, rest)
+            }
+            (Stage::Bound(walk, rule, rest), Answer::Bound(None)) => {
+                self.free.0.insert(rule, None);
+                self.looked(walk, rest)
+            }
+            (Stage::Held(walk, rule, bound, rest), Answer::Held(held)) => {
                 let free = usize::try_from(u64::from(bound).saturating_sub(held)).unwrap_or(usize::MAX);
                 self.free.0.insert(rule, Some(free));
-                Stage::Walk(walk)
+                self.looked(walk, rest)
             }
             (Stage::Take(round, shares), Answer::Served(served)) => self.served(round, &shares, &served)?,
             (stage, answer) => return Err(unasked(&stage, &answer)),
@@ -267,13 +275,10 @@ impl Claim {
     }
 
     fn looked(&mut self, mut walk: Walk, looks: Looks) -> Stage {
-        let free = &self.free;
-        match walk.take(looks, &mut self.budget, |rule| free.of(rule)) {
+        let (free, bounds) = (&self.free, &self.bounds);
+        match walk.take(looks, &mut self.budget, |rule| free.of(rule, bounds)) {
             Step::GoOn => Stage::Walk(walk),
-            Step::Unknown(rule) => match self.bounds.get(&rule).copied() {
-                Some(bound) => self.bounded(walk, rule, bound),
-                None => Stage::Bound(walk, rule),
-            },
+            Step::Unknown(rest) => self.asking(walk, rest),
             Step::Over => {
                 let ended = walk.end(&mut self.budget);
                 if let Some(seen) = ended.cut_at {
@@ -284,18 +289,19 @@ impl Claim {
         }
     }
 
-    fn bounded(&mut self, walk: Walk, rule: String, bound: Option<u32>) -> Stage {
-        match bound {
-            Some(bound) => Stage::Held(walk, rule, bound),
-            None => {
-                self.free.0.insert(rule, None);
-                Stage::Walk(walk)
-            }
+    /// What must be known of the rule of the first of these.
+    fn asking(&self, walk: Walk, rest: Looks) -> Stage {
+        let Some(rule) = rest.lanes.first().map(|look| look.lane.rule.clone()) else {
+            return Stage::Walk(walk);
+        };
+        match self.bounds.get(&rule).copied().flatten() {
+            Some(bound) => Stage::Held(walk, rule, bound, rest),
+            None => Stage::Bound(walk, rule, rest),
         }
     }
 
     fn serve(&mut self, mut round: Round) -> Stage {
-        match round.next_shares(self.wanted, |rule| self.free.of(rule).unwrap_or(0)) {
+        match round.next_shares(self.wanted, |rule| self.free.of(rule, &self.bounds).unwrap_or(0)) {
             Some(shares) => Stage::Take(round, shares),
             None => self.next_priority(),
         }

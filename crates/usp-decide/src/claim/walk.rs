@@ -31,10 +31,10 @@ impl Place {
 
 /// Lanes of one priority in which runs wait, in the order of [`Lane`].
 ///
-/// Shape: an answer may be shorter than it could be, but not empty unless it is the end. An engine that looks lane by lane
-/// stops behind `due_count_max` lanes with a run that is due, and at the first lane of a rule that may not hold more, as
-/// far as is known ([`Claim::may_hold_more`](super::Claim::may_hold_more)): it says the lane, and not whether a run in it is
-/// due. What is said beyond that is not used.
+/// Shape: an answer may be shorter than it could be; without a lane that was not said before it is taken for the end. An
+/// engine that looks lane by lane stops behind `due_count_max` lanes with a run that is due, and at the first lane of a rule
+/// that may not hold more, as far as is known ([`Claim::may_hold_more`](super::Claim::may_hold_more)): it says the lane, and
+/// not whether a run in it is due. Lanes that are said beyond that save a question, or are not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookAsk {
     pub priority: i32,
@@ -80,8 +80,8 @@ impl Budget {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     GoOn,
-    /// How many runs of this rule may be taken must be known first.
-    Unknown(String),
+    /// How many runs of the rule of the first of these may be taken must be known before they are gone through.
+    Unknown(Looks),
     Over,
 }
 
@@ -134,8 +134,9 @@ impl Walk {
         budget: &mut Budget,
         free: impl Fn(&str) -> Option<usize>,
     ) -> Step {
-        let is_end = looks.is_end || looks.lanes.is_empty();
-        for Look { lane, is_due } in looks.lanes {
+        let mut lanes = looks.lanes.into_iter();
+        let mut went_on = false;
+        while let Some(Look { lane, is_due }) = lanes.next() {
             if budget.is_spent() {
                 return Step::Over;
             }
@@ -147,14 +148,14 @@ impl Walk {
                 return self.come_to_end(budget);
             }
             let Some(free) = free(&lane.rule) else {
-                let rule = lane.rule.clone();
-                self.place = Place::At(lane);
-                return Step::Unknown(rule);
+                let lanes = std::iter::once(Look { lane, is_due }).chain(lanes).collect();
+                return Step::Unknown(Looks { lanes, is_end: looks.is_end });
             };
             if free > 0 && is_due.is_none() && !matches!(self.place, Place::At(_)) {
                 self.place = Place::At(lane);
                 return Step::GoOn;
             }
+            went_on = true;
             budget.looks_left -= 1;
             if free == 0 {
                 // All buckets of the rule at once.
@@ -167,7 +168,7 @@ impl Walk {
                 self.due.push(lane);
             }
         }
-        match is_end {
+        match looks.is_end || !went_on {
             true => self.come_to_end(budget),
             false if budget.is_spent() => Step::Over,
             false => Step::GoOn,
