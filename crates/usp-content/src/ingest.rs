@@ -24,7 +24,7 @@ use usp_rt::Begun;
 
 use crate::hashing::ContentHasher;
 use crate::pending::PackPins;
-use crate::store::{SHORT_BYTES_MAX, Shared};
+use crate::shared::{SHORT_BYTES_MAX, Shared};
 
 mod cut;
 mod place;

@@ -13,15 +13,16 @@
 //! What must never happen: a byte leaves whose chunk digest differs; a pack is written below its committed length; a
 //! failed sync is tried again; a second appender writes to a pack. Formats: docs/formats/pack.md.
 
-pub mod backend;
 pub mod config;
 pub mod frame;
 pub mod index;
 pub mod ingest;
 pub mod maintain;
 pub mod pack;
+pub mod pack_store;
 #[doc(hidden)]
 pub mod parts;
+pub mod places;
 pub mod read;
 pub mod scrub;
 pub mod stats;
@@ -37,14 +38,16 @@ mod recovery;
 mod scan;
 #[cfg(test)]
 mod schedules;
+mod shared;
 mod wire;
 
-pub use backend::{EraseLock, LocalPacks, MemoryPacks, PackBackend};
 pub use config::{ChunkBounds, ContentConfig};
 pub use index::ChunkIndex;
 pub use ingest::{Batch, Ingest, IngestSettings};
 pub use maintain::CopiedFrames;
+pub use pack_store::PackStore;
 pub use pending::PackPins;
+pub use places::{DeleteLock, LocalPacks, MemoryPacks, OpenPacks, PackSource, SealedPacks};
 pub use read::ReadStream;
 pub use recovery::{DamagedPack, RecoveryReport, write_kept};
 pub use scrub::{Extent, Pace, PackInspector, ScrubReport, Survey};

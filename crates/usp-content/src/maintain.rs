@@ -23,7 +23,7 @@ pub struct CopiedFrames {
 impl ContentStore {
     /// Looks at packs: scrubbing and checking go through it.
     pub fn inspector(&self) -> PackInspector {
-        PackInspector::new(Arc::clone(&self.shared.backend))
+        PackInspector::new(self.shared.pack_store.clone())
     }
 
     /// Forgets what is remembered of a chunk whose frame failed its check; `lookup` no longer finds it by then.
@@ -91,15 +91,15 @@ impl ContentStore {
         self.shared.pending.acquit(pack);
     }
 
-    /// Erases a pack, and what this process remembers of it. The caller has made sure that no row names it.
-    pub async fn erase(&self, pack: PackId) -> Result<()> {
+    /// Deletes a pack and forgets what this process remembers of it. The caller has made sure that no row names it.
+    pub async fn delete_pack(&self, pack: PackId) -> Result<()> {
         self.shared.pending.forget_pack(pack);
-        self.shared.backend.delete(pack).await
+        self.shared.pack_store.delete(pack).await
     }
 
     async fn sound_frame(&self, place: FramePlace) -> Result<Frame> {
         let range = ByteRange::at(place.offset, u64::from(place.stored_bytes));
-        sound(place, self.shared.backend.read(place.pack, range).await?)
+        sound(place, self.shared.pack_store.read(place.pack, range).await?)
     }
 }
 

@@ -23,11 +23,11 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 use usp_model::{Error, ErrorKind, FramePlace, PackId, Result};
 
-use crate::backend::PackBackend;
 use crate::config::ContentConfig;
 use crate::frame::Frame;
 use crate::index::ChunkIndex;
 use crate::pack::{self, FRAME_COUNT_MAX, FrameEntry, PACK_HEADER_BYTES};
+use crate::pack_store::PackStore;
 use crate::pending::{PackPins, Pending};
 use crate::stats::Counters;
 
@@ -44,7 +44,7 @@ const SYNC_AHEAD_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Packs {
     config: ContentConfig,
-    backend: Arc<dyn PackBackend>,
+    store: PackStore,
     index: Arc<dyn ChunkIndex>,
     pending: Arc<Pending>,
     counters: Arc<Counters>,
@@ -70,7 +70,7 @@ struct OpenPack {
 impl Packs {
     pub(crate) fn new(
         config: ContentConfig,
-        backend: Arc<dyn PackBackend>,
+        store: PackStore,
         index: Arc<dyn ChunkIndex>,
         pending: Arc<Pending>,
         counters: Arc<Counters>,
@@ -78,7 +78,7 @@ impl Packs {
         let slots = (0..config.open_pack_count.max(1)).map(|_| Mutex::default()).collect();
         Self {
             config,
-            backend,
+            store,
             index,
             pending,
             counters,
@@ -153,7 +153,7 @@ impl Packs {
 
     async fn begin(&self) -> Result<OpenPack> {
         let id = self.index.begin_pack().await?;
-        if let Err(error) = self.backend.create(id, pack::encode_header(id).into()).await {
+        if let Err(error) = self.store.open().create(id, pack::encode_header(id).into()).await {
             // Its row stays without a file. If this fails too, recovery finds the row.
             if let Err(second) = self.index.set_pack_aside(id).await {
                 tracing::warn!(pack.id = %id, error = %second.chain(), "a pack row without a file stays open");
@@ -191,7 +191,7 @@ impl Packs {
             parts.push(Bytes::from(frame.header.encode()));
             parts.push(frame.payload.clone());
         }
-        self.backend.append(open.id, open.end, parts).await?;
+        self.store.open().append(open.id, open.end, parts).await?;
         self.counters.frames.add(entries.len() as u64);
         self.counters.stored_bytes.add(end - open.end);
         places.extend(entries.iter().map(|entry| entry.place(open.id)));
@@ -210,7 +210,7 @@ impl Packs {
     ) -> Result<JoinHandle<Result<()>>> {
         let footer = pack::encode_footer(open.id, open.end, &open.entries);
         let size_bytes = open.end + footer.len() as u64;
-        match self.backend.append(open.id, open.end, vec![footer.into()]).await {
+        match self.store.open().append(open.id, open.end, vec![footer.into()]).await {
             Err(error) if error.kind() == ErrorKind::StorageFull => {
                 *slot = Some(open);
                 return Err(error);
@@ -219,7 +219,7 @@ impl Packs {
             Ok(()) => {}
         }
         // A write that failed for want of space may have left bytes beyond the footer.
-        if let Err(error) = self.backend.truncate(open.id, size_bytes).await {
+        if let Err(error) = self.store.open().truncate(open.id, size_bytes).await {
             return Err(self.set_aside(&open.durability, error).await);
         }
         open.durability.note_written(size_bytes);
@@ -239,18 +239,23 @@ impl Packs {
     async fn note_complete(&self, complete: &mut Vec<(PackId, u64)>) -> Result<()> {
         let (mut left, mut outcome) = (Vec::new(), Ok(()));
         for (pack, size_bytes) in std::mem::take(complete) {
-            if let Err(error) = self.index.seal_pack(pack, size_bytes).await {
+            if let Err(error) = self.note_sealed(pack, size_bytes).await {
                 tracing::warn!(pack.id = %pack, error = %error.chain(), "a complete pack still counts as open");
                 left.push((pack, size_bytes));
                 outcome = Err(error);
                 continue;
             }
             self.durability.lock().remove(&pack);
-            self.backend.retire(pack).await;
+            self.store.release(pack).await;
             self.counters.packs_sealed.add(1);
         }
         *complete = left;
         outcome
+    }
+
+    async fn note_sealed(&self, pack: PackId, size_bytes: u64) -> Result<()> {
+        self.store.hand_over(pack, size_bytes).await?;
+        self.index.seal_pack(pack, size_bytes).await
     }
 
     /// Begins a sync that nobody waits for. If it fails, whoever asks for one hears of it.
@@ -301,7 +306,7 @@ impl Packs {
     async fn sync_to(&self, durability: &Arc<Durability>, target: u64) -> Result<()> {
         let sync = || async {
             self.counters.syncs.add(1);
-            let done = self.backend.sync(durability.pack()).await;
+            let done = self.store.open().sync(durability.pack()).await;
             self.counters.syncs_failed.add(u64::from(done.is_err()));
             done
         };
@@ -328,7 +333,7 @@ impl Packs {
         if durability.is_first_report() {
             tracing::error!(pack.id = %pack, error = %cause.chain(), "a pack failed and is set aside");
             self.pending.forget_pack(pack);
-            self.backend.retire(pack).await;
+            self.store.open().retire(pack).await;
             if let Err(error) = self.index.set_pack_aside(pack).await {
                 tracing::error!(pack.id = %pack, error = %error.chain(), "a failed pack could not be marked");
             }

@@ -24,7 +24,7 @@ use crate::codec::CodecChoice;
 use crate::frame::{Frame, digest_of};
 use crate::packs::Packs;
 use crate::pending::{Claim, Claimed, PackPins, Wait};
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// Places the chunks of one content.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use usp_model::{ByteRange, Error, ErrorKind, PackId, Result};
 
-use super::PackBackend;
+use super::{OpenPacks, PackSource, SealedPacks};
 
-/// Packs that live as long as this value.
+/// Packs that live as long as this value. Either trait shows all of them.
 #[derive(Debug, Default)]
 pub struct MemoryPacks {
     packs: Mutex<BTreeMap<PackId, Vec<u8>>>,
@@ -17,9 +17,42 @@ pub struct MemoryPacks {
 }
 
 impl MemoryPacks {
-    /// The packs that were set aside.
+    /// The packs that were moved to lost+found.
     pub fn lost_and_found(&self) -> Vec<PackId> {
         self.lost_and_found.lock().keys().copied().collect()
+    }
+
+    /// As [`OpenPacks::read`].
+    pub fn read(&self, pack: PackId, range: ByteRange) -> Result<Bytes> {
+        self.with(pack, "read pack", |bytes| {
+            let found = bytes.get(position(range.start())..position(range.end()));
+            found
+                .map(Bytes::copy_from_slice)
+                .ok_or_else(|| Error::new(ErrorKind::OutOfRange, "read pack").about(pack))
+        })
+    }
+
+    /// As [`OpenPacks::len`].
+    pub fn len(&self, pack: PackId) -> Result<u64> {
+        self.with(pack, "measure pack", |bytes| Ok(bytes.len() as u64))
+    }
+
+    /// As [`OpenPacks::list`].
+    pub fn list(&self) -> Vec<PackId> {
+        self.packs.lock().keys().copied().collect()
+    }
+
+    fn insert(&self, pack: PackId, bytes: Vec<u8>, action: &'static str) -> Result<()> {
+        let mut packs = self.packs.lock();
+        if packs.contains_key(&pack) {
+            return Err(Error::new(ErrorKind::Conflict, action).about(pack));
+        }
+        packs.insert(pack, bytes);
+        Ok(())
+    }
+
+    fn remove(&self, pack: PackId) {
+        self.packs.lock().remove(&pack);
     }
 
     fn with<T>(
@@ -35,15 +68,12 @@ impl MemoryPacks {
     }
 }
 
+// The inherent methods come first: where a trait forwards to one of its own name, it does not call itself.
+
 #[async_trait]
-impl PackBackend for MemoryPacks {
+impl OpenPacks for MemoryPacks {
     async fn create(&self, pack: PackId, header: Bytes) -> Result<()> {
-        let mut packs = self.packs.lock();
-        if packs.contains_key(&pack) {
-            return Err(Error::new(ErrorKind::Conflict, "create pack").about(pack));
-        }
-        packs.insert(pack, header.to_vec());
-        Ok(())
+        self.insert(pack, header.to_vec(), "create pack")
     }
 
     async fn append(&self, pack: PackId, offset: u64, parts: Vec<Bytes>) -> Result<()> {
@@ -75,31 +105,52 @@ impl PackBackend for MemoryPacks {
     async fn retire(&self, _pack: PackId) {}
 
     async fn read(&self, pack: PackId, range: ByteRange) -> Result<Bytes> {
-        self.with(pack, "read pack", |bytes| {
-            let found = bytes.get(position(range.start())..position(range.end()));
-            found
-                .map(Bytes::copy_from_slice)
-                .ok_or_else(|| Error::new(ErrorKind::OutOfRange, "read pack").about(pack))
-        })
+        self.read(pack, range)
     }
 
     async fn len(&self, pack: PackId) -> Result<u64> {
-        self.with(pack, "measure pack", |bytes| Ok(bytes.len() as u64))
+        self.len(pack)
     }
 
     async fn list(&self) -> Result<Vec<PackId>> {
-        Ok(self.packs.lock().keys().copied().collect())
+        Ok(self.list())
     }
 
-    async fn set_aside(&self, pack: PackId) -> Result<()> {
+    async fn move_to_lost_and_found(&self, pack: PackId) -> Result<()> {
         let bytes = self.packs.lock().remove(&pack);
-        let bytes = bytes.ok_or_else(|| Error::new(ErrorKind::NotFound, "set pack aside").about(pack))?;
+        let bytes =
+            bytes.ok_or_else(|| Error::new(ErrorKind::NotFound, "move pack to lost+found").about(pack))?;
         self.lost_and_found.lock().insert(pack, bytes);
         Ok(())
     }
 
     async fn delete(&self, pack: PackId) -> Result<()> {
-        self.packs.lock().remove(&pack);
+        self.remove(pack);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SealedPacks for MemoryPacks {
+    async fn put(&self, source: PackSource) -> Result<()> {
+        let bytes = source.read(ByteRange::whole(source.size_bytes())).await?;
+        self.insert(source.pack(), bytes.to_vec(), "put pack")
+    }
+
+    async fn read(&self, pack: PackId, range: ByteRange) -> Result<Bytes> {
+        self.read(pack, range)
+    }
+
+    async fn len(&self, pack: PackId) -> Result<u64> {
+        self.len(pack)
+    }
+
+    async fn list(&self) -> Result<Vec<PackId>> {
+        Ok(self.list())
+    }
+
+    async fn delete(&self, pack: PackId) -> Result<()> {
+        self.remove(pack);
         Ok(())
     }
 }
