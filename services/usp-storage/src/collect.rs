@@ -184,7 +184,7 @@ impl<'s> Cycle<'s> {
         let grace_ms = i64::try_from(self.storage.config.collect_grace.as_millis()).unwrap_or(i64::MAX);
         let doomed_before = self.storage.now().plus_ms(-grace_ms);
         for pack in self.storage.catalog.erasable_packs(doomed_before).await? {
-            match self.storage.content.erase(pack.record.pack).await {
+            match self.storage.content.delete_pack(pack.record.pack).await {
                 // A backup copies packs: the next cycle has them.
                 Err(error) if error.kind() == ErrorKind::Locked => return Ok(()),
                 erased => erased?,
