@@ -170,7 +170,7 @@ impl ReadPacks for PackStore {
     }
 }
 
-impl ReadPacks for dyn SealedPacks {
+impl ReadPacks for dyn SealedPacks + '_ {
     async fn read(&self, pack: PackId, range: ByteRange) -> Result<Bytes> {
         SealedPacks::read(self, pack, range).await
     }

@@ -222,8 +222,9 @@ async fn many_uploads_under_little_memory_all_end() {
     let budget = ByteBudget::new(48 << 10);
     let (index, packs) = (world.index.clone(), world.pack_store.clone());
     let cpu = usp_rt::Pool::new("cpu", 2);
-    let opened = usp_content::ContentStore::open(small(), packs, index, cpu, budget.clone()).await;
-    world.store = opened.unwrap().0;
+    // A start runs in a task of its own as well.
+    let opening = tokio::spawn(usp_content::ContentStore::open(small(), packs, index, cpu, budget.clone()));
+    world.store = opening.await.unwrap().unwrap().0;
     let uploads = (0..40_u64).map(|seed| {
         let store = world.store.clone();
         tokio::spawn(async move {

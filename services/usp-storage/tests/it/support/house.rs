@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
@@ -17,8 +16,8 @@ use usp_catalog::{SqliteCatalog, SqliteConfig};
 use usp_content::{ContentConfig, ContentStore, LocalPacks, PackStore};
 use usp_faults::{Call, Fault, Faulty, Script};
 use usp_model::{
-    Bucket, BucketPolicy, ByteRange, Error, ErrorKind, File, FileRef, LeasedRun, PackId, ReportOutcome,
-    Result, RuleStep, RunOutcome, RunReport, StepReport, Usage, Violation,
+    Bucket, BucketPolicy, ByteRange, Error, ErrorKind, File, FileRef, LeasedRun, ReportOutcome, Result,
+    RuleStep, RunOutcome, RunReport, StepReport, Usage, Violation,
 };
 use usp_queue::{EmbeddedQueue, Queue};
 use usp_rt::{ByteBudget, ManualClock, Pool, Shutdown};
