@@ -1,12 +1,13 @@
 //! Bytes: chunk, hash, compress, pack, place, verify.
 //!
-//! A content goes in as a stream ([`Ingest`]), is cut into chunks by what it says, and every chunk is stored once, as a
-//! checked frame in an append-only pack. It comes out as a stream ([`ReadStream`]) whose every byte was compared with
-//! the digest of its chunk. Which content a chunk belongs to is not known here: the [`ChunkIndex`] is asked.
+//! A content is written as a stream ([`Ingest`]), cut into chunks at boundaries that its bytes determine, and every chunk is
+//! stored once, as a checked frame in an append-only pack. It is read as a stream ([`ReadStream`]) whose every byte was
+//! compared with the digest of its chunk. Which content a chunk belongs to is the knowledge of the [`ChunkIndex`].
 //!
 //! ```text
 //! push ─▶ slab ─▶ cut + digest ─▶ look up ─▶ compress + verify ─▶ append ─▶ Batch      (ingest.rs, ingest/)
 //! sync ─▶ one fdatasync per pack, shared ─▶ the caller commits the Batch               (packs/)
+//! seal ─▶ footer ─▶ to where sealed packs lie ─▶ row                                   (packs.rs, pack_store.rs)
 //! read ─▶ resolve ─▶ pread neighbours ─▶ decode + verify ─▶ pieces                     (read.rs, read/)
 //! ```
 //!

@@ -1,14 +1,15 @@
 //! Open packs: appending, syncing, sealing.
 //!
 //! 1. A slot takes frames, one appender at a time. Without an open pack it begins one: row, then file.
-//! 2. Frames are written at the end of the pack. No space: the end stays, the caller hears `StorageFull`. Any other
-//!    failure: the pack is set aside, the caller hears `Unavailable`, the next append begins a new pack.
-//! 3. A full pack is sealed: footer and truncation by the appender, sync and row in a task of its own, so that nobody
-//!    who fills the next pack waits for the disk. Whoever needs its frames to be durable waits in 4 like for any pack.
+//! 2. Frames are written at the end of the pack. No space: the end stays, the caller gets `StorageFull`. Any other
+//!    failure: the pack is set aside, the caller gets `Unavailable`, the next append begins a new pack.
+//! 3. A full pack is sealed ([`crate::pack_store`]): footer and truncation by the appender; sync, move to where sealed packs
+//!    lie, and row in a task of its own, so that filling the next pack waits for none of them. Whoever needs its frames to be
+//!    durable waits in 4 like for any pack.
 //! 4. `sync` shares one `fdatasync` among all who wait for the pack. If it fails the pack is set aside, every waiter
-//!    hears `Unavailable`, and no sync is ever asked of it again.
-//! 5. Every [`SYNC_AHEAD_BYTES`] a sync begins that nobody waits for, so that the disk works while the rest arrives and
-//!    the one sync that is waited for finds little to do.
+//!    gets `Unavailable`, and no sync of it is ever tried again.
+//! 5. Every [`SYNC_AHEAD_BYTES`] a sync begins in the background, so that the disk works while the rest arrives and the
+//!    sync that is waited for has little left to write.
 //!
 //! 6. Frames of short contents are committed with their rows instead of being synced ([`redo`]).
 //!
@@ -90,7 +91,7 @@ impl Packs {
         }
     }
 
-    /// Appends `frames` in order and answers where they stand; those packs are pinned before anyone can condemn them.
+    /// Appends `frames` in order and answers where they stand; those packs are pinned before references to them can be blocked.
     ///
     /// Errors: `StorageFull`, `Unavailable`; then none of the frames counts.
     /// Cancel: not safe; run it in a task of its own.
@@ -108,7 +109,7 @@ impl Packs {
                     .because("a frame is larger than a pack may become"));
             }
             let (batch, later) = rest.split_at(fitting);
-            // While it is open nobody thinks of dooming it; once it is sealed, others may.
+            // An open pack is never doomed; once it is sealed it may be.
             pins.hold(&self.pending, open.id);
             let written = self.write(&mut open, batch, &mut places).await;
             let full = fitting < rest.len();
@@ -130,8 +131,7 @@ impl Packs {
         Ok((places, pins))
     }
 
-    /// The first slot that nobody uses, so that little traffic keeps to one pack and shares its syncs; if all are
-    /// busy, each in turn.
+    /// The first free slot, so that little traffic uses one pack and shares its syncs; if all are busy, each in turn.
     async fn slot(&self) -> Result<MutexGuard<'_, Option<OpenPack>>> {
         if let Some(slot) = self.slots.iter().find_map(|slot| slot.try_lock().ok()) {
             return Ok(slot);
@@ -201,8 +201,8 @@ impl Packs {
         Ok(())
     }
 
-    /// Ends the pack with its footer; the task that is answered makes it durable and notes that it is complete.
-    /// Without space for the footer it stays open in its slot.
+    /// Ends the pack with its footer; the task that is returned does the rest. Without space for the footer it stays open in
+    /// its slot.
     async fn seal(
         self: &Arc<Self>,
         open: OpenPack,
@@ -235,7 +235,7 @@ impl Packs {
         self.note_complete(&mut complete).await
     }
 
-    /// Has the row of every complete pack say so; what fails is tried again with the next.
+    /// Moves every complete pack to where sealed packs lie and updates its row; what fails is tried again with the next.
     async fn note_complete(&self, complete: &mut Vec<(PackId, u64)>) -> Result<()> {
         let (mut left, mut outcome) = (Vec::new(), Ok(()));
         for (pack, size_bytes) in std::mem::take(complete) {
@@ -258,7 +258,7 @@ impl Packs {
         self.index.seal_pack(pack, size_bytes).await
     }
 
-    /// Begins a sync that nobody waits for. If it fails, whoever asks for one hears of it.
+    /// Begins a sync in the background. If it fails, the next caller who syncs gets its error.
     fn sync_ahead(self: &Arc<Self>, open: &OpenPack) {
         if let Some(target) = open.durability.sync_ahead_of(SYNC_AHEAD_BYTES) {
             let (packs, durability) = (Arc::clone(self), Arc::clone(&open.durability));
@@ -266,7 +266,7 @@ impl Packs {
         }
     }
 
-    /// Ends a pack before it is full, or notes that it is complete. `false` when nobody appends to it any more.
+    /// Seals a pack before it is full, or finishes sealing one. `false` when it is neither open nor being sealed.
     ///
     /// Errors: as `append`. Cancel: not safe; run it in a task of its own.
     pub(crate) async fn seal_early(self: &Arc<Self>, pack: PackId) -> Result<bool> {
@@ -326,7 +326,7 @@ impl Packs {
             .collect()
     }
 
-    /// Nothing more is written to the pack or expected of it; what was committed in it stays readable.
+    /// Nothing more is written to the pack; what was committed in it stays readable.
     async fn set_aside(&self, durability: &Durability, cause: Error) -> Error {
         let pack = durability.pack();
         durability.mark_lost();

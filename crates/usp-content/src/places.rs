@@ -55,7 +55,7 @@ pub trait OpenPacks: fmt::Debug + Send + Sync + 'static {
     /// Errors: `Locked` while a backup copies packs; it is tried again later.
     async fn delete(&self, pack: PackId) -> Result<()>;
 
-    /// What lies among the packs and is none, by name. Nothing touches it.
+    /// Files among the packs that are none, by name. They are left alone.
     async fn strays(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
@@ -106,7 +106,7 @@ pub struct PackSource {
 }
 
 impl PackSource {
-    /// The first `size_bytes` of `pack`, which nobody writes to meanwhile.
+    /// The first `size_bytes` of `pack`, which is not written meanwhile.
     pub fn new(open: Arc<dyn OpenPacks>, pack: PackId, size_bytes: u64) -> Self {
         Self { open, pack, size_bytes }
     }

@@ -2,8 +2,8 @@
 //!
 //! For each open pack, whose row says how many of its bytes commits rely on:
 //! 1. It lies nowhere: nothing committed → the row is set aside; else the pack is reported missing.
-//! 2. It lies where sealed packs are kept, which a place of their own tells: it was complete when it came there. The row
-//!    becomes sealed. A committed frame that its footer does not list: it is another pack, and the store stays shut.
+//! 2. Sealed packs have a place of their own and it lies there: it was complete when it was put. The row becomes sealed. If
+//!    its footer does not list every committed frame it is another pack, and opening the store fails.
 //! 3. Frames that were committed without a sync are written again, and holes that the crash left between committed frames
 //!    are filled ([`holes`]).
 //! 4. The header or a committed frame fails its check, or the pack is too short: set aside where it is, so that the sound
@@ -49,6 +49,7 @@ pub struct RecoveryReport {
 /// Where a pack is damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedPack {
+    /// Which pack.
     pub pack: PackId,
     /// Of the first frame that failed its check.
     pub offset: u64,
@@ -95,8 +96,8 @@ pub(crate) async fn recover(packs: &PackStore, index: &dyn ChunkIndex) -> Result
     Ok(report)
 }
 
-/// A row is made before its file, so packs that no row at all names have lost their catalogue. Setting them aside would
-/// make a mishap that can be mended into one that cannot.
+/// A row is made before its file, so packs without any row have lost their catalogue. Setting them aside would make a mistake
+/// that can be undone into one that cannot.
 fn refuse_foreign_packs(rows: &[PackRecord], pack_count: usize) -> Result<()> {
     if !rows.is_empty() || pack_count == 0 {
         return Ok(());
@@ -123,7 +124,7 @@ pub async fn write_kept(packs: &PackStore, pack: PackId, kept: Vec<RedoFrame>) -
     Ok(written)
 }
 
-/// The crash came after the pack was put in its place and before its row was told.
+/// The crash came after the pack was put in its place and before its row was updated.
 async fn recover_handed_over(
     packs: &PackStore,
     index: &dyn ChunkIndex,

@@ -4,7 +4,7 @@
 //! 2. Without a footer (an open pack, a damaged one) the frames are walked. Behind a damaged payload the walk goes on
 //!    where the header says; behind a damaged header it goes on at the next bytes that are a whole, sound header. What lies
 //!    between is one stretch of damage.
-//! 3. Bytes come from the medium: what the operating system remembers of the pack is dropped before and after.
+//! 3. Bytes come from the medium: cached bytes of the pack are dropped before and after.
 //!
 //! Nothing is written. It needs no key: it finds accidents, not forgeries.
 
@@ -57,6 +57,7 @@ pub struct ScrubReport {
 }
 
 impl ScrubReport {
+    /// Whether nothing is damaged.
     pub fn is_sound(&self) -> bool {
         self.damage.is_empty()
     }
@@ -76,14 +77,17 @@ impl Pace {
         Self { bytes_per_s: watch::Sender::new(bytes_per_s), due: Instant::now() }
     }
 
+    /// As fast as the medium.
     pub fn unlimited() -> Self {
         Self::of(0)
     }
 
+    /// The rate; 0: as fast as the medium.
     pub fn bytes_per_s(&self) -> u64 {
         *self.bytes_per_s.borrow()
     }
 
+    /// Changes the rate of this pace and of its clones.
     pub fn set(&self, bytes_per_s: u64) {
         self.bytes_per_s.send_replace(bytes_per_s);
     }
@@ -120,15 +124,18 @@ pub struct PackInspector {
 /// What lies in a pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
+    /// Bytes of the pack as it lies there.
     pub size_bytes: u64,
     /// It ends with a sound footer.
     pub is_sealed: bool,
     /// Nothing in front of the end of its last frame is damaged.
     pub is_sound: bool,
+    /// The sound frames, in order.
     pub frames: Vec<FrameEntry>,
 }
 
 impl PackInspector {
+    /// Looks at `packs`.
     pub fn new(packs: PackStore) -> Self {
         Self { packs, codecs: Arc::default() }
     }

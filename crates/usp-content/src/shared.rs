@@ -1,4 +1,4 @@
-//! What taking in, reading and upkeep of contents share.
+//! What storing, reading and maintaining contents share.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The content store: one value that takes contents in, makes them durable, and gives them back.
+//! The content store: one value that stores contents, makes them durable, and reads them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl ContentStore {
         Ok((store, report))
     }
 
-    /// Begins to take a content in, or goes on with one. A damaged resume point is told by the first call (`Corrupt`).
+    /// Begins to store a content, or continues one. The first call reports a damaged resume point (`Corrupt`).
     pub fn ingest(&self, settings: IngestSettings) -> Ingest {
         Ingest::new(Arc::clone(&self.shared), settings)
     }
@@ -98,7 +98,7 @@ impl ContentStore {
     pub async fn sync(&self, packs: &BTreeSet<PackId>) -> Result<()> {
         let syncs = packs.iter().map(|&pack| {
             let shared = Arc::clone(&self.shared);
-            // A task of its own: a failure is noticed and remembered even if nobody waits for the answer any more.
+            // A task of its own: a failure is recorded even if the caller was cancelled.
             let sync = tokio::spawn(async move { shared.packs.sync(pack).await });
             async {
                 sync.await.unwrap_or_else(|source| {
@@ -118,7 +118,7 @@ impl ContentStore {
         self.read_known(key, manifest, range, Vec::new())
     }
 
-    /// As `read`, for who has resolved the first chunks of the range already.
+    /// As `read`, for a caller that has resolved the first chunks of the range already.
     pub fn read_known(
         &self,
         key: DomainKey,
@@ -172,6 +172,7 @@ impl ContentStore {
         self.sync(&self.shared.packs.open_packs().into_iter().collect()).await
     }
 
+    /// What the store did since it was opened.
     pub fn stats(&self) -> ContentStats {
         self.shared.counters.snapshot()
     }

@@ -103,7 +103,7 @@ impl Store {
 
 fn content_config() -> usp_model::Result<ContentConfig> {
     Ok(ContentConfig {
-        chunk: ChunkBounds::around(CHUNK_BYTES_MAX / 4)?,
+        chunk: ChunkBounds::around(CHUNK_BYTES_MAX / ChunkBounds::FACTOR)?,
         pack_size_bytes_max: PACK_BYTES,
         slab_size_bytes: 16 << 10,
         ..ContentConfig::default()

@@ -129,7 +129,7 @@ impl Placer {
                     known.insert(chunk.digest, ChunkRef::from(*row));
                     false
                 }
-                // Its pack is on its way out: the chunk may have moved, or go with it.
+                // Its pack is about to be deleted: the chunk may have moved, or be deleted with it.
                 _ => true,
             }
         });

@@ -1,4 +1,4 @@
-//! Packs in memory: for tests, and for whoever needs a store that leaves nothing behind.
+//! Packs in memory, for tests.
 
 use std::collections::BTreeMap;
 

@@ -172,7 +172,7 @@ impl Source {
         }
     }
 
-    /// The chunk counts as not stored from now on, so that whoever brings it again mends it.
+    /// The chunk counts as not stored from now on, so that the next upload of the same bytes mends it.
     async fn doubt(&self, chunk: StoredChunk) -> Error {
         let place = chunk.place;
         tracing::error!(pack.id = %place.pack, offset = place.offset, "a frame failed its check");

@@ -60,19 +60,19 @@ async fn frames_of_an_erased_pack_are_stored_again() {
 }
 
 #[tokio::test]
-async fn a_pack_that_an_upload_refers_to_is_not_condemned_until_its_commit() {
+async fn a_pack_that_an_upload_refers_to_is_not_blocked_until_its_commit() {
     let (world, stored, _) = sealed().await;
     let again = ingested(&world, &lines(60_000, 1)).await;
     assert!(again.chunks.iter().any(|chunk| matches!(chunk, ChunkRef::Known { .. })));
-    assert!(!world.store.condemn(PACK), "the batch holds it");
+    assert!(!world.store.block_references(PACK), "the batch holds it");
     drop(again);
-    assert!(world.store.condemn(PACK));
+    assert!(world.store.block_references(PACK));
     let elsewhere = ingested(&world, &lines(60_000, 1)).await;
     for chunk in &elsewhere.chunks {
         assert!(matches!(chunk, ChunkRef::New { place, .. } if place.pack != PACK), "hits on it are misses");
     }
     drop(elsewhere);
-    world.store.acquit(PACK);
+    world.store.allow_references(PACK);
     assert!(ingested(&world, &lines(60_000, 1)).await.dirty.is_empty(), "it serves again");
     assert!(world.get(stored.manifest, ByteRange::whole(60_000)).await.unwrap() == lines(60_000, 1));
 }
