@@ -232,25 +232,35 @@ impl Packs {
         self.sync_to(durability, size_bytes).await?;
         let mut complete = self.complete.lock().await;
         complete.push((durability.pack(), size_bytes));
-        self.note_complete(&mut complete).await
+        self.note_complete(&mut complete, durability.pack()).await
     }
 
     /// Moves every complete pack to where sealed packs lie and updates its row; what fails is tried again with the next.
-    async fn note_complete(&self, complete: &mut Vec<(PackId, u64)>) -> Result<()> {
+    ///
+    /// Errors: why `wanted` is still complete and not sealed.
+    async fn note_complete(&self, complete: &mut Vec<(PackId, u64)>, wanted: PackId) -> Result<()> {
         let (mut left, mut outcome) = (Vec::new(), Ok(()));
-        for (pack, size_bytes) in std::mem::take(complete) {
-            if let Err(error) = self.note_sealed(pack, size_bytes).await {
-                tracing::warn!(pack.id = %pack, error = %error.chain(), "a complete pack still counts as open");
-                left.push((pack, size_bytes));
-                outcome = Err(error);
+        let mut rest = std::mem::take(complete).into_iter();
+        while let Some((pack, size_bytes)) = rest.next() {
+            let Err(error) = self.note_sealed(pack, size_bytes).await else {
+                self.durability.lock().remove(&pack);
+                self.store.release(pack).await;
+                self.counters.packs_sealed.add(1);
                 continue;
+            };
+            tracing::warn!(pack.id = %pack, error = %error.chain(), "a complete pack still counts as open");
+            left.push((pack, size_bytes));
+            // The others would fail alike, each after a wait.
+            let is_for_all = error.kind() == ErrorKind::Unavailable;
+            if is_for_all {
+                left.extend(rest.by_ref());
             }
-            self.durability.lock().remove(&pack);
-            self.store.release(pack).await;
-            self.counters.packs_sealed.add(1);
+            if pack == wanted || is_for_all {
+                outcome = Err(error);
+            }
         }
         *complete = left;
-        outcome
+        if complete.iter().any(|(pack, _)| *pack == wanted) { outcome } else { Ok(()) }
     }
 
     async fn note_sealed(&self, pack: PackId, size_bytes: u64) -> Result<()> {
@@ -287,7 +297,7 @@ impl Packs {
         let mut complete = self.complete.lock().await;
         let is_known = complete.iter().any(|(id, _)| *id == pack);
         if is_known {
-            self.note_complete(&mut complete).await?;
+            self.note_complete(&mut complete, pack).await?;
         }
         Ok(is_known)
     }

@@ -197,6 +197,39 @@ async fn another_pack_under_the_same_id_is_never_overwritten_nor_taken_for_ours(
 }
 
 #[tokio::test]
+async fn a_pack_that_can_never_move_keeps_no_other_from_moving() {
+    let places = Places::new().await;
+    put_another(&places.sealed).await;
+    places.world.store.seal(PACK).await.unwrap_err();
+    let other = places.world.put(&noise(60_000, 2), Compression::None).await;
+    let other = *other.batches[0].dirty.first().unwrap();
+    assert!(places.world.store.seal(other).await.unwrap());
+    assert_eq!(places.world.index.state(other), Some(PackState::Sealed));
+    assert_eq!(places.state(), Some(PackState::Open));
+}
+
+#[tokio::test]
+async fn while_the_second_place_does_not_answer_one_put_is_tried_for_each_pack_that_fills() {
+    let places = Places::new().await;
+    places.sealed_script.always(Call::Put, Fault::Before(ErrorKind::Unavailable));
+    let mut packs = vec![PACK];
+    places.world.store.seal(PACK).await.unwrap_err();
+    for seed in 2..6 {
+        let stored = places.world.put(&noise(60_000, seed), Compression::None).await;
+        for &pack in stored.batches[0].dirty.iter() {
+            places.world.store.seal(pack).await.unwrap_err();
+            packs.push(pack);
+        }
+    }
+    assert_eq!(places.sealed_script.count(Call::Put), packs.len());
+    places.sealed_script.clear();
+    assert!(places.world.store.seal(PACK).await.unwrap());
+    for pack in packs {
+        assert_eq!(places.world.index.state(pack), Some(PackState::Sealed), "all follow at once");
+    }
+}
+
+#[tokio::test]
 async fn a_pack_that_no_row_names_stays_in_the_second_place() {
     let places = Places::new().await;
     let (other, id) = (Arc::new(MemoryPacks::default()), PackId(77));
