@@ -10,7 +10,6 @@
 //!    gets `Unavailable`, and no sync of it is ever tried again.
 //! 5. Every [`SYNC_AHEAD_BYTES`] a sync begins in the background, so that the disk works while the rest arrives and the
 //!    sync that is waited for has little left to write.
-//!
 //! 6. Frames of short contents are committed with their rows instead of being synced ([`redo`]).
 //!
 //! All of this runs in tasks of its own: a client that goes away leaves no half-done write behind for the next one.

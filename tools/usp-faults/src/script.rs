@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use usp_model::{Error, ErrorKind, PackId};
 
-/// What can be made to fail.
+/// What can be made to fail, by the names of the methods of the two traits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     Create,

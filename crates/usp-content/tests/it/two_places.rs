@@ -301,3 +301,19 @@ async fn two_directories_are_two_places() {
     assert!(sealed.list().await.unwrap().len() > 1);
     assert!(reopened.get(stored.manifest, ByteRange::whole(600_000)).await.unwrap() == noise(600_000, 1));
 }
+
+#[tokio::test]
+async fn with_one_place_sealing_keeps_the_very_file() {
+    use std::os::unix::fs::MetadataExt;
+
+    let root = tempfile::tempdir().unwrap();
+    let packs = LocalPacks::open(root.path(), usp_rt::Pool::disk()).unwrap();
+    let world = World::over(small(), Arc::new(packs)).await;
+    let stored = world.put(&noise(60_000, 1), Compression::None).await;
+    let inode = || std::fs::metadata(root.path().join("packs/01/0000000000000001.pack")).unwrap().ino();
+    let open = inode();
+    assert!(world.store.seal(PACK).await.unwrap());
+    assert_eq!((world.index.state(PACK), inode()), (Some(PackState::Sealed), open));
+    let read = world.get(stored.manifest, ByteRange::whole(60_000)).await.unwrap();
+    assert!(read == noise(60_000, 1));
+}
