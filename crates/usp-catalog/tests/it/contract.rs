@@ -14,6 +14,7 @@ pub(crate) mod lists;
 pub(crate) mod redo;
 pub(crate) mod restart;
 pub(crate) mod runs;
+pub(crate) mod shares;
 pub(crate) mod uploads;
 pub(crate) mod world;
 
@@ -151,6 +152,13 @@ macro_rules! catalog_contract {
                     run_lists_page_newest_first_by_every_filter,
                     a_rule_gets_a_new_version_just_when_its_meaning_changes,
                     a_run_keeps_the_version_of_the_rule_that_it_began_with_even_when_retired,
+                }
+                shares {
+                    a_copy_shares_the_content_and_touches_no_chunk,
+                    a_shared_content_lives_as_long_as_any_who_shares_it,
+                    an_older_version_is_restored_as_a_new_one,
+                    a_copy_keeps_the_rules_of_a_commit,
+                    copies_race_with_deletions_and_lose_nothing,
                 }
                 uploads {
                     an_upload_grows_by_what_is_durable_and_resumes_where_it_stood,
