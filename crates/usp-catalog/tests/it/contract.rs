@@ -10,6 +10,7 @@ pub(crate) mod collection;
 pub(crate) mod commits;
 pub(crate) mod events;
 pub(crate) mod files;
+pub(crate) mod histories;
 pub(crate) mod lists;
 pub(crate) mod redo;
 pub(crate) mod restart;
@@ -113,6 +114,9 @@ macro_rules! catalog_contract {
                     a_deleted_file_is_gone_with_its_versions_labels_and_waiting_runs,
                     known_digests_are_answered_within_the_domain_only,
                     a_file_is_looked_for_in_its_own_bucket,
+                }
+                histories {
+                    any_history_leaves_a_catalogue_that_agrees_with_itself_and_with_its_events,
                 }
                 lists {
                     a_page_of_files_with_long_metadata_is_short,

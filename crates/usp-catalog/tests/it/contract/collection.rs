@@ -31,7 +31,7 @@ impl World {
     }
 
     /// The raise, the mark and the sweep of all that nothing refers to.
-    async fn collect(&self) -> u64 {
+    pub(super) async fn collect(&self) -> u64 {
         let epoch = self.catalog.raise_epoch(act(0)).await.unwrap();
         let marked = self.referenced().await;
         let stale = self.catalog.stale_chunks(ChunkId(0), epoch, 1_000).await.unwrap();
