@@ -9,7 +9,8 @@ use super::uploads::progress;
 use super::world::{World, act, at, bucket, digest, kind_of};
 
 impl World {
-    async fn chunk(&self, number: u64) -> Option<StoredChunk> {
+    /// The chunk of that number, if its bytes are stored and not doubted.
+    pub(super) async fn chunk(&self, number: u64) -> Option<StoredChunk> {
         self.catalog.lookup_chunks(vec![digest(number)]).await.unwrap().remove(0)
     }
 

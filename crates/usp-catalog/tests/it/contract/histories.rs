@@ -18,7 +18,7 @@ use super::uploads::progress;
 use super::world::{World, act, at, bucket, new_run};
 
 /// Histories that are tried, and how many steps each has at most.
-const HISTORY_COUNT: u32 = 12;
+const HISTORY_COUNT: u32 = 10;
 const STEP_COUNT_MAX: usize = 40;
 const LEASE_MS: i64 = 100;
 
