@@ -104,6 +104,7 @@ macro_rules! catalog_contract {
                     events_of_a_file_are_found_from_its_upload_to_its_end_and_after_it,
                     every_event_says_which_file_and_key_it_is_about_although_they_are_gone,
                     an_upload_to_a_key_that_stands_tells_of_the_file_under_it,
+                    an_id_that_comes_back_after_a_deletion_finds_the_events_of_both_lives,
                     events_of_a_deleted_bucket_are_found_by_its_name_and_go_on_under_its_successor,
                     events_say_what_they_are_about_in_full,
                     events_come_in_order_after_a_point_and_by_every_filter,
