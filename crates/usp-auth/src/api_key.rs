@@ -8,6 +8,7 @@ use crate::secret::{Secret32, equal_in_constant_time};
 /// A fresh API key. `text` goes to its owner once; only `id` and `hash` are stored.
 #[derive(Debug)]
 pub struct ApiKeySecret {
+    /// The public half: what the key is found by.
     pub id: ApiKeyId,
     /// `usp_`, 16 hex characters of id, `_`, 43 characters of base64url.
     pub text: SecretText,
@@ -39,7 +40,7 @@ impl ApiKeySecret {
         equal_in_constant_time(stored, presented)
     }
 
-    /// The one answer to every key that does not hold: malformed, unknown, wrong, revoked or past its time.
+    /// The same answer to every key that is not valid: malformed, unknown, wrong, revoked or past its time.
     pub fn refused() -> Error {
         Error::new(ErrorKind::Unauthenticated, "check API key")
             .because("the API key is not valid; create a new one with 'usp admin key'")

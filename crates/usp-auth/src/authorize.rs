@@ -1,4 +1,6 @@
 //! Decisions: may this caller do that, there? Deny unless a grant says otherwise.
+//!
+//! [`allows`] is the one function in which a role, a permission and a bucket meet. Everything else here asks it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +8,7 @@ use usp_model::{BucketName, Error, ErrorKind, Grant, Principal, PrincipalKind, R
 
 use crate::permission::{Need, Permission};
 
-/// Whether `principal` holds `permission` in `bucket`.
+/// Decides what grants allow: whether `principal` holds `permission` in `bucket`.
 ///
 /// Shape: `bucket: None` asks about all buckets at once. Permissions that belong to no bucket ignore it.
 pub fn allows(principal: &Principal, permission: Permission, bucket: Option<&BucketName>) -> bool {
@@ -18,7 +20,7 @@ pub fn allows(principal: &Principal, permission: Permission, bucket: Option<&Buc
     }
 }
 
-/// Passes whoever [`allows`] allows, and tells the others no more than they may know.
+/// Passes a caller that [`allows`] allows; the refusal reveals no more than the caller may know.
 ///
 /// Errors: `NotFound` when the caller may not even read in that bucket, word for word as for a bucket that is absent
 /// ([`absent_bucket`]); otherwise `Denied`, naming what is missing.
@@ -40,6 +42,19 @@ pub fn authorize(principal: &Principal, permission: Permission, bucket: Option<&
         .because(format!("{permission} takes {missing}; ask an administrator for it")))
 }
 
+/// Passes a caller that holds `permission` in at least one bucket, before the bucket at hand is known.
+///
+/// Errors: `Denied`. A caller that passes may still be refused where it goes: [`authorize`] decides that.
+pub fn authorize_somewhere(principal: &Principal, permission: Permission) -> Result<()> {
+    let named = principal.grants.iter().filter_map(|grant| grant.bucket.as_ref()).map(Some);
+    if std::iter::once(None).chain(named).any(|bucket| allows(principal, permission, bucket)) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Denied, "authorize")
+        .about(permission)
+        .because(format!("no grant of yours includes {permission}; ask an administrator for one")))
+}
+
 /// The answer for a bucket that does not exist. One constructor, so that a foreign bucket and an absent one are the
 /// same bytes to the caller.
 pub fn absent_bucket(bucket: &BucketName) -> Error {
@@ -48,15 +63,17 @@ pub fn absent_bucket(bucket: &BucketName) -> Error {
         .because(format!("there is no bucket '{bucket}'"))
 }
 
-/// The buckets that a list may show.
+/// The buckets in which a caller holds a permission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BucketScope {
+    /// Every bucket, also those that are made later.
     All,
     /// Sorted, without repetition; empty shows nothing.
     Only(Vec<BucketName>),
 }
 
 impl BucketScope {
+    /// Whether a list may show what is in `bucket`.
     pub fn contains(&self, bucket: &BucketName) -> bool {
         match self {
             Self::All => true,
@@ -66,26 +83,39 @@ impl BucketScope {
 }
 
 /// Narrows a list to the buckets in which `principal` holds `permission`.
+///
+/// Shape: a permission that needs no grant ([`Need::AnyCaller`]) shows no bucket: everyone holds it.
 pub fn visible_buckets(principal: &Principal, permission: Permission) -> BucketScope {
-    let least = match permission.need() {
-        Need::InBucket(least) => least,
-        Need::Everywhere(_) | Need::ServiceOnly if allows(principal, permission, None) => {
-            return BucketScope::All;
-        }
-        // `self.read` opens no bucket: everyone holds it.
-        Need::Everywhere(_) | Need::ServiceOnly | Need::AnyCaller => return BucketScope::Only(Vec::new()),
-    };
-    if role_in(&principal.grants, None) >= Some(least) {
+    if permission.need() == Need::AnyCaller {
+        return BucketScope::Only(Vec::new());
+    }
+    if allows(principal, permission, None) {
         return BucketScope::All;
     }
-    let strong_enough = principal.grants.iter().filter(|grant| grant.role >= least);
-    let mut buckets: Vec<_> = strong_enough.filter_map(|grant| grant.bucket.clone()).collect();
+    let named = principal.grants.iter().filter_map(|grant| grant.bucket.as_ref());
+    let mut buckets: Vec<_> =
+        named.filter(|bucket| allows(principal, permission, Some(bucket))).cloned().collect();
     buckets.sort_unstable();
     buckets.dedup();
     BucketScope::Only(buckets)
 }
 
-/// What a credential with grants of its own may do: never more than its user may at the time of use.
+/// Lists what `principal` holds and where, for the caller's own eyes (`GET /me`).
+///
+/// Shape: in the order of [`Permission::ALL`], without those held nowhere.
+pub fn held_permissions(principal: &Principal) -> Vec<(Permission, BucketScope)> {
+    let scope = |permission| {
+        if allows(principal, permission, None) {
+            BucketScope::All
+        } else {
+            visible_buckets(principal, permission)
+        }
+    };
+    let all = Permission::ALL.iter().map(|permission| (*permission, scope(*permission)));
+    all.filter(|(_, scope)| *scope != BucketScope::Only(Vec::new())).collect()
+}
+
+/// Narrows a credential with grants of its own: it never allows more than its user may do at the time of use.
 ///
 /// Shape: at most one grant per bucket, all-bucket grant first, then by name.
 pub fn intersect(user: &[Grant], key: &[Grant]) -> Vec<Grant> {

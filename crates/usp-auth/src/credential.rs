@@ -1,12 +1,17 @@
-//! What a caller presents, before anyone has checked it.
+//! A credential as storage takes it, before it is verified.
 
 use usp_model::{Error, ErrorKind, Result};
 
 use crate::SecretText;
 
-/// A token of ours is under 1 KiB; tokens of other issuers with long group lists reach a few KiB.
+/// The longest bearer token. One of ours is under 1 KiB; tokens of other issuers with long group lists reach a few KiB.
 pub const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
 
+/// Carries a credential from the door that read it to the storage service that verifies it.
+///
+/// A door may read more kinds than stand here: what it can prove by itself (that a signature covers the request, that
+/// a session's request comes from its own page) is settled there. A variant belongs here when storage has to look up
+/// another kind of secret.
 #[derive(Debug, Clone)]
 pub enum Credential {
     /// A JWT or an API key, from `Authorization: Bearer`.
@@ -16,7 +21,7 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// Reads the value of an `Authorization` header.
+    /// Parses the value of an `Authorization` header.
     ///
     /// Shape: scheme `Bearer` in any case, then 1..=8,192 printable ASCII characters without spaces.
     /// Errors: `Unauthenticated`. Source: RFC 6750, section 2.1.
@@ -28,6 +33,13 @@ impl Credential {
             return Err(refused());
         }
         Ok(Self::Bearer(SecretText::new(token)))
+    }
+
+    /// The secret that is to be verified.
+    pub fn secret(&self) -> &SecretText {
+        match self {
+            Self::Bearer(secret) | Self::Node(secret) => secret,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use usp_model::Role;
 /// What a caller must have for a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// A credential that holds; no grant.
+    /// A valid credential; no grant.
     AnyCaller,
     /// This role or a stronger one in the bucket at hand, or in all buckets.
     InBucket(Role),
@@ -21,7 +21,13 @@ macro_rules! permissions {
     ($($(#[$meta:meta])* $variant:ident = $word:literal takes $need:expr;)+) => {
         /// What can be allowed. Closed: each route and procedure names exactly one.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Permission { $($(#[$meta])* $variant,)+ }
+        pub enum Permission {
+            $(
+                #[doc = concat!("`", $word, "`.")]
+                $(#[$meta])*
+                $variant,
+            )+
+        }
 
         impl Permission {
             /// Every permission, in order of declaration.

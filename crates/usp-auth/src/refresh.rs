@@ -15,6 +15,7 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
+    /// Secret scanners look for it, and it tells a refresh token from an API key.
     pub const PREFIX: &'static str = "uspr_";
 
     /// Errors: `Internal` when the system has no random source.
@@ -34,7 +35,7 @@ impl RefreshToken {
             .ok_or_else(Self::refused)
     }
 
-    /// The one answer to every refresh token that does not hold.
+    /// The same answer to every refresh token that is not valid.
     pub fn refused() -> Error {
         Error::new(ErrorKind::Unauthenticated, "check refresh token")
             .because("the refresh token is not valid; log in again")

@@ -14,6 +14,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
+    /// Wraps a secret; the text that it came from is the caller's to erase.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }

@@ -1,6 +1,6 @@
 //! Access tokens: JWTs that we sign with Ed25519, and those of issuers that the operator trusts.
 //!
-//! A token passes these gates in order; each one it fails ends with the same words, expiry alone excepted:
+//! A token is checked in this order; every failure gives the same answer, except expiry:
 //!
 //! 1. Size, then shape: three parts, a header with known fields only (`token/header.rs`).
 //! 2. Keys: those of the configuration whose algorithm and kid the header names. The header never brings a key, a
@@ -34,16 +34,20 @@ const TTL_S_MAX: u64 = 366 * 24 * 60 * 60;
 /// RFC 9068: what keeps an access token apart from every other JWT that the same key may sign one day.
 const OWN_TYP: &str = "at+jwt";
 
+/// Sets what tokens are issued and accepted. [`TokenService::new`] checks it.
 #[derive(Debug, Clone)]
 pub struct TokenConfig {
     /// Claim `iss` of our own tokens.
     pub issuer: String,
     /// Claim `aud` of our own tokens.
     pub audience: String,
+    /// How long an access token is valid. Shape: 1 second to 1 year.
     pub access_ttl: Duration,
+    /// How long a refresh token is valid. Shape: 1 second to 1 year.
     pub refresh_ttl: Duration,
-    /// Forgiven to clocks in both directions; at most [`LEEWAY_S_MAX`].
+    /// Difference between clocks that is tolerated, in both directions; at most [`LEEWAY_S_MAX`].
     pub leeway_s: u32,
+    /// Keys of other issuers; at most [`TRUSTED_COUNT_MAX`].
     pub trusted: Vec<TrustedIssuer>,
 }
 
@@ -60,15 +64,19 @@ impl Default for TokenConfig {
     }
 }
 
-/// What a token that held says.
+/// What a token says that passed every check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
+    /// Whom the token is about.
     pub subject: UserName,
     /// `None`: whatever the user `subject` has now. `Some` for every token of another issuer, so that a foreign
     /// subject never borrows the grants of a local user of the same name.
     pub grants: Option<Vec<Grant>>,
+    /// When the token stops being valid.
     pub expires_at: Timestamp,
+    /// The id that the issuer gave the token. Shape: at most 128 bytes.
     pub jti: Option<String>,
+    /// False for a token of a trusted issuer.
     pub issuer_is_own: bool,
 }
 
@@ -77,11 +85,11 @@ pub struct TokenService {
     config: TokenConfig,
     signing: EncodingKey,
     header: Header,
-    /// The own key first.
+    /// Our own key first.
     verifiers: Vec<Verifier>,
 }
 
-/// One key and what a token must say to be checked with it.
+/// One key, and the conditions under which a token is checked with it.
 struct Verifier {
     key: DecodingKey,
     kid: Option<String>,
@@ -126,6 +134,7 @@ impl TokenService {
         Ok(Self { config, signing: EncodingKey::from_ed_der(keys.ed25519_pkcs8()), header, verifiers })
     }
 
+    /// The configuration that the service was made with.
     pub fn config(&self) -> &TokenConfig {
         &self.config
     }
@@ -223,7 +232,7 @@ impl Verifier {
         header.alg == self.algorithm && typ_fits && kid_fits
     }
 
-    /// Turns claims whose signature, issuer and audience hold into an answer, if their times hold too.
+    /// Accepts claims whose signature, issuer and audience were verified, if their times are valid, too.
     fn accept(&self, claims: Claims, leeway_s: u32, now: Timestamp) -> Result<VerifiedToken, Refusal> {
         claims.check_times(i64::from(leeway_s), now)?;
         let subject = claims.subject()?;
@@ -259,7 +268,7 @@ impl Refusal {
     }
 }
 
-/// Names the gate without the library's text, which may quote the token.
+/// Names the failed check without the library's text, which may quote the token.
 fn gate_of(error: &jsonwebtoken::errors::Error) -> &'static str {
     use jsonwebtoken::errors::ErrorKind as Jwt;
     match error.kind() {
@@ -268,7 +277,7 @@ fn gate_of(error: &jsonwebtoken::errors::Error) -> &'static str {
         Jwt::InvalidAudience => "it is meant for another audience",
         Jwt::MissingRequiredClaim(_) => "a required claim is missing or has the wrong type",
         Jwt::Json(_) => "a claim has the wrong type",
-        // The library's list is open; the words do not reach the caller, so one will do for the rest.
+        // The library's list is open; the words do not reach the caller, so one is enough for the rest.
         _ => "it is not a well-formed JWT",
     }
 }

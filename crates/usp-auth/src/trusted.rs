@@ -1,4 +1,4 @@
-//! Issuers besides ourselves whose tokens are accepted, and the keys that prove them.
+//! Other issuers whose tokens are accepted, and the keys that verify them.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -19,17 +19,22 @@ const RSA_BYTES: RangeInclusive<usize> = 256..=1024;
 /// How a key signs. It belongs to the key and is never taken from a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 pub enum TokenAlgorithm {
+    /// HMAC with SHA-256.
     #[serde(rename = "HS256")]
     Hs256,
+    /// RSA PKCS#1 v1.5 with SHA-256.
     #[serde(rename = "RS256")]
     Rs256,
+    /// ECDSA over P-256 with SHA-256.
     #[serde(rename = "ES256")]
     Es256,
+    /// Ed25519.
     #[serde(rename = "EdDSA")]
     EdDsa,
 }
 
 impl TokenAlgorithm {
+    /// Every algorithm, in order of declaration.
     pub const ALL: &'static [Self] = &[Self::Hs256, Self::Rs256, Self::Es256, Self::EdDsa];
 
     /// The name in RFC 7518 and RFC 8037.
@@ -79,6 +84,7 @@ pub struct TrustedIssuer {
     pub issuer: String,
     /// Among the claim `aud`.
     pub audience: String,
+    /// How the key signs.
     pub algorithm: TokenAlgorithm,
     /// The secret itself for HS256 (at least 32 bytes); a public key in PEM for the others.
     pub key: SecretText,

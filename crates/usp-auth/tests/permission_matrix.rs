@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop where it fails")]
 
-use usp_auth::{BucketScope, Permission, absent_bucket, allows, authorize, intersect, visible_buckets};
+use usp_auth::{
+    BucketScope, Need, Permission, absent_bucket, allows, authorize, authorize_somewhere, held_permissions,
+    intersect, visible_buckets,
+};
 use usp_model::{ApiKeyId, BucketName, ErrorKind, Grant, Principal, PrincipalKind, Role, UserName};
 
 /// One letter per role: none at all, reader, writer, manager, admin; `y` where the permission is held.
@@ -160,6 +163,43 @@ fn lists_show_only_buckets_with_a_strong_enough_grant() {
     let scope = visible_buckets(&caller, Permission::FileRead);
     assert!(scope.contains(&bucket("zoo")) && !scope.contains(&bucket("other")));
     assert!(BucketScope::All.contains(&bucket("other")));
+}
+
+#[test]
+fn every_other_decision_is_that_of_the_one_function() {
+    let grants = [None, Some("own"), Some("zoo")]
+        .iter()
+        .flat_map(|place| ROLES.iter().flatten().map(move |role| vec![grant(*place, *role)]));
+    let pairs = grants.clone().flat_map(|a| grants.clone().map(move |b| [a.clone(), b].concat()));
+    let named = [bucket("other"), bucket("own"), bucket("zoo")];
+    for grants in grants.clone().chain(pairs).chain([Vec::new()]) {
+        for kind in PrincipalKind::ALL {
+            let caller = principal(*kind, grants.clone());
+            let held = held_permissions(&caller);
+            for permission in Permission::ALL {
+                let case = format!("{permission} {kind} {grants:?}");
+                let everywhere = allows(&caller, *permission, None);
+                let in_some = named.iter().any(|bucket| allows(&caller, *permission, Some(bucket)));
+                let scope = visible_buckets(&caller, *permission);
+                for bucket in &named {
+                    let shown = allows(&caller, *permission, Some(bucket));
+                    let expected = shown && permission.need() != Need::AnyCaller;
+                    assert_eq!(scope.contains(bucket), expected, "{case} in {bucket}");
+                }
+                assert_eq!(
+                    authorize_somewhere(&caller, *permission).is_ok(),
+                    everywhere || in_some,
+                    "{case}"
+                );
+                let listed = held.iter().find(|(listed, _)| listed == permission).map(|(_, scope)| scope);
+                match listed {
+                    Some(BucketScope::All) => assert!(everywhere, "{case}"),
+                    Some(only) => assert!(!everywhere && *only == scope, "{case}"),
+                    None => assert!(!everywhere && !in_some, "{case}"),
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -14,8 +14,8 @@ use tokio::runtime::Runtime;
 use usp_catalog::records::NewVersion;
 use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
 use usp_model::{
-    BucketName, BucketPolicy, ByteRange, ChunkRef, Digest, DomainId, FileId, FileKey, FileRef, FramePlace,
-    KeyCondition, ManifestId, MediaType, PackId, Release, StoredBytes, Timestamp, UserName,
+    Act, BucketName, BucketPolicy, ByteRange, ChunkRef, Digest, DomainId, FileId, FileKey, FileRef,
+    FramePlace, KeyCondition, ManifestId, MediaType, PackId, Release, StoredBytes, Timestamp, UserName,
 };
 
 fn main() {
@@ -32,7 +32,7 @@ const ASKED: u64 = 64;
 /// A catalogue that knows a million chunks.
 struct Index {
     runtime: Runtime,
-    catalog: Arc<SqliteCatalog>,
+    catalog: Arc<dyn Catalog>,
     manifest: ManifestId,
     _dir: TempDir,
 }
@@ -77,18 +77,17 @@ fn version(file: u64, pack: PackId) -> NewVersion {
         derived_from: None,
         idempotency_key: None,
         quota_bytes: None,
-        at: Timestamp::from_unix_ms(0),
     }
 }
 
 impl Index {
-    async fn fill(catalog: &SqliteCatalog) -> usp_model::Result<ManifestId> {
-        let now = Timestamp::from_unix_ms(0);
-        catalog.create_bucket(BucketName::parse("default")?, BucketPolicy::default(), now).await?;
-        let pack = catalog.begin_pack().await?;
+    async fn fill(catalog: &dyn Catalog) -> usp_model::Result<ManifestId> {
+        let act = || Act::duty("bench", Timestamp::from_unix_ms(0));
+        catalog.create_bucket(act(), BucketName::parse("default")?, BucketPolicy::default()).await?;
+        let pack = catalog.begin_pack(act()).await?;
         let mut manifest = ManifestId(0);
         for file in 0..FILE_COUNT {
-            let committed = catalog.commit_version(version(file, pack)).await?;
+            let committed = catalog.commit_version(act(), version(file, pack)).await?;
             manifest = catalog.file(&FileRef::Id(committed.file.id), None).await?.manifest;
         }
         Ok(manifest)
@@ -99,7 +98,7 @@ impl Index {
         let runtime = Runtime::new().expect("a runtime");
         let catalog =
             SqliteCatalog::open(SqliteConfig::new(dir.path().join("catalog.db"))).expect("a catalogue");
-        let manifest = runtime.block_on(Self::fill(&catalog)).expect("a filled catalogue");
+        let manifest = runtime.block_on(Self::fill(&*catalog)).expect("a filled catalogue");
         Self { runtime, catalog, manifest, _dir: dir }
     }
 }

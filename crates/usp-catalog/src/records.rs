@@ -2,7 +2,7 @@
 //! about stands with them, in `usp-decide`.
 
 pub use usp_decide::claim::{ClaimRuns, ClaimedRuns, Turn};
-pub use usp_decide::commit::{CommittedVersion, NewVersion};
+pub use usp_decide::commit::{CommittedVersion, NewCopy, NewVersion};
 pub use usp_decide::run::{NewRun, ReportRun, step_names};
 pub use usp_decide::upload::{NewUpload, UploadProgress, UploadTerms};
 use usp_model::{

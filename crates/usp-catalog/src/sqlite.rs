@@ -2,6 +2,9 @@
 //!
 //! Settings and what each table promises: docs/formats/catalogue.md. The writer's protocol: `writer`.
 
+#[macro_use]
+mod columns;
+
 mod ask;
 mod buckets;
 mod check;

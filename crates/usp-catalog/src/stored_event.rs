@@ -73,10 +73,19 @@ pub(crate) fn mask_of(kinds: impl IntoIterator<Item = EventKind>) -> i64 {
     kinds.into_iter().fold(0, |mask, kind| mask | (1 << number(kind)))
 }
 
+/// How many events a row of these kinds holds: each kind is in it once.
+pub(crate) fn count_of(kinds: i64) -> i64 {
+    i64::from(kinds.count_ones())
+}
+
 /// Writes events of one object as the body of one row.
 ///
-/// Shape: at least one; several only of one file, alike in all but their changes and states. Errors: `Internal` otherwise.
+/// Shape: at least one; several only of one file, alike in all but their changes, which differ, and their states. Errors:
+/// `Internal` otherwise.
 pub(crate) fn encode(key: &FileKey, bodies: &[EventBody]) -> Result<Vec<u8>> {
+    if usize::try_from(count_of(mask_of(bodies.iter().map(EventBody::kind)))) != Ok(bodies.len()) {
+        return Err(misshapen());
+    }
     let mut out = Writer(vec![FORMAT]);
     match bodies {
         [EventBody::Upload(upload)] => out.upload(upload),

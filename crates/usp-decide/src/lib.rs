@@ -19,11 +19,19 @@
 //! | what may be collected, and which pack erased | [`collect`] |
 //! | what an event says | [`event`] |
 
+pub mod bucket;
 pub mod chunk;
 pub mod claim;
 pub mod collect;
 pub mod commit;
 pub mod event;
+pub mod file;
+pub mod idempotency;
+pub mod manifest;
+pub mod pack;
 pub mod rollup;
 pub mod run;
 pub mod upload;
+
+#[cfg(test)]
+mod testing;

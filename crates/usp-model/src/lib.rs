@@ -20,6 +20,7 @@ pub mod limits;
 pub mod manifest;
 pub mod media;
 pub mod name;
+pub mod page;
 pub mod principal;
 pub mod query;
 pub mod queue;
@@ -47,6 +48,7 @@ pub use id::{ApiKeyId, ChunkId, DomainId, FileId, ManifestId, PackId, RunId, Upl
 pub use manifest::{ManifestEntry, Segment};
 pub use media::MediaType;
 pub use name::{BucketName, FileKey, LabelKey, RuleName, UserName};
+pub use page::PageLimit;
 pub use principal::{ApiKey, Grant, Principal, PrincipalKind, Role, User};
 pub use query::{
     Change, EventQuery, FilePage, FilePatch, FileQuery, FileRef, FileSort, KeyCondition, RunPage, RunQuery,

@@ -16,8 +16,9 @@ pub const LABEL_COUNT_MAX: usize = 64;
 pub const FILE_SIZE_BYTES_MAX: u64 = 1 << 44;
 /// Parts that one upload may be joined of: their addresses fit into one HTTP header.
 pub const UPLOAD_PART_COUNT_MAX: usize = 128;
-/// Entries of one page of a list.
+/// Entries of one page of a list ([`PageLimit`](crate::PageLimit) is the rule).
 pub const LIST_COUNT_MAX: u32 = 1000;
+/// Entries of one page where nobody asked for a number.
 pub const LIST_COUNT_DEFAULT: u32 = 100;
 /// Entries of one manifest segment: bounds the memory of a reader or writer of any file.
 pub const SEGMENT_ENTRY_COUNT_MAX: usize = 4096;
@@ -35,3 +36,5 @@ pub const LEASE_COUNT_MAX: u32 = 256;
 pub const RULE_WHEN_BYTES_MAX: usize = 4096;
 /// Bytes of a media type (RFC 6838 allows 127 + 1 + 127).
 pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+/// Bytes of an idempotency key: a UUID or a digest fits, a document does not.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;

@@ -1,19 +1,19 @@
-//! The doors themselves: one accept loop for both, with a limit on everything a stranger can hold.
+//! Accepting connections: one loop for every door, with a limit on everything a stranger can hold.
 //!
-//! 1. A permit of the whole gateway is taken, then a connection is accepted. Without a permit strangers wait in the
+//! 1. A permit of the whole gateway is taken, then a connection is accepted. Without a permit peers wait in the
 //!    kernel's backlog. An accept that fails (no file descriptor left) is tried again after a pause; it never ends
 //!    the loop.
-//! 2. A peer with too many connections is closed unheard. Trusted proxies speak for many and are not counted.
-//! 3. The connection speaks HTTP/1.1 or HTTP/2. A [`Pulse`] notes when requests begin and end, and closes the
-//!    connection when headers take too long, when nothing is asked of it any more, or when the peer does not take
-//!    what it asked for.
+//! 2. A peer with too many connections is closed before it is read. Trusted proxies speak for many and are not counted.
+//! 3. The connection speaks HTTP/1.1 or HTTP/2. An [`Activity`] notes when requests begin and end, and closes the
+//!    connection when headers take too long, when no request is open for too long, or when the peer does not
+//!    read what it asked for.
 //! 4. On shutdown the loop ends, every connection is told to finish, and after the drain time the rest is cut.
 
+mod activity;
 mod body;
 mod head;
 mod io;
 mod permits;
-mod pulse;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -38,12 +38,12 @@ use usp_model::{Error, ErrorKind};
 use usp_rt::Shutdown;
 
 use crate::config::GatewayConfig;
-use crate::metrics::{Door, Metrics};
+use crate::metrics::Metrics;
 use crate::problem::Failure;
-use body::{BusyBody, IncomingBody};
+use activity::Activity;
+use body::{IncomingBody, OutgoingBody};
 use io::DoorIo;
 pub(crate) use permits::{AddressKey, ConnectionPermits};
-use pulse::Pulse;
 
 /// Streams of one HTTP/2 connection at once.
 const STREAM_COUNT_MAX: u32 = 128;
@@ -55,17 +55,18 @@ const HEADER_COUNT_MAX: usize = 100;
 const PENDING_RESET_COUNT_MAX: usize = 20;
 /// Streams that we had to reset for a peer's mistakes; more is an attack (CVE-2025-8671).
 const LOCAL_RESET_COUNT_MAX: usize = 256;
-/// An HTTP/2 peer that has gone without a word is noticed by a ping.
+/// A ping finds HTTP/2 peers that vanished.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pauses after an accept that failed, doubling from the first to the last.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// One listener and what stands behind it.
+/// One listener and the router that answers its requests.
 #[derive(Debug)]
 pub(crate) struct DoorService {
-    pub(crate) door: Door,
+    /// The word of the door in metrics.
+    pub(crate) door: &'static str,
     pub(crate) router: Router,
     pub(crate) config: Arc<GatewayConfig>,
     pub(crate) metrics: Arc<Metrics>,
@@ -92,7 +93,7 @@ impl DoorService {
                     let (this, shutdown, cut) = (Arc::clone(&this), shutdown.clone(), cut.clone());
                     tasks.spawn(async move {
                         let _open = this.metrics.open_connection(this.door);
-                        this.converse(stream, peer, shutdown, cut).await;
+                        this.serve_connection(stream, peer, shutdown, cut).await;
                         drop(permit);
                     });
                 }
@@ -113,18 +114,18 @@ impl DoorService {
         }
     }
 
-    /// Carries one connection from its first byte to its end.
-    async fn converse(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown, cut: Shutdown) {
+    /// Serves one connection from its first byte to its end.
+    async fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, shutdown: Shutdown, cut: Shutdown) {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%peer, %error, "connection gone before it began");
             return;
         }
-        let pulse = Arc::new(Pulse::new(self.config.header_timeout, self.config.idle_timeout));
+        let activity = Arc::new(Activity::new(self.config.header_timeout, self.config.idle_timeout));
         let service = {
-            let (router, pulse) = (self.router.clone(), Arc::clone(&pulse));
-            service_fn(move |request| answer(router.clone(), Arc::clone(&pulse), peer, request))
+            let (router, activity) = (self.router.clone(), Arc::clone(&activity));
+            service_fn(move |request| answer(router.clone(), Arc::clone(&activity), peer, request))
         };
-        let io = TokioIo::new(DoorIo::new(stream, Arc::clone(&pulse)));
+        let io = TokioIo::new(DoorIo::new(stream, Arc::clone(&activity)));
         let builder = protocol();
         let mut connection = pin!(builder.serve_connection(io, service));
         let mut is_draining = false;
@@ -141,8 +142,8 @@ impl DoorService {
                     is_draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = pulse.overdue() => {
-                    debug!(%peer, "connection closed: nothing complete was asked in time");
+                () = activity.overdue() => {
+                    debug!(%peer, "connection closed: its time is used up");
                     return;
                 }
             }
@@ -152,25 +153,26 @@ impl DoorService {
 
 async fn answer(
     router: Router,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Result<Response<BusyBody>, Infallible> {
-    let busy = pulse.begin(request.version());
-    let fault = busy.fault().or_else(|| head::fault_of(request.version(), request.headers()));
+) -> Result<Response<OutgoingBody>, Infallible> {
+    let active = activity.begin(request.version());
+    let fault = active.fault().or_else(|| head::fault_of(request.version(), request.headers()));
     let response = if let Some(fault) = fault {
         refused(fault)
     } else {
         let version = request.version();
-        let incoming = |body| Body::new(IncomingBody::new(version, Body::new(body), Arc::clone(&pulse)));
+        let incoming = |body| Body::new(IncomingBody::new(version, Body::new(body), Arc::clone(&activity)));
         let mut request = request.map(incoming);
         request.extensions_mut().insert(ConnectInfo(peer));
         router.oneshot(request).await?
     };
-    Ok(response.map(|body| BusyBody::new(body, busy)))
+    Ok(response.map(|body| OutgoingBody::new(body, active)))
 }
 
-/// After a head that will not do nothing on the connection can be trusted.
+/// Closes the connection: after a malformed head nothing that follows on it can be trusted. No dialect is spoken yet, so
+/// the answer is plain HTTP at every door.
 fn refused(fault: &'static str) -> Response<Body> {
     let error = Error::new(ErrorKind::InvalidInput, "read request head").because(fault);
     let mut response = Failure::from(error).respond("-");
@@ -178,7 +180,7 @@ fn refused(fault: &'static str) -> Response<Body> {
     response
 }
 
-/// HTTP/1.1 and HTTP/2 with prior knowledge, within our limits. Time is kept by [`Pulse`], not by hyper: its header
+/// HTTP/1.1 and HTTP/2 with prior knowledge, within our limits. Time is kept by [`Activity`], not by hyper: its header
 /// timer also runs between two requests.
 fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -200,7 +202,7 @@ fn protocol() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Errors that speak of the connection that was to be accepted, not of us.
+/// Errors of the connection that was to be accepted, not of the listener.
 fn concerns_one_peer(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

@@ -1,4 +1,4 @@
-//! The one place where a credential becomes a caller, for every dialect.
+//! The one place where a presented credential becomes a proven caller, for every dialect.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use usp_api::{Caller, StorageApi};
-use usp_auth::Credential;
 use usp_model::{Error, ErrorKind, Principal, Result};
 
-use crate::limits::access_log::note_principal;
+use crate::presented::Presented;
+use crate::request;
 
 /// Verified credentials that are remembered at once; the oldest make room.
 const REMEMBERED_COUNT_MAX: usize = 10_000;
@@ -19,7 +19,7 @@ const REMEMBERED_COUNT_MAX: usize = 10_000;
 pub(crate) struct Authenticator {
     storage: Arc<dyn StorageApi>,
     believe_for: Duration,
-    /// By BLAKE3 of the credential: the credential itself is not kept.
+    /// By [`Presented::fingerprint`]: the credential itself is not kept.
     remembered: Mutex<HashMap<[u8; 32], (Instant, Principal)>>,
 }
 
@@ -28,39 +28,43 @@ impl Authenticator {
         Self { storage, believe_for, remembered: Mutex::new(HashMap::new()) }
     }
 
-    /// Verifies the value of an `Authorization` header. Errors: `Unauthenticated`, `Unavailable`.
-    pub(crate) async fn authenticate(&self, authorization: Option<&str>, request_id: &str) -> Result<Caller> {
-        let value = authorization.ok_or_else(|| {
-            Error::new(ErrorKind::Unauthenticated, "authenticate")
-                .because("this needs a token: send 'Authorization: Bearer TOKEN' (usp token mints one)")
-        })?;
-        let fingerprint = *blake3::hash(value.as_bytes()).as_bytes();
-        let principal = match self.recall(&fingerprint) {
+    /// Proves who presents a credential, and names the caller in the access log.
+    ///
+    /// An answer of storage is believed for a few seconds. Errors: `Unauthenticated`, `Unavailable`.
+    pub(crate) async fn authenticate(&self, presented: &Presented, request_id: &str) -> Result<Caller> {
+        let principal = match self.recall(presented) {
             Some(principal) => principal,
-            None => self.verify(value).await?,
+            None => self.verify(presented).await?,
         };
-        note_principal(&principal);
+        request::principal::note(&principal);
         Ok(Caller { principal, request_id: request_id.to_owned() })
     }
 
-    /// Asks storage now, whatever is remembered: for streams that outlive what is believed.
-    pub(crate) async fn verify(&self, authorization: &str) -> Result<Principal> {
-        let fingerprint = *blake3::hash(authorization.as_bytes()).as_bytes();
+    /// Asks storage now, whatever is remembered: for streams that last longer than an answer is believed.
+    ///
+    /// Errors: `Unauthenticated`, `Unavailable`.
+    pub(crate) async fn verify(&self, presented: &Presented) -> Result<Principal> {
         // What storage looked at may have changed while its answer was under way.
         let asked_at = Instant::now();
-        let verified = self.storage.authenticate(Credential::from_authorization(authorization)?).await;
-        match &verified {
-            Ok(principal) => self.remember(fingerprint, asked_at, principal.clone()),
-            Err(_) => {
-                self.remembered.lock().remove(&fingerprint);
+        let verified = match presented {
+            Presented::Nothing => Err(nothing_presented()),
+            Presented::Bearer(credential) => self.storage.authenticate(credential.clone()).await,
+        };
+        if let Some(fingerprint) = presented.fingerprint() {
+            match &verified {
+                Ok(principal) => self.remember(fingerprint, asked_at, principal.clone()),
+                Err(_) => {
+                    self.remembered.lock().remove(&fingerprint);
+                }
             }
         }
         verified
     }
 
-    fn recall(&self, fingerprint: &[u8; 32]) -> Option<Principal> {
+    fn recall(&self, presented: &Presented) -> Option<Principal> {
+        let fingerprint = presented.fingerprint()?;
         let remembered = self.remembered.lock();
-        let (at, principal) = remembered.get(fingerprint)?;
+        let (at, principal) = remembered.get(&fingerprint)?;
         (at.elapsed() < self.believe_for).then(|| principal.clone())
     }
 
@@ -74,6 +78,11 @@ impl Authenticator {
         }
         remembered.insert(fingerprint, (asked_at, principal));
     }
+}
+
+fn nothing_presented() -> Error {
+    Error::new(ErrorKind::Unauthenticated, "authenticate")
+        .because("this needs a token: send 'Authorization: Bearer TOKEN' (usp token mints one)")
 }
 
 impl fmt::Debug for Authenticator {

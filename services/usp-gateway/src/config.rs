@@ -1,4 +1,4 @@
-//! What an operator can set about the doors.
+//! The settings of the doors.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use usp_model::Violation;
 
+/// Sets addresses, limits and trust of the doors. [`Self::violations`] checks it.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     /// REST, events, health, metrics, documentation.
@@ -14,6 +15,7 @@ pub struct GatewayConfig {
     pub grpc: SocketAddr,
     /// Open connections over both doors; more wait in the kernel's backlog.
     pub connection_count_max: usize,
+    /// The same for one address; for IPv6, one /64 network.
     pub connection_count_max_per_address: usize,
     /// From the accept to the end of the request headers.
     pub header_timeout: Duration,
@@ -21,6 +23,7 @@ pub struct GatewayConfig {
     pub idle_timeout: Duration,
     /// A body slower than this after `body_grace` is cut off.
     pub body_rate_bytes_per_s_min: u64,
+    /// Waiting time that a body has before its rate counts; also the longest pause between two pieces.
     pub body_grace: Duration,
     /// Requests per second and burst, for each signed-in caller.
     pub rate_per_principal: Rate,
@@ -30,19 +33,22 @@ pub struct GatewayConfig {
     pub rate_sign_in: Rate,
     /// Origins such as `https://app.example.com`; empty: no cross-origin requests.
     pub cors_origins: Vec<String>,
-    /// Only these peers may say for whom they speak (`X-Forwarded-For`).
+    /// Only the `X-Forwarded-For` of these peers is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How long a verified credential is believed without asking again. At most 5 s, so that a revocation acts by then.
     pub credential_cache: Duration,
     /// On stop: how long running requests may take to end.
     pub drain_timeout: Duration,
-    /// `/metrics` without a token; otherwise it takes an admin's.
+    /// Serves `/metrics` without a token; otherwise it takes an admin's.
     pub metrics_public: bool,
 }
 
+/// Bounds how often something may happen. Shape: both at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
+    /// In the long run.
     pub per_second: u32,
+    /// At once.
     pub burst: u32,
 }
 
@@ -70,7 +76,7 @@ impl Default for GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// All that is wrong with it, with pointers into the `[gateway]` section.
+    /// Lists everything that is wrong with the settings, with pointers into the `[gateway]` section.
     pub fn violations(&self) -> Vec<Violation> {
         let mut found = Vec::new();
         let rates = [

@@ -1,17 +1,18 @@
 //! The public gRPC door: three services over `StorageApi`, with health and reflection.
 //!
-//! `admission.rs` decides who may call what, before a message is read. `ask.rs` turns messages into questions,
-//! `show.rs` turns answers into messages, `status.rs` failures into statuses.
+//! `admission.rs` decides who may call what, before a message is read. `decode.rs` turns messages into queries and changes,
+//! `encode.rs` turns answers into messages, `status.rs` failures into statuses.
 
 mod admission;
 mod allowed;
-mod ask;
 mod calls;
+mod decode;
+mod dialect;
+mod encode;
 mod gateway;
 mod health;
 mod processor;
 mod read;
-mod show;
 mod status;
 mod storage;
 mod upload;
@@ -21,7 +22,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::response::Response;
 use tonic::service::Routes;
 use usp_api::StorageApi;
 use usp_model::{Error, ErrorKind, Result};
@@ -30,10 +30,10 @@ use usp_proto::processor::file_processor_service_server::FileProcessorServiceSer
 use usp_proto::storage::file_storage_service_server::FileStorageServiceServer;
 
 use crate::Gateway;
-pub(crate) use admission::known_path;
+pub(crate) use dialect::GrpcDialect;
 use health::Health;
 
-/// One message, in and out. Content travels in far smaller ones.
+/// The longest message, in and out. Content is sent in far smaller ones.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
 /// What every service of this door holds.
@@ -74,9 +74,4 @@ pub(crate) async fn router(gateway: &Gateway) -> Result<(Router, Health)> {
     .add_service(reflection().build_v1alpha().map_err(undescribed)?);
     let admit = from_fn_with_state(gateway.clone(), admission::admit);
     Ok((routes.into_axum_router().layer(admit), health))
-}
-
-/// Says no as a gRPC client expects it: in the status, under HTTP 200.
-pub(crate) fn refuse(error: &Error, request_id: &str) -> Response {
-    status::of(error, request_id).into_http()
 }

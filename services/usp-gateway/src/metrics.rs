@@ -1,16 +1,10 @@
-//! What the doors count, and where it is read: `GET /metrics` in the OpenMetrics text format.
+//! What the doors count, in the OpenMetrics text format.
 //!
 //! Labels hold route templates and words of closed sets, never what a client chose: their number is bounded.
 
 use std::fmt;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Extension, State};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -20,33 +14,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use usp_auth::{Permission, authorize};
 use usp_model::{Error, ErrorKind, Result};
 
-use crate::Gateway;
-use crate::limits::RequestId;
-use crate::problem::Failure;
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// From a cached answer to a large upload.
 const SECONDS_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 300.0];
-
-/// Which listener a connection came through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Door {
-    Http,
-    Grpc,
-}
-
-impl Door {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Grpc => "grpc",
-        }
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DoorLabel {
@@ -76,11 +48,12 @@ struct ScopeLabel {
 /// One request at its end.
 #[derive(Debug)]
 pub(crate) struct RequestEnd {
-    pub(crate) door: Door,
+    /// The word of its door.
+    pub(crate) door: &'static str,
     pub(crate) method: &'static str,
     /// The template, such as `/api/v1/files/{file_id}`.
     pub(crate) route: String,
-    /// `2xx` to `5xx`, or the name of the gRPC code.
+    /// A word of a closed set, such as `2xx`: what the door's dialect calls it.
     pub(crate) status: &'static str,
     pub(crate) duration: Duration,
     pub(crate) bytes_in: u64,
@@ -142,7 +115,6 @@ impl Metrics {
 
     pub(crate) fn ended(&self, end: RequestEnd) {
         let RequestEnd { door, method, route, status, duration, bytes_in, bytes_out } = end;
-        let door = door.as_str();
         self.bytes_in.get_or_create(&DoorLabel { door }).inc_by(bytes_in);
         self.bytes_out.get_or_create(&DoorLabel { door }).inc_by(bytes_out);
         let labels = RouteLabels { door, method, route };
@@ -152,8 +124,8 @@ impl Metrics {
     }
 
     /// Counts a connection for as long as the guard lives.
-    pub(crate) fn open_connection(&self, door: Door) -> GaugeGuard {
-        GaugeGuard::new(&self.open_connections.get_or_create_owned(&DoorLabel { door: door.as_str() }))
+    pub(crate) fn open_connection(&self, door: &'static str) -> GaugeGuard {
+        GaugeGuard::new(&self.open_connections.get_or_create_owned(&DoorLabel { door }))
     }
 
     /// Counts a follower of events for as long as the guard lives.
@@ -161,8 +133,8 @@ impl Metrics {
         GaugeGuard::new(&self.event_streams)
     }
 
-    pub(crate) fn refused_connection(&self, door: Door) {
-        self.refused_connections.get_or_create(&DoorLabel { door: door.as_str() }).inc();
+    pub(crate) fn refused_connection(&self, door: &'static str) {
+        self.refused_connections.get_or_create(&DoorLabel { door }).inc();
     }
 
     pub(crate) fn rate_limited(&self, scope: &'static str) {
@@ -173,7 +145,8 @@ impl Metrics {
         self.panics.inc();
     }
 
-    fn text(&self) -> Result<String> {
+    /// All counters as text. Errors: `Internal`.
+    pub(crate) fn text(&self) -> Result<String> {
         let mut text = String::new();
         encode(&mut text, &self.registry.lock())
             .map_err(|source| Error::new(ErrorKind::Internal, "write metrics").caused_by(source))?;
@@ -187,7 +160,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// One more while it lives.
+/// Raises a gauge by one while it lives.
 #[derive(Debug)]
 pub(crate) struct GaugeGuard(Gauge);
 
@@ -202,40 +175,4 @@ impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-impl Gateway {
-    /// Adds metrics of other parts of the process to `/metrics`. Names begin with `usp_`.
-    pub fn register_metrics(&self, add: impl FnOnce(&mut Registry)) {
-        self.metrics.register(add);
-    }
-}
-
-/// `GET /metrics`.
-pub(crate) fn router(gateway: Gateway) -> Router {
-    Router::new().route("/metrics", get(show)).with_state(gateway)
-}
-
-async fn show(
-    State(gateway): State<Gateway>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
-    headers: HeaderMap,
-) -> Response {
-    let text = match admit(&gateway, &headers, &request_id).await {
-        Ok(()) => gateway.metrics.text(),
-        Err(error) => Err(error),
-    };
-    match text {
-        Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
-        Err(error) => Failure::from(error).respond(&request_id),
-    }
-}
-
-async fn admit(gateway: &Gateway, headers: &HeaderMap, request_id: &str) -> Result<()> {
-    if gateway.config.metrics_public {
-        return Ok(());
-    }
-    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let caller = gateway.authenticator.authenticate(authorization, request_id).await?;
-    authorize(&caller.principal, Permission::StoreManage, None)
 }

@@ -1,8 +1,7 @@
-//! The OpenAPI 3.1 document: what the routes say about themselves, completed from the permission table.
-
-use std::sync::OnceLock;
+//! The OpenAPI 3.1 document: made from the annotations of the routes and completed from the permission table.
 
 use axum::http::StatusCode;
+use usp_auth::Permission;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem, Paths};
 use utoipa::openapi::schema::{Schema, SchemaType, Type};
@@ -11,12 +10,11 @@ use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi};
 
 use crate::problem::{Problem, ProblemField};
-use crate::routes::{self, Access};
 
 const SCHEME: &str = "bearer";
 const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 
-/// What stands before the operations.
+/// The document without its operations.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -61,14 +59,19 @@ pub(crate) fn front_page() -> Document {
     FrontPage::openapi()
 }
 
-/// The document as it is served. It is the same for every gateway of this version.
-pub(crate) fn document() -> &'static str {
-    static DOCUMENT: OnceLock<String> = OnceLock::new();
-    DOCUMENT.get_or_init(|| {
-        let mut document = routes::build(None).into_openapi();
-        plain_paths(&mut document.paths);
-        document.to_pretty_json().unwrap_or_default()
-    })
+/// Finishes the document once all routes have declared themselves.
+pub(crate) fn finish(mut document: Document) -> String {
+    plain_paths(&mut document.paths);
+    document.to_pretty_json().unwrap_or_default()
+}
+
+/// Who may use a route, as its line in the table declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anyone, without a credential.
+    Public,
+    /// Callers that hold this permission.
+    Takes(Permission),
 }
 
 /// Completes the operations of one route with what its place in the permission table says.

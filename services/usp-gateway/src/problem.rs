@@ -18,10 +18,8 @@ use tracing::{debug, error, warn};
 use usp_model::{Error, ErrorKind, Violation};
 use utoipa::ToSchema;
 
-use crate::rest::request_id;
-
-/// When to come back, where nobody knows better.
-const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+use crate::refusal::{self, OnLock};
+use crate::request;
 
 /// What a handler answers when it cannot do what was asked.
 #[derive(Debug, Clone)]
@@ -30,15 +28,15 @@ pub(crate) struct Failure(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     error: Error,
-    /// Only what no kind expresses (405, 460) stands here instead of in the table.
-    face: Option<Face>,
+    /// Set only where no kind of error fits (405, 460); otherwise the table decides.
+    problem_type: Option<ProblemType>,
     headers: Vec<(HeaderName, HeaderValue)>,
     members: Map<String, Value>,
 }
 
-/// What a failure looks like from outside.
+/// What RFC 9457 calls a problem type: how a failure appears to clients.
 #[derive(Debug, Clone, Copy)]
-struct Face {
+struct ProblemType {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -48,12 +46,12 @@ impl Failure {
     pub(crate) fn method_not_allowed() -> Self {
         let error = Error::new(ErrorKind::InvalidInput, "route request")
             .because("this path does not take this method; the Allow header names those it takes");
-        let face = Face {
+        let problem_type = ProblemType {
             status: StatusCode::METHOD_NOT_ALLOWED,
             code: "method_not_allowed",
             title: "Method not allowed",
         };
-        Self::with_face(error, face)
+        Self::of_type(error, problem_type)
     }
 
     /// tus has a status of its own for a body that is not what its checksum says.
@@ -63,11 +61,16 @@ impl Failure {
             "the bytes that arrived are not those that Upload-Checksum promised; none of them count, send them again",
         );
         let status = StatusCode::from_u16(460).unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-        Self::with_face(error, Face { status, ..face(kind) })
+        Self::of_type(error, ProblemType { status, ..problem_type(kind) })
     }
 
-    fn with_face(error: Error, face: Face) -> Self {
-        Self(Arc::new(Parts { error, face: Some(face), headers: Vec::new(), members: Map::new() }))
+    fn of_type(error: Error, problem_type: ProblemType) -> Self {
+        Self(Arc::new(Parts {
+            error,
+            problem_type: Some(problem_type),
+            headers: Vec::new(),
+            members: Map::new(),
+        }))
     }
 
     /// Adds a header that goes out with the problem.
@@ -82,7 +85,7 @@ impl Failure {
         })
     }
 
-    /// A failure is shared only once it is an answer; before that this is its one holder.
+    /// Changes the failure while it has one owner; it is shared only once it is in an answer.
     fn change(mut self, change: impl FnOnce(&mut Parts)) -> Self {
         if let Some(parts) = Arc::get_mut(&mut self.0) {
             change(parts);
@@ -93,25 +96,25 @@ impl Failure {
     /// Writes the document and logs the failure.
     pub(crate) fn respond(&self, request_id: &str) -> Response {
         let Parts { error, headers, members, .. } = &*self.0;
-        let face = self.face();
-        log(error, face.status, request_id);
+        let problem_type = self.problem_type();
+        log(error, problem_type.status, request_id);
         let problem = Problem {
-            r#type: format!("urn:usp:problem:{}", face.code),
-            title: face.title.to_owned(),
-            status: face.status.as_u16(),
-            detail: told(error, request_id),
-            code: face.code.to_owned(),
+            r#type: format!("urn:usp:problem:{}", problem_type.code),
+            title: problem_type.title.to_owned(),
+            status: problem_type.status.as_u16(),
+            detail: refusal::detail(error, request_id),
+            code: problem_type.code.to_owned(),
             request_id: request_id.to_owned(),
-            errors: told_violations(error),
+            errors: fields(error),
             members: members.clone(),
         };
-        let mut response = (face.status, Json(problem)).into_response();
+        let mut response = (problem_type.status, Json(problem)).into_response();
         let out = response.headers_mut();
         out.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if face.status == StatusCode::UNAUTHORIZED {
+        if problem_type.status == StatusCode::UNAUTHORIZED {
             out.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"usp\""));
         }
-        if let Some(wait) = retry_after(error) {
+        if let Some(wait) = refusal::retry_after(error, OnLock::SayNothing) {
             out.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         for (name, value) in headers {
@@ -120,28 +123,28 @@ impl Failure {
         response
     }
 
-    fn face(&self) -> Face {
-        self.0.face.unwrap_or_else(|| face(self.0.error.kind()))
+    fn problem_type(&self) -> ProblemType {
+        self.0.problem_type.unwrap_or_else(|| problem_type(self.0.error.kind()))
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self(Arc::new(Parts { error, face: None, headers: Vec::new(), members: Map::new() }))
+        Self(Arc::new(Parts { error, problem_type: None, headers: Vec::new(), members: Map::new() }))
     }
 }
 
 /// An empty answer that carries the failure to [`write_problems`].
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let mut response = self.face().status.into_response();
+        let mut response = self.problem_type().status.into_response();
         response.extensions_mut().insert(self);
         response
     }
 }
 
 /// The one table from kinds to what HTTP says of them.
-fn face(kind: ErrorKind) -> Face {
+fn problem_type(kind: ErrorKind) -> ProblemType {
     let (status, title) = match kind {
         ErrorKind::InvalidInput => (StatusCode::BAD_REQUEST, "The request is not valid"),
         ErrorKind::Unauthenticated => (StatusCode::UNAUTHORIZED, "Not signed in"),
@@ -162,20 +165,12 @@ fn face(kind: ErrorKind) -> Face {
         ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "Stored bytes failed their check"),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Failed inside"),
     };
-    Face { status, code: kind.code(), title }
-}
-
-fn told(error: &Error, request_id: &str) -> String {
-    if error.kind().is_callers_business() {
-        error.detail()
-    } else {
-        format!("this failed inside; the log knows more under request id {request_id}")
-    }
+    ProblemType { status, code: kind.code(), title }
 }
 
 /// A violation whose pointer begins with `?` is about a query parameter.
-fn told_violations(error: &Error) -> Vec<ProblemField> {
-    let told = |violation: &Violation| match violation.pointer.strip_prefix('?') {
+fn fields(error: &Error) -> Vec<ProblemField> {
+    let field = |violation: &Violation| match violation.pointer.strip_prefix('?') {
         Some(parameter) => ProblemField {
             pointer: format!("/{}", parameter.replace('~', "~0").replace('/', "~1")),
             parameter: Some(parameter.to_owned()),
@@ -187,16 +182,7 @@ fn told_violations(error: &Error) -> Vec<ProblemField> {
             detail: violation.detail.clone(),
         },
     };
-    error.violations().iter().map(told).collect()
-}
-
-fn retry_after(error: &Error) -> Option<Duration> {
-    match error.kind() {
-        ErrorKind::RateLimited | ErrorKind::Unavailable => {
-            Some(error.retry_after_hint().unwrap_or(RETRY_AFTER_DEFAULT))
-        }
-        _ => error.retry_after_hint(),
-    }
+    error.violations().iter().map(field).collect()
 }
 
 /// Rounded up: a client that comes back early is refused again.
@@ -213,19 +199,33 @@ fn log(error: &Error, status: StatusCode, request_id: &str) {
         ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::StorageFull => {
             warn!(request_id, status, error = %chain.escape_debug(), "request could not be served");
         }
-        _ => debug!(request_id, status, error = %chain.escape_debug(), "request refused"),
+        ErrorKind::InvalidInput
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Denied
+        | ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::Gone
+        | ErrorKind::PreconditionFailed
+        | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedMedia
+        | ErrorKind::OutOfRange
+        | ErrorKind::DigestMismatch
+        | ErrorKind::Locked
+        | ErrorKind::RateLimited => {
+            debug!(request_id, status, error = %chain.escape_debug(), "request refused");
+        }
     }
 }
 
 /// Turns every [`Failure`] on its way out into a problem document.
 pub(crate) async fn write_problems(mut request: Request, next: Next) -> Response {
-    let request_id = request_id::ensure(request.extensions_mut());
+    let request_id = request::id::ensure(request.extensions_mut());
     let mut response = next.run(request).await;
     let Some(failure) = response.extensions_mut().remove::<Failure>() else {
         return response;
     };
     let mut problem = failure.respond(&request_id);
-    // What layers in between have said already stays (Allow of a 405, for one); the body's own headers do not.
+    // Headers of the layers in between stay (Allow of a 405, for one); those of the replaced body do not.
     for (name, value) in response.headers() {
         if name != CONTENT_TYPE && name != CONTENT_LENGTH {
             problem.headers_mut().entry(name).or_insert_with(|| value.clone());

@@ -3,26 +3,25 @@
 //! Each operation stands here once, under [`public`] or under exactly one [`Permission`]. The declaration becomes the
 //! check in front of the handler and, in the OpenAPI document, its `security`, `x-usp-permission` and 401.
 
+use std::sync::OnceLock;
+
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
+use axum::{Extension, Router};
 use usp_auth::Permission;
+use usp_model::{Error, ErrorKind};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
+use crate::openapi::Access;
+use crate::problem::{Failure, write_problems};
 use crate::rest::input::caller::require;
-use crate::rest::input::query::take_none;
+use crate::rest::input::query::refuse_parameters;
 use crate::rest::{
     admin, auth, buckets, content, docs, events, files, health, multipart, queue, rules, runs, store, tus,
-    upload,
+    unread, upload,
 };
 use crate::{Gateway, openapi};
-
-/// What a route asks of its caller before anything else happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Public,
-    Takes(Permission),
-}
 
 struct Route {
     access: Access,
@@ -109,8 +108,39 @@ fn beside_api() -> Vec<Route> {
     ]
 }
 
+/// The REST door: its routes and the documentation, ready to be served or called.
+///
+/// Shape: every failure, also of unknown paths and methods, is a problem document.
+pub fn router(gateway: Gateway) -> Router {
+    let (router, _document) = build(Some(&gateway)).split_for_parts();
+    router
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(Extension(docs::Document(document)))
+        .layer(from_fn(tus::add_headers))
+        .layer(from_fn(write_problems))
+        .layer(map_request(unread::drain_rest))
+        .with_state(gateway)
+}
+
+async fn unknown_path() -> Failure {
+    Error::new(ErrorKind::NotFound, "route request")
+        .because("there is nothing under this path; /docs shows what there is")
+        .into()
+}
+
+async fn unknown_method() -> Failure {
+    Failure::method_not_allowed()
+}
+
+/// The OpenAPI document as it is served. It is the same for every gateway of this version.
+fn document() -> &'static str {
+    static DOCUMENT: OnceLock<String> = OnceLock::new();
+    DOCUMENT.get_or_init(|| openapi::finish(build(None).into_openapi()))
+}
+
 /// Every route with its check in front, and the document that describes them.
-pub(crate) fn build(gateway: Option<&Gateway>) -> OpenApiRouter<Gateway> {
+fn build(gateway: Option<&Gateway>) -> OpenApiRouter<Gateway> {
     let add = |router: OpenApiRouter<Gateway>, route: Route| router.routes(route.guarded(gateway));
     let api = api().into_iter().fold(OpenApiRouter::default(), add);
     let router = OpenApiRouter::with_openapi(openapi::front_page()).nest("/api/v1", api);
@@ -123,7 +153,7 @@ impl Route {
         let (schemas, paths, mut methods) = self.methods;
         if let (Access::Takes(permission), Some(gateway)) = (self.access, gateway) {
             if !openapi::takes_parameters(&paths) {
-                methods = methods.route_layer(from_fn(take_none));
+                methods = methods.route_layer(from_fn(refuse_parameters));
             }
             methods = methods.route_layer(from_fn_with_state((gateway.clone(), permission), require));
         }

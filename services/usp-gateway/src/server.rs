@@ -1,4 +1,4 @@
-//! Opens both doors and serves what stands behind them.
+//! Opens both doors and serves them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,14 +11,16 @@ use usp_rt::Shutdown;
 
 use crate::Gateway;
 use crate::accept::DoorService;
-use crate::limits::{Entrance, surround};
-use crate::metrics::{self, Door};
-use crate::{grpc, rest};
+use crate::dialect::Dialect;
+use crate::grpc::{self, GrpcDialect};
+use crate::limits::{Door, with_layers};
+use crate::rest::RestDialect;
+use crate::{rest, routes};
 
 impl Gateway {
-    /// Takes both addresses, so that port 0 is known before anything is served.
+    /// Binds both addresses, so that the ports are known before anything is served.
     ///
-    /// Errors: `Unavailable` when an address cannot be had.
+    /// Errors: `Unavailable` when an address cannot be bound.
     pub async fn bind(self) -> Result<BoundGateway> {
         let http = listen(self.config.http).await?;
         let grpc = listen(self.config.grpc).await?;
@@ -32,7 +34,7 @@ impl Gateway {
     }
 }
 
-/// A gateway that holds its addresses; connections wait in the backlog until it serves.
+/// A gateway with open listeners; connections wait in the backlog until it serves.
 #[derive(Debug)]
 pub struct BoundGateway {
     gateway: Gateway,
@@ -43,10 +45,12 @@ pub struct BoundGateway {
 }
 
 impl BoundGateway {
+    /// The address of the HTTP door, with the port that was bound.
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
     }
 
+    /// The address of the gRPC door, with the port that was bound.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc_addr
     }
@@ -58,14 +62,14 @@ impl BoundGateway {
     pub async fn serve(self, shutdown: Shutdown) -> Result<()> {
         let Self { gateway, http, grpc, .. } = self;
         let (procedures, health) = grpc::router(&gateway).await?;
-        let pages = rest::router(gateway.clone()).merge(metrics::router(gateway.clone()));
+        let pages = routes::router(gateway.clone()).merge(rest::metrics::router(gateway.clone()));
         // Event streams have no end of their own: without this they would hold the stop for the whole drain time.
         let end_streams = async {
             shutdown.cancelled().await;
             gateway.end_streams();
         };
-        let http = door_service(Door::Http, pages, &gateway).run(http, shutdown.clone());
-        let grpc = door_service(Door::Grpc, procedures, &gateway).run(grpc, shutdown.clone());
+        let http = door_service(&RestDialect, pages, &gateway).run(http, shutdown.clone());
+        let grpc = door_service(&GrpcDialect, procedures, &gateway).run(grpc, shutdown.clone());
         info!(http = %self.http_addr, grpc = %self.grpc_addr, "doors open");
         tokio::join!(http, grpc, health.report(shutdown.clone()), end_streams);
         info!("doors closed");
@@ -73,11 +77,17 @@ impl BoundGateway {
     }
 }
 
-fn door_service(door: Door, router: Router, gateway: &Gateway) -> DoorService {
-    let entrance = Entrance { door, gateway: gateway.clone() };
+/// Puts the layers of every door around one dialect's router.
+fn door_service(dialect: &'static dyn Dialect, router: Router, gateway: &Gateway) -> DoorService {
+    let door = Arc::new(Door {
+        dialect,
+        config: Arc::clone(&gateway.config),
+        metrics: Arc::clone(&gateway.metrics),
+        limits: Arc::clone(&gateway.limits),
+    });
     DoorService {
-        door,
-        router: surround(router, &entrance),
+        door: dialect.door(),
+        router: with_layers(router, &door),
         config: Arc::clone(&gateway.config),
         metrics: Arc::clone(&gateway.metrics),
         permits: gateway.limits.permits.clone(),

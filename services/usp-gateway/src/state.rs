@@ -1,8 +1,9 @@
-//! What every handler holds.
+//! The state that every handler shares.
 
 use std::ops::Deref;
 use std::sync::Arc;
 
+use prometheus_client::registry::Registry;
 use usp_api::StorageApi;
 use usp_rt::{ByteBudget, Shutdown};
 
@@ -10,13 +11,15 @@ use crate::authenticator::Authenticator;
 use crate::config::GatewayConfig;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::rest::tus::CHECKED_BYTES_BUDGET;
 
-/// The gateway: storage behind it, configuration, and who is known. Clones share everything, and every layer of every
-/// request makes some.
+/// Memory for all bodies that are kept until their checksum is known.
+const CHECKED_BYTES_BUDGET: u64 = 64 << 20;
+
+/// Serves the public dialects over one [`StorageApi`]. Clones share everything and are cheap.
 #[derive(Debug, Clone)]
 pub struct Gateway(Arc<Shared>);
 
+/// The shared part of a [`Gateway`]; only this crate sees into it.
 #[derive(Debug)]
 pub struct Shared {
     pub(crate) storage: Arc<dyn StorageApi>,
@@ -24,13 +27,14 @@ pub struct Shared {
     pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Arc<Limits>,
-    /// Memory for bodies that are kept until their checksum is known.
+    /// Hands out [`CHECKED_BYTES_BUDGET`].
     pub(crate) checked_bytes: ByteBudget,
     /// Cancelled by `end_streams`.
     pub(crate) stopping: Shutdown,
 }
 
 impl Gateway {
+    /// Makes a gateway that answers from `storage`; nothing is opened yet.
     pub fn new(config: GatewayConfig, storage: Arc<dyn StorageApi>) -> Self {
         let authenticator = Authenticator::new(Arc::clone(&storage), config.credential_cache);
         let limits = Limits::new(&config);
@@ -45,7 +49,12 @@ impl Gateway {
         }))
     }
 
-    /// Ends what would go on for ever (open event streams), so that a drain need not wait for it. Requests go on.
+    /// Adds metrics of other parts of the process to `/metrics`. Names begin with `usp_`.
+    pub fn register_metrics(&self, add: impl FnOnce(&mut Registry)) {
+        self.metrics.register(add);
+    }
+
+    /// Ends open event streams, which have no end of their own, so that a drain need not wait for them. Requests go on.
     pub fn end_streams(&self) {
         self.stopping.cancel();
     }

@@ -1,4 +1,4 @@
-//! The claims of a token: strict types in, and what they mean for us.
+//! The claims of a token: parsed strictly, then mapped to a user and grants.
 
 use serde_json::{Map, Value};
 use usp_model::{Grant, Role, Timestamp, UserName};
@@ -11,7 +11,7 @@ const GRANTS_CLAIM: &str = "grants";
 /// Long enough for any issuer's id; it ends up in the audit trail.
 const JTI_BYTES_MAX: usize = 128;
 
-/// What we write.
+/// The claims of tokens that we issue.
 #[derive(serde::Serialize)]
 pub(super) struct OwnClaims<'a> {
     pub(super) iss: &'a str,
@@ -25,7 +25,7 @@ pub(super) struct OwnClaims<'a> {
     pub(super) grants: Option<Vec<Grant>>,
 }
 
-/// What we read. Times are whole seconds as JSON integers: a string or a fraction is refused. `iss` and `aud` are
+/// The claims of tokens that we accept. Times are whole seconds as JSON integers: a string or a fraction is refused. `iss` and `aud` are
 /// compared by the library; here `iss` only has to be one string, not a list that contains a good one.
 #[derive(serde::Deserialize)]
 pub(super) struct Claims {
@@ -87,7 +87,7 @@ impl Claims {
     }
 }
 
-/// Reads a role, or the strongest among a list; words that are not ours mean nothing.
+/// Reads a role, or the strongest among a list; unknown words are ignored.
 fn strongest_role(claim: &Value) -> Option<Role> {
     let one = |value: &Value| value.as_str().and_then(|word| Role::parse(word).ok());
     match claim {

@@ -1,4 +1,4 @@
-//! The header of a token, read before anything is believed.
+//! The header of a token, checked before the signature.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -6,7 +6,7 @@ use usp_model::{
     Timestamp, UserName,
 };
 
-use crate::records::{CommittedVersion, FileRecord, NewVersion};
+use crate::records::{CommittedVersion, FileRecord, NewCopy, NewVersion};
 
 #[async_trait]
 pub trait FileFacts: Send + Sync + 'static {
@@ -16,6 +16,9 @@ pub trait FileFacts: Send + Sync + 'static {
     /// (upload completed, or the key of idempotency made another file), `Unavailable` when a known chunk has no row any
     /// more, `Internal` when the chunks do not add up to `size_bytes`.
     async fn commit_version(&self, act: Act, version: NewVersion) -> Result<CommittedVersion>;
+    /// Makes a version that shares the content of another, in O(1): no byte and no chunk is touched. Errors: as
+    /// `commit_version`, `NotFound` (source), `Conflict` when the buckets are of different dedup domains.
+    async fn copy_version(&self, act: Act, copy: NewCopy) -> Result<CommittedVersion>;
     /// The current version, or the one asked for. A preliminary id of a completed upload finds its file.
     /// Errors: `NotFound`.
     async fn file(&self, file: &FileRef, version: Option<u32>) -> Result<FileRecord>;

@@ -61,7 +61,7 @@ impl Ask for Connection {
     }
 }
 
-/// Columns by position.
+/// Columns that hold checked types.
 pub(super) trait Column {
     /// A byte or row count.
     fn count(&self, index: usize) -> Outcome<u64>;
@@ -71,6 +71,8 @@ pub(super) trait Column {
     fn text<T: FromStr<Err = Error>>(&self, index: usize) -> Outcome<T>;
     fn text_or_none<T: FromStr<Err = Error>>(&self, index: usize) -> Outcome<Option<T>>;
     fn json<T: DeserializeOwned>(&self, index: usize) -> Outcome<T>;
+    /// `NULL` stands for what is empty.
+    fn json_or_empty<T: DeserializeOwned + Default>(&self, index: usize) -> Outcome<T>;
 }
 
 impl Column for Row<'_> {
@@ -96,11 +98,18 @@ impl Column for Row<'_> {
     }
 
     fn json<T: DeserializeOwned>(&self, index: usize) -> Outcome<T> {
-        let text = self.get_ref(index)?.as_str().map_err(rusqlite::Error::from)?;
-        Ok(serde_json::from_str(text).map_err(|source| {
-            corrupt("read catalogue row", "a JSON column is malformed").caused_by(source)
-        })?)
+        parsed(self.get_ref(index)?.as_str().map_err(rusqlite::Error::from)?)
     }
+
+    fn json_or_empty<T: DeserializeOwned + Default>(&self, index: usize) -> Outcome<T> {
+        let text = self.get_ref(index)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+        text.map_or_else(|| Ok(T::default()), parsed)
+    }
+}
+
+fn parsed<T: DeserializeOwned>(text: &str) -> Outcome<T> {
+    Ok(serde_json::from_str(text)
+        .map_err(|source| corrupt("read catalogue row", "a JSON column is malformed").caused_by(source))?)
 }
 
 fn checked<T: FromStr<Err = Error>>(text: &str) -> Outcome<T> {

@@ -1,11 +1,10 @@
 //! Buckets, their policy, their dedup domain and their sums.
 
 use rusqlite::{Connection, Row};
-use usp_model::{
-    Bucket, BucketName, BucketPolicy, DomainId, DomainKey, Error, ErrorKind, StoredBytes, Timestamp,
-};
+use usp_decide::bucket::{self as decide, UsageChange};
+use usp_model::{Bucket, BucketName, BucketPolicy, DomainId, DomainKey, Error, ErrorKind, Timestamp};
 
-use super::ask::{Ask, Column, int, to_json};
+use super::ask::{Ask, Column, to_json};
 use super::fail::{Outcome, absent, is_taken};
 use super::tx::Tx;
 use crate::records::BucketRecord;
@@ -14,8 +13,13 @@ use crate::records::BucketRecord;
 #[derive(Debug, Clone)]
 pub(super) struct BucketRow {
     pub(super) id: i64,
-    pub(super) name: BucketName,
     pub(super) domain: i64,
+}
+
+impl BucketRow {
+    pub(super) fn domain(&self) -> DomainId {
+        DomainId(self.domain)
+    }
 }
 
 pub(super) fn create(tx: &Tx<'_>, name: &BucketName, policy: BucketPolicy, at: Timestamp) -> Outcome<Bucket> {
@@ -69,7 +73,7 @@ pub(super) fn record(conn: &Connection, name: &BucketName) -> Outcome<BucketReco
 /// What other rows need of a bucket. Errors: `NotFound`.
 pub(super) fn row(conn: &Connection, name: &BucketName) -> Outcome<BucketRow> {
     let found = conn.one("SELECT id, domain FROM buckets WHERE name = ?1", [name.as_str()], |row| {
-        Ok(BucketRow { id: row.get(0)?, name: name.clone(), domain: row.get(1)? })
+        Ok(BucketRow { id: row.get(0)?, domain: row.get(1)? })
     })?;
     Ok(found.ok_or_else(|| no_bucket(name))?)
 }
@@ -77,11 +81,14 @@ pub(super) fn row(conn: &Connection, name: &BucketName) -> Outcome<BucketRow> {
 /// The bucket of a content whose chunks are named by the key of `domain`. Errors: `NotFound`, `Conflict`.
 pub(super) fn row_of_domain(conn: &Connection, name: &BucketName, domain: DomainId) -> Outcome<BucketRow> {
     let found = row(conn, name)?;
-    if found.domain == domain.0 {
-        return Ok(found);
-    }
-    let other = Error::new(ErrorKind::Conflict, "store content").about(name);
-    Err(other.because("the bucket was deleted and made anew while the content arrived; send it again").into())
+    decide::check_domain(name, found.domain(), domain)?;
+    Ok(found)
+}
+
+/// Plain bytes of the bucket's current versions.
+pub(super) fn current_bytes(conn: &Connection, bucket: &BucketRow) -> Outcome<u64> {
+    let sql = "SELECT current_bytes FROM usage WHERE bucket = ?1";
+    Ok(conn.one(sql, [bucket.id], |row| row.count(0))?.unwrap_or_default())
 }
 
 pub(super) fn list(conn: &Connection, visible: Option<&[BucketName]>) -> Outcome<Vec<Bucket>> {
@@ -100,11 +107,7 @@ pub(super) fn list(conn: &Connection, visible: Option<&[BucketName]>) -> Outcome
 
 pub(super) fn update(tx: &Tx<'_>, name: &BucketName, policy: BucketPolicy, at: Timestamp) -> Outcome<Bucket> {
     let standing = record(tx, name)?.bucket;
-    if standing.policy.dedup_domain != policy.dedup_domain {
-        let fixed = Error::new(ErrorKind::Conflict, "update bucket").about(name);
-        let reason = "the dedup domain of a bucket is fixed when it is made; make a new bucket instead";
-        return Err(fixed.because(reason).into());
-    }
+    decide::check_update(name, &standing.policy, &policy)?;
     tx.run(
         "UPDATE buckets SET policy = ?2, updated_at = ?3 WHERE name = ?1",
         (name.as_str(), to_json(&policy)?, at.unix_ms()),
@@ -115,62 +118,36 @@ pub(super) fn update(tx: &Tx<'_>, name: &BucketName, policy: BucketPolicy, at: T
 pub(super) fn delete(tx: &Tx<'_>, name: &BucketName) -> Outcome<()> {
     let bucket = row(tx, name)?;
     let in_use = tx.one(
-        "SELECT EXISTS (SELECT 1 FROM files WHERE bucket = ?1)
-             OR EXISTS (SELECT 1 FROM uploads WHERE bucket = ?1 AND state = 'open')",
+        "SELECT EXISTS (SELECT 1 FROM files WHERE bucket = ?1),
+             EXISTS (SELECT 1 FROM uploads WHERE bucket = ?1 AND state = 'open')",
         [bucket.id],
-        |row| Ok(row.get(0)?),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if in_use == Some(true) {
-        let busy = Error::new(ErrorKind::Conflict, "delete bucket").about(name);
-        return Err(busy.because("files or open uploads are in the bucket; delete them first").into());
-    }
+    let (has_files, has_open_uploads) = in_use.unwrap_or_default();
+    decide::check_deletion(name, has_files, has_open_uploads)?;
     tx.run("DELETE FROM uploads WHERE bucket = ?1", [bucket.id])?;
     tx.run("DELETE FROM buckets WHERE id = ?1", [bucket.id])?;
     tx.run("DELETE FROM domains WHERE id = ?1 AND name IS NULL", [bucket.domain])?;
     Ok(())
 }
 
-/// A change of a bucket's sums.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct UsageChange {
-    pub(super) file_count: i64,
-    pub(super) version_count: i64,
-    pub(super) current_bytes: i64,
-    pub(super) logical_bytes: i64,
-    pub(super) stored_bytes: i64,
-    pub(super) deduplicated_bytes: i64,
-}
-
-impl UsageChange {
-    /// One more version, beside the change of what is current.
-    pub(super) fn of_version(size_bytes: u64, stored: StoredBytes) -> Self {
-        Self {
-            version_count: 1,
-            logical_bytes: int(size_bytes),
-            stored_bytes: int(stored.bytes),
-            deduplicated_bytes: int(stored.deduplicated_bytes),
-            ..Self::default()
-        }
-    }
-
-    pub(super) fn apply(self, tx: &Tx<'_>, bucket: i64) -> Outcome<()> {
-        tx.run(
-            "UPDATE usage SET file_count = file_count + ?2, version_count = version_count + ?3,
-                 current_bytes = current_bytes + ?4, logical_bytes = logical_bytes + ?5,
-                 stored_bytes = stored_bytes + ?6, deduplicated_bytes = deduplicated_bytes + ?7
-             WHERE bucket = ?1",
-            (
-                bucket,
-                self.file_count,
-                self.version_count,
-                self.current_bytes,
-                self.logical_bytes,
-                self.stored_bytes,
-                self.deduplicated_bytes,
-            ),
-        )?;
-        Ok(())
-    }
+pub(super) fn change_usage(tx: &Tx<'_>, bucket_row: i64, change: UsageChange) -> Outcome<()> {
+    tx.run(
+        "UPDATE usage SET file_count = file_count + ?2, version_count = version_count + ?3,
+             current_bytes = current_bytes + ?4, logical_bytes = logical_bytes + ?5,
+             stored_bytes = stored_bytes + ?6, deduplicated_bytes = deduplicated_bytes + ?7
+         WHERE bucket = ?1",
+        (
+            bucket_row,
+            change.file_count,
+            change.version_count,
+            change.current_bytes,
+            change.logical_bytes,
+            change.stored_bytes,
+            change.deduplicated_bytes,
+        ),
+    )?;
+    Ok(())
 }
 
 fn bucket(row: &Row<'_>) -> Outcome<Bucket> {

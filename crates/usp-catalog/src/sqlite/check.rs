@@ -14,6 +14,11 @@ const FINDING_COUNT_MAX: u32 = 100;
 /// Contents whose owners are looked for at once: no index leads from a content to its owner, so each look reads all files.
 const OWNER_SPAN: i64 = 1_000_000;
 
+/// Who refers to contents of a span.
+const OWNED: &str = "SELECT manifest FROM files WHERE manifest > ?1 AND manifest <= ?2
+     UNION ALL SELECT manifest FROM versions WHERE manifest > ?1 AND manifest <= ?2
+     UNION ALL SELECT manifest FROM uploads WHERE state = 'open' AND manifest > ?1 AND manifest <= ?2";
+
 /// What SQLite itself says of the file.
 pub(super) fn file(conn: &Connection) -> Outcome<Vec<Finding>> {
     let sql = format!("PRAGMA integrity_check({FINDING_COUNT_MAX})");
@@ -112,31 +117,32 @@ fn spans_begun(after: ManifestId, last: ManifestId) -> std::ops::Range<i64> {
     first_of(after.0)..first_of(last.0)
 }
 
-/// Every content has exactly one owner: a file, a past version or an open upload.
+/// Every content has as many who refer to it as it says: files, past versions, open uploads.
 fn owners(
     conn: &Connection,
     after: ManifestId,
     last: ManifestId,
     findings: &mut Vec<Finding>,
 ) -> Outcome<()> {
-    const OWNED: &str = "SELECT manifest FROM files WHERE manifest > ?1 AND manifest <= ?2
-         UNION ALL SELECT manifest FROM versions WHERE manifest > ?1 AND manifest <= ?2
-         UNION ALL SELECT manifest FROM uploads WHERE state = 'open' AND manifest > ?1 AND manifest <= ?2";
-    let range = (after.0, last.0);
-    let orphans = format!(
-        "SELECT id FROM manifests WHERE id > ?1 AND id <= ?2 EXCEPT SELECT * FROM ({OWNED}) LIMIT {FINDING_COUNT_MAX}"
+    let sql = format!(
+        "SELECT m.id, m.refs, count(o.manifest) FROM manifests m LEFT JOIN ({OWNED}) o ON o.manifest = m.id
+         WHERE m.id > ?1 AND m.id <= ?2 GROUP BY m.id HAVING m.refs <> count(o.manifest) LIMIT {FINDING_COUNT_MAX}"
     );
-    for id in conn.all(&orphans, range, number)? {
-        let text = format!("content {id} belongs to no file, version or open upload");
-        findings.push(Finding::new(FindingKind::Orphan, text));
-    }
-    let shared = format!(
-        "SELECT manifest FROM ({OWNED}) GROUP BY manifest HAVING count(*) > 1 LIMIT {FINDING_COUNT_MAX}"
-    );
-    for id in conn.all(&shared, range, number)? {
-        let text = format!("content {id} belongs to more than one file, version or open upload");
-        findings.push(Finding::new(FindingKind::Content, text));
-    }
+    let wrong = conn.all(&sql, (after.0, last.0), |row| {
+        Ok((number(row)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    })?;
+    findings.extend(wrong.into_iter().map(|(id, said, counted)| match counted {
+        0 => Finding::new(
+            FindingKind::Orphan,
+            format!("content {id} belongs to no file, version or open upload"),
+        ),
+        _ => {
+            let text = format!(
+                "content {id} is said to belong to {said} files, versions or open uploads, counted {counted}"
+            );
+            Finding::new(FindingKind::Content, text)
+        }
+    }));
     Ok(())
 }
 

@@ -1,25 +1,22 @@
-//! Collection: what nobody refers to goes, row by row; what a pack still holds moves; an empty pack is doomed.
-//!
-//! Why none of this races with a commit: docs/adr/0010-collection.md.
+//! Collection: what nobody refers to goes, row by row; what a pack still holds moves; an empty pack is doomed. The rules
+//! are in `usp_decide::collect` and `usp_decide::pack`.
 
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
-use usp_model::{
-    ChunkId, Error, ErrorKind, ManifestId, PackId, PackRecord, PackState, Segment, StoredChunk, Timestamp,
-};
+use usp_decide::chunk::{PackChange, TotalsChange};
+use usp_decide::collect as decide;
+use usp_decide::pack::{self, Doom};
+use usp_model::{ChunkId, ManifestId, PackId, PackRecord, Segment, StoredChunk, Timestamp};
 
 use super::ask::{Ask, Column, int};
 use super::chunks::{self, stored_chunk};
-use super::fail::Outcome;
+use super::fail::{Fail, Outcome};
 use super::tx::Tx;
 use crate::records::{ChunkMove, PackUsage, ReferencePage, ReferencePlace, Swept};
 
-/// Epochs between the doom of a pack and the end of its file.
-const CYCLE_COUNT: i64 = 2;
-
 pub(super) fn raise_epoch(tx: &Tx<'_>) -> Outcome<i64> {
-    tx.add_to_meta("epoch", 1)?;
+    tx.run("UPDATE meta SET value = value + 1 WHERE name = 'epoch'", [])?;
     tx.epoch()
 }
 
@@ -61,45 +58,30 @@ pub(super) fn stale_chunks(
     )
 }
 
-/// A commit that refers to a chunk raises its epoch in its own transaction, and both run on the one writer: either the
-/// reference was there before and the row stays, or the commit finds no row and makes one.
+/// Deletes the rows of these chunks that are stale.
 pub(super) fn sweep(tx: &Tx<'_>, ids: &[ChunkId], epoch: i64) -> Outcome<Swept> {
     let epoch = if usp_rt::is_planted("no-epoch-fence") { i64::MAX } else { epoch };
     let mut swept = Swept::default();
-    let mut plain_bytes = 0_u64;
-    let mut packs: BTreeMap<PackId, Swept> = BTreeMap::new();
+    let mut totals = TotalsChange::default();
+    let mut packs: BTreeMap<PackId, PackChange> = BTreeMap::new();
+    let sql = "SELECT id, digest, pack, offset, stored_bytes, size_bytes, epoch FROM chunks WHERE id = ?1";
     for id in ids {
-        let sql = "DELETE FROM chunks WHERE id = ?1 AND epoch < ?2
-                   RETURNING id, digest, pack, offset, stored_bytes, size_bytes";
-        // All rows of a RETURNING must be taken, or the statement is not at its end.
-        for chunk in tx.all(sql, (id.0, epoch), stored_chunk)? {
-            plain_bytes += u64::from(chunk.size_bytes);
-            swept.add(&chunk);
-            packs.entry(chunk.place.pack).or_default().add(&chunk);
-        }
+        let found = tx.one(sql, [id.0], |row| Ok((stored_chunk(row)?, row.get(6)?)))?;
+        let Some((chunk, _)) = found.filter(|(_, row_epoch)| decide::is_stale(*row_epoch, epoch)) else {
+            continue;
+        };
+        tx.run("DELETE FROM chunks WHERE id = ?1", [id.0])?;
+        let (pack, total) = decide::swept(&chunk);
+        *packs.entry(chunk.place.pack).or_default() += pack;
+        totals += total;
+        swept.chunk_count += 1;
+        swept.stored_bytes += u64::from(chunk.place.stored_bytes);
     }
-    for (pack, swept) in packs {
-        take_from_pack(tx, pack, swept)?;
+    for (pack, change) in packs {
+        chunks::change_pack(tx, pack, change)?;
     }
-    tx.take_from_meta("chunk_count", swept.chunk_count)?;
-    tx.take_from_meta("plain_bytes", plain_bytes)?;
-    tx.take_from_meta("frame_bytes", swept.stored_bytes)?;
+    chunks::change_totals(tx, totals)?;
     Ok(swept)
-}
-
-impl Swept {
-    fn add(&mut self, chunk: &StoredChunk) {
-        self.chunk_count += 1;
-        self.stored_bytes += u64::from(chunk.place.stored_bytes);
-    }
-}
-
-pub(super) fn take_from_pack(tx: &Tx<'_>, pack: PackId, gone: Swept) -> Outcome<()> {
-    tx.run(
-        "UPDATE packs SET live_chunks = live_chunks - ?2, live_bytes = live_bytes - ?3 WHERE id = ?1",
-        (pack.0, int(gone.chunk_count), int(gone.stored_bytes)),
-    )?;
-    Ok(())
 }
 
 const PACK_USAGE: &str = "SELECT id, state, committed_bytes, live_chunks, live_bytes FROM packs ";
@@ -129,12 +111,8 @@ pub(super) fn chunks_in_pack(conn: &Connection, pack: PackId) -> Outcome<Vec<Sto
 /// A chunk in doubt stays so: its checksums may hold and its digest not.
 pub(super) fn move_chunks(tx: &Tx<'_>, moves: &[ChunkMove]) -> Outcome<u64> {
     let mut moved_count = 0;
-    for moved in moves {
-        let ChunkMove { chunk, from, to } = moved;
-        if !chunks::takes_rows(tx, to.pack)? {
-            let gone = Error::new(ErrorKind::Unavailable, "move chunks").about(to.pack);
-            return Err(gone.because("the pack that frames were copied to is gone").into());
-        }
+    for ChunkMove { chunk, from, to } in moves {
+        decide::check_target(to.pack, chunks::pack_state(tx, to.pack)?)?;
         let changed = tx.run(
             "UPDATE chunks SET pack = ?2, offset = ?3, stored_bytes = ?4
              WHERE id = ?1 AND pack = ?5 AND offset = ?6",
@@ -142,46 +120,54 @@ pub(super) fn move_chunks(tx: &Tx<'_>, moves: &[ChunkMove]) -> Outcome<u64> {
         )?;
         if changed == 1 {
             moved_count += 1;
-            take_from_pack(
-                tx,
-                from.pack,
-                Swept { chunk_count: 1, stored_bytes: u64::from(from.stored_bytes) },
-            )?;
-            let stored_bytes = u64::from(to.stored_bytes);
-            chunks::add_to_pack(tx, to.pack, 1, stored_bytes, to.offset.saturating_add(stored_bytes))?;
+            let (left, came) = decide::moved(from, to);
+            chunks::change_pack(tx, from.pack, left)?;
+            chunks::change_pack(tx, to.pack, came)?;
         }
     }
     Ok(moved_count)
 }
 
 pub(super) fn doom(tx: &Tx<'_>, pack: PackId, at: Timestamp) -> Outcome<bool> {
-    let changed = tx.run(
-        "UPDATE packs SET state = 'doomed', doomed_epoch = ?2, doomed_at = ?3
-         WHERE id = ?1 AND state = 'sealed' AND NOT EXISTS (SELECT 1 FROM chunks WHERE pack = ?1)",
-        (pack.0, tx.epoch()?, at.unix_ms()),
-    )?;
-    Ok(changed == 1)
+    let state = chunks::pack_state(tx, pack)?;
+    if !state.map_or(Ok(false), |state| Ok::<_, Fail>(pack::may_be_doomed(state, row_count(tx, pack)?)))? {
+        return Ok(false);
+    }
+    let sql = "UPDATE packs SET state = 'doomed', doomed_epoch = ?2, doomed_at = ?3 WHERE id = ?1";
+    tx.run(sql, (pack.0, tx.epoch()?, at.unix_ms()))?;
+    Ok(true)
+}
+
+/// Rows that name a frame of the pack, counted up to one: whether there are any.
+fn row_count(conn: &Connection, pack: PackId) -> Outcome<u64> {
+    let found = conn.one("SELECT 1 FROM chunks WHERE pack = ?1 LIMIT 1", [pack.0], |_row| Ok(()))?;
+    Ok(u64::from(found.is_some()))
 }
 
 /// Runs on the writer, so that what it says holds when it is said; and it goes on to hold, because a commit makes no row
 /// for a doomed pack.
 pub(super) fn erasable(tx: &Tx<'_>, doomed_before: Timestamp) -> Outcome<Vec<PackUsage>> {
-    tx.all(
-        &format!(
-            "{PACK_USAGE} WHERE state = 'doomed' AND doomed_epoch <= ?1 AND doomed_at <= ?2
-             AND NOT EXISTS (SELECT 1 FROM chunks WHERE pack = packs.id) ORDER BY id"
-        ),
-        (tx.epoch()? - CYCLE_COUNT, doomed_before.unix_ms()),
-        usage_of,
-    )
+    let epoch = tx.epoch()?;
+    let sql = "SELECT id, state, committed_bytes, live_chunks, live_bytes, doomed_epoch, doomed_at FROM packs
+         WHERE state = 'doomed' AND doomed_epoch <= ?1 ORDER BY id";
+    let doomed = tx.all(sql, [pack::erasable_epoch(epoch)], |row| {
+        Ok((usage_of(row)?, Doom { epoch: row.get(5)?, at: row.time(6)? }))
+    })?;
+    let mut erasable = Vec::new();
+    for (usage, doom) in doomed {
+        if pack::may_be_erased(doom, row_count(tx, usage.record.pack)?, epoch, doomed_before) {
+            erasable.push(usage);
+        }
+    }
+    Ok(erasable)
 }
 
 pub(super) fn forget(tx: &Tx<'_>, pack: PackId) -> Outcome<()> {
-    let sql = "DELETE FROM packs WHERE id = ?1 AND state = ?2
-               AND NOT EXISTS (SELECT 1 FROM chunks WHERE pack = ?1)";
-    if tx.run(sql, (pack.0, PackState::Doomed.as_str()))? == 1 {
-        return Ok(());
-    }
-    let reason = "the pack is not doomed, or a chunk is said to stand in it";
-    Err(Error::new(ErrorKind::Conflict, "forget pack").about(pack).because(reason).into())
+    let standing = match chunks::pack_state(tx, pack)? {
+        Some(state) => Some((state, row_count(tx, pack)?)),
+        None => None,
+    };
+    pack::forget(pack, standing)?;
+    tx.run("DELETE FROM packs WHERE id = ?1", [pack.0])?;
+    Ok(())
 }

@@ -1,160 +1,142 @@
-//! The commit: one finished content becomes a version, with everything that follows from it.
+//! The commit: what `usp_decide::commit` decides, loaded and written.
 //!
-//! In one transaction and in this order:
-//! 1. A key of idempotency that was used in the last day answers with what it made; nothing else happens.
-//! 2. The condition on the key, and the quota, are checked against what stands now.
-//! 3. Chunk rows are made or referred to, and the manifest ends at the size that was said.
-//! 4. The version that stood moves to `versions`; the new one becomes the file's current version.
-//! 5. Sums, runs with their steps, the end of the upload, and the events of all that are written.
-//!
-//! Any error takes all of it back.
-
-use std::collections::BTreeMap;
+//! In one transaction: the manifest with its chunk rows, the version that stood moves to `versions`, the new one becomes the
+//! file's current version, then sums, the end of the upload, the key of idempotency, runs, and the events of all that. Any
+//! error takes all of it back.
 
 use rusqlite::Connection;
-use usp_decide::event;
+use usp_decide::commit::{self, Content, Facts, ManifestSize, Shared};
+use usp_decide::{bucket, upload};
 use usp_model::{
-    ContentDigest, ContentDigests, DigestAlgorithm, Error, ErrorKind, File, FileId, FileState, KeyCondition,
-    ManifestId, MediaType, Release, RunId, StoredBytes,
+    BucketName, ContentDigest, DigestAlgorithm, Error, ErrorKind, File, FileId, FileRef, ManifestId,
+    MediaType, Release, RunId, StoredBytes,
 };
 
-use super::ask::{Ask, Column, int, to_json};
-use super::buckets::{self, BucketRow, UsageChange};
+use super::ask::{Ask, int, to_json};
+use super::buckets::{self, BucketRow};
 use super::events::{self, Subject};
 use super::fail::Outcome;
 use super::tags::{TagKind, Tagged, Tags};
 use super::tx::Tx;
-use super::uploads::{self, OpenUpload};
-use super::version_row::{VersionRow, current_by_key, derived};
-use super::{idempotency, manifests, redo, runs};
-use crate::records::{CommittedVersion, NewVersion};
-
-const ACTION: &str = "commit version";
+use super::uploads::{self, UploadRow};
+use super::version_row::{VersionRow, current_by_key, derived, tags_json};
+use super::{files, idempotency, manifests, redo, runs};
+use crate::records::{CommittedVersion, NewCopy, NewVersion};
 
 pub(super) fn commit_version(tx: &Tx<'_>, new: &NewVersion) -> Outcome<CommittedVersion> {
     let bucket = buckets::row_of_domain(tx, &new.bucket, new.domain)?;
     if let Some(seen) = idempotency::replay(tx, new)? {
         return Ok(seen);
     }
+    let upload = new.upload.map(|id| uploads::find(tx, "commit version", &id)).transpose()?;
+    let content = match &upload {
+        Some(upload) => Content::Upload(&upload.session, manifests::size_or_none(tx, upload.manifest)?),
+        None => Content::Whole,
+    };
+    commit(tx, new, &bucket, content, upload.as_ref())
+}
+
+/// Makes a version that shares the content of another.
+pub(super) fn copy_version(tx: &Tx<'_>, copy: &NewCopy) -> Outcome<CommittedVersion> {
+    let source = files::record(tx, &FileRef::Id(copy.source), copy.source_version)?;
+    let of_source = buckets::row(tx, &source.file.bucket)?;
+    let bucket = buckets::row(tx, &copy.bucket)?;
+    bucket::check_shared(&copy.bucket, of_source.domain(), bucket.domain())?;
+    let new = commit::copied(copy, &source.file, bucket.domain());
+    if let Some(seen) = idempotency::replay(tx, &new)? {
+        return Ok(seen);
+    }
+    let shared = Shared { manifest: source.manifest, chunk_count: source.file.stored.chunks };
+    commit(tx, &new, &bucket, Content::Shared(shared), None)
+}
+
+fn commit(
+    tx: &Tx<'_>,
+    new: &NewVersion,
+    bucket: &BucketRow,
+    content: Content<'_>,
+    upload: Option<&UploadRow>,
+) -> Outcome<CommittedVersion> {
     let standing = current_by_key(tx, bucket.id, &new.key)?;
-    check_condition(new, standing.as_ref())?;
-    if let Some(quota_bytes) = new.quota_bytes {
-        let replaced_bytes = standing.as_ref().map_or(0, |row| row.file.size_bytes);
-        check_quota(tx, &bucket, quota_bytes, new.size_bytes, replaced_bytes)?;
+    let facts = Facts {
+        standing: standing.as_ref().map(|row| &row.file),
+        bucket_bytes: buckets::current_bytes(tx, bucket)?,
+        content,
+        at: tx.at(),
+        nonce: nonce()?,
+    };
+    let committed = commit::decide(new, &facts)?;
+    let manifest = write_content(tx, new, content, upload, committed.manifest)?;
+    let file_row = write_version(tx, new, &committed.file, bucket, standing.as_ref(), manifest)?;
+    buckets::change_usage(tx, bucket.id, committed.usage)?;
+    idempotency::remember(tx, new, file_row, committed.file.version)?;
+    let mut file = committed.file;
+    if standing.is_some() {
+        file.derived = derived(tx, &file.id)?;
     }
-    let upload = new.upload.map(|id| uploads::open_for_commit(tx, &id, &bucket, &new.key)).transpose()?;
-    let version = standing.as_ref().map_or(1, |row| row.file.version.saturating_add(1));
-    let content = write_content(tx, new, version, upload.as_ref())?;
-    let file_row = write_version(tx, new, &bucket, standing.as_ref(), &content)?;
-    count_usage(tx, new, &bucket, standing.as_ref(), content.stored)?;
-    if let Some(upload) = &upload {
-        uploads::complete(tx, upload, file_row, new.size_bytes)?;
+    if let Some(upload) = upload {
+        upload.complete(tx, file_row, new.size_bytes)?;
+        if let Some(body) = upload::completed_event(&upload.session, &file) {
+            events::emit(tx, bucket.id, Subject::Upload(&file.id), &file.key, &[body])?;
+        }
     }
-    idempotency::remember(tx, new, file_row, content.version)?;
-    let file = committed(tx, new, standing.as_ref(), content)?;
-    if let Some(upload) = upload.filter(|upload| upload.is_announced) {
-        upload.emit_completed(tx, bucket.id, &file)?;
-    }
-    let runs = start_runs(tx, new, &bucket, file_row, &file)?;
+    events::emit(tx, bucket.id, Subject::File(file_row), &file.key, &committed.events)?;
+    let runs = start_runs(tx, new, file_row, &file)?;
     Ok(CommittedVersion { file, is_new_file: standing.is_none(), runs })
 }
 
-fn check_condition(new: &NewVersion, standing: Option<&VersionRow>) -> Outcome<()> {
-    let reason = match (&new.condition, standing) {
-        (KeyCondition::Any, _) | (KeyCondition::Absent, None) => return Ok(()),
-        (KeyCondition::Matches(etags), Some(row)) if matches(etags, &row.file) => return Ok(()),
-        (KeyCondition::Absent, Some(_)) => "a file stands under the key already",
-        (KeyCondition::Matches(_), None) => "no file stands under the key",
-        (KeyCondition::Matches(_), Some(_)) => "the file has changed: its etag is another",
-    };
-    Err(Error::new(ErrorKind::PreconditionFailed, ACTION).about(&new.key).because(reason).into())
-}
-
-/// Whether a file fulfils `If-Match`; no etag at all stands for `*`.
-pub(super) fn matches(etags: &[String], file: &File) -> bool {
-    etags.is_empty() || etags.contains(&file.etag)
+fn nonce() -> Outcome<u64> {
+    Ok(getrandom::u64().map_err(|source| {
+        Error::new(ErrorKind::Internal, "draw random bytes").caused_by(source.to_string())
+    })?)
 }
 
 pub(super) fn check_quota(
     conn: &Connection,
-    bucket: &BucketRow,
+    name: &BucketName,
     quota_bytes: u64,
     size_bytes: u64,
     replaced_bytes: u64,
 ) -> Outcome<()> {
-    let sql = "SELECT current_bytes FROM usage WHERE bucket = ?1";
-    let current_bytes = conn.one(sql, [bucket.id], |row| row.count(0))?.unwrap_or_default();
-    let after = current_bytes.saturating_sub(replaced_bytes).saturating_add(size_bytes);
-    if after <= quota_bytes {
-        return Ok(());
-    }
-    let reason = format!(
-        "bucket {} would hold {after} of {quota_bytes} bytes; delete files or raise its quota",
-        bucket.name
-    );
-    Err(Error::new(ErrorKind::StorageFull, ACTION).because(reason).into())
-}
-
-/// What the new version is made of.
-struct Content {
-    manifest: ManifestId,
-    stored: StoredBytes,
-    version: u32,
-    etag: String,
+    let current_bytes = buckets::current_bytes(conn, &buckets::row(conn, name)?)?;
+    Ok(bucket::check_quota(name, quota_bytes, current_bytes, size_bytes, replaced_bytes)?)
 }
 
 fn write_content(
     tx: &Tx<'_>,
     new: &NewVersion,
-    version: u32,
-    upload: Option<&OpenUpload>,
-) -> Outcome<Content> {
-    let (manifest, before, written) = match upload {
-        Some(upload) => {
-            (upload.manifest, upload.stored, manifests::append(tx, upload.manifest, &new.chunks)?)
+    content: Content<'_>,
+    upload: Option<&UploadRow>,
+    size: ManifestSize,
+) -> Outcome<ManifestId> {
+    let manifest = match (content, upload) {
+        (Content::Shared(shared), _) => {
+            manifests::share(tx, shared.manifest)?;
+            shared.manifest
         }
-        None => {
-            let (manifest, written) = manifests::of_chunks(tx, &new.chunks)?;
-            (manifest, StoredBytes::default(), written)
+        (Content::Upload(_, before), Some(upload)) => {
+            manifests::append(tx, upload.manifest, before, &new.chunks)?;
+            upload.manifest
         }
+        (Content::Whole | Content::Upload(..), _) => manifests::of_chunks(tx, &new.chunks, size)?,
     };
     redo::add(tx, &new.redo)?;
-    if written.size_bytes != new.size_bytes {
-        let reason =
-            format!("its chunks hold {} bytes, but {} were said", written.size_bytes, new.size_bytes);
-        return Err(Error::new(ErrorKind::Internal, ACTION).about(&new.key).because(reason).into());
-    }
-    let stored = StoredBytes {
-        bytes: before.bytes.saturating_add(new.stored.bytes),
-        chunks: written.chunk_count,
-        deduplicated_bytes: before.deduplicated_bytes.saturating_add(new.stored.deduplicated_bytes),
-    };
-    Ok(Content { manifest, stored, version, etag: etag(&new.digests, manifest, version)? })
-}
-
-/// Half of the SHA-256 and the version: equal etags mean equal bytes. Without a SHA-256, something never said before.
-fn etag(digests: &ContentDigests, manifest: ManifestId, version: u32) -> Outcome<String> {
-    const HEX_CHARS: usize = 32;
-    if let Some(prefix) = digests.get(&DigestAlgorithm::Sha256).and_then(|hex| hex.get(..HEX_CHARS)) {
-        return Ok(format!("{prefix}-{version}"));
-    }
-    let random = getrandom::u64().map_err(|source| {
-        Error::new(ErrorKind::Internal, "draw random bytes").caused_by(source.to_string())
-    })?;
-    Ok(format!("m{manifest}-{random:016x}-{version}"))
+    Ok(manifest)
 }
 
 /// Gives the row of the file.
 fn write_version(
     tx: &Tx<'_>,
     new: &NewVersion,
+    file: &File,
     bucket: &BucketRow,
     standing: Option<&VersionRow>,
-    content: &Content,
+    manifest: ManifestId,
 ) -> Outcome<i64> {
     if let Some(standing) = standing {
         archive(tx, standing.file_row)?;
     }
+    let StoredBytes { bytes, chunks, deduplicated_bytes } = file.stored;
     // Of the values below, `file_id` and the bucket and key count only for a new file.
     tx.run(
         "INSERT INTO files (file_id, bucket, key, version, manifest, size_bytes, media_type, declared_media_type,
@@ -170,33 +152,51 @@ fn write_version(
              labels = :labels, stored_bytes = :stored_bytes, stored_chunks = :stored_chunks,
              deduplicated_bytes = :deduplicated_bytes, derived_from = :derived_from, expires_at = NULL",
         rusqlite::named_params! {
-            ":file_id": new.file_id.as_bytes(),
+            ":file_id": file.id.as_bytes(),
             ":bucket": bucket.id,
-            ":key": new.key.as_str(),
-            ":version": content.version,
-            ":manifest": content.manifest.0,
-            ":size_bytes": int(new.size_bytes),
-            ":media_type": new.media_type.as_str(),
-            ":declared_media_type": new.declared_media_type.as_ref().map(MediaType::as_str),
-            ":etag": content.etag,
-            ":digests": to_json(&new.digests)?,
-            ":sha256": sha256(&new.digests)?,
-            ":state": first_state(new).as_str(),
-            ":release": new.release.as_str(),
-            ":released": is_released(new),
-            ":at": tx.at().unix_ms(),
-            ":owner": new.owner.as_str(),
-            ":metadata": to_json(&new.metadata)?,
-            ":labels": to_json(&new.labels)?,
-            ":stored_bytes": int(content.stored.bytes),
-            ":stored_chunks": int(content.stored.chunks),
-            ":deduplicated_bytes": int(content.stored.deduplicated_bytes),
-            ":derived_from": new.derived_from.as_ref().map(FileId::as_bytes),
+            ":key": file.key.as_str(),
+            ":version": file.version,
+            ":manifest": manifest.0,
+            ":size_bytes": int(file.size_bytes),
+            ":media_type": file.media_type.as_str(),
+            ":declared_media_type": file.declared_media_type.as_ref().map(MediaType::as_str),
+            ":etag": kept_etag(file),
+            ":digests": kept_digests(file)?,
+            ":sha256": sha256(file)?,
+            ":state": file.state.as_str(),
+            ":release": (new.release != Release::Immediate).then(|| new.release.as_str()),
+            ":released": file.released,
+            ":at": file.created_at.unix_ms(),
+            ":owner": file.owner,
+            ":metadata": tags_json(&file.metadata)?,
+            ":labels": tags_json(&file.labels)?,
+            ":stored_bytes": int(bytes),
+            ":stored_chunks": int(chunks),
+            ":deduplicated_bytes": int(deduplicated_bytes),
+            ":derived_from": file.derived_from.as_ref().map(FileId::as_bytes),
         },
     )?;
     let file_row = standing.map_or_else(|| tx.last_insert_rowid(), |row| row.file_row);
-    write_tags(tx, new, bucket, standing, file_row)?;
+    write_tags(tx, file, bucket, standing, file_row)?;
     Ok(file_row)
+}
+
+/// What does not follow from the SHA-256 and the version.
+fn kept_etag(file: &File) -> Option<&str> {
+    let follows = commit::etag(&file.digests, file.version);
+    Some(file.etag.as_str()).filter(|etag| follows.as_deref() != Some(etag))
+}
+
+/// All but the SHA-256, which has a column of its own.
+fn kept_digests(file: &File) -> Outcome<Option<String>> {
+    let mut digests = file.digests.clone();
+    digests.remove(&DigestAlgorithm::Sha256);
+    if digests.is_empty() { Ok(None) } else { to_json(&digests).map(Some) }
+}
+
+fn sha256(file: &File) -> Outcome<Option<Vec<u8>>> {
+    let Some(hex) = file.digests.get(&DigestAlgorithm::Sha256) else { return Ok(None) };
+    Ok(Some(ContentDigest::from_hex(DigestAlgorithm::Sha256, hex)?.as_bytes().to_vec()))
 }
 
 /// Moves the current version to where superseded ones stand. Its runs and reports stay with it by its number.
@@ -216,95 +216,21 @@ fn archive(tx: &Tx<'_>, file_row: i64) -> Outcome<()> {
 
 fn write_tags(
     tx: &Tx<'_>,
-    new: &NewVersion,
+    file: &File,
     bucket: &BucketRow,
     standing: Option<&VersionRow>,
     file_row: i64,
 ) -> Outcome<()> {
-    let tagged = Tagged { file_row, bucket_row: bucket.id, key: &new.key };
+    let tagged = Tagged { file_row, bucket_row: bucket.id, key: &file.key };
     let none = Tags::new();
     let (labels, metadata) = standing.map_or((&none, &none), |row| (&row.file.labels, &row.file.metadata));
-    tagged.replace(tx, TagKind::Label, labels, &new.labels)?;
-    tagged.replace(tx, TagKind::Metadata, metadata, &new.metadata)
+    tagged.replace(tx, TagKind::Label, labels, &file.labels)?;
+    tagged.replace(tx, TagKind::Metadata, metadata, &file.metadata)
 }
 
-fn sha256(digests: &ContentDigests) -> Outcome<Option<Vec<u8>>> {
-    let Some(hex) = digests.get(&DigestAlgorithm::Sha256) else { return Ok(None) };
-    Ok(Some(ContentDigest::from_hex(DigestAlgorithm::Sha256, hex)?.as_bytes().to_vec()))
-}
-
-fn first_state(new: &NewVersion) -> FileState {
-    if new.runs.is_empty() { FileState::Ready } else { FileState::Processing }
-}
-
-fn count_usage(
-    tx: &Tx<'_>,
-    new: &NewVersion,
-    bucket: &BucketRow,
-    standing: Option<&VersionRow>,
-    stored: StoredBytes,
-) -> Outcome<()> {
-    let replaced_bytes = standing.map_or(0, |row| int(row.file.size_bytes));
-    let change = UsageChange {
-        file_count: i64::from(standing.is_none()),
-        current_bytes: int(new.size_bytes) - replaced_bytes,
-        ..UsageChange::of_version(new.size_bytes, stored)
-    };
-    change.apply(tx, bucket.id)
-}
-
-/// `stored` is an event of every version; what comes next depends on whether there are runs.
-fn start_runs(
-    tx: &Tx<'_>,
-    new: &NewVersion,
-    bucket: &BucketRow,
-    file_row: i64,
-    file: &File,
-) -> Outcome<Vec<RunId>> {
-    events::emit(tx, bucket.id, Subject::File(file_row), &file.key, &event::of_version(file))?;
+fn start_runs(tx: &Tx<'_>, new: &NewVersion, file_row: i64, file: &File) -> Outcome<Vec<RunId>> {
     for run in &new.runs {
         runs::insert(tx, file_row, file, run, tx.at())?;
     }
     Ok(new.runs.iter().map(|run| run.id).collect())
-}
-
-/// The file as its row says it now.
-fn committed(
-    tx: &Tx<'_>,
-    new: &NewVersion,
-    standing: Option<&VersionRow>,
-    content: Content,
-) -> Outcome<File> {
-    let id = standing.map_or(new.file_id, |row| row.file.id);
-    let derived = match standing {
-        Some(_) => derived(tx, &id)?,
-        None => Vec::new(),
-    };
-    Ok(File {
-        id,
-        bucket: new.bucket.clone(),
-        key: new.key.clone(),
-        version: content.version,
-        size_bytes: new.size_bytes,
-        media_type: new.media_type.clone(),
-        declared_media_type: new.declared_media_type.clone(),
-        etag: content.etag,
-        digests: new.digests.clone(),
-        state: first_state(new),
-        created_at: tx.at(),
-        updated_at: tx.at(),
-        owner: new.owner.as_str().to_owned(),
-        metadata: new.metadata.clone(),
-        labels: new.labels.clone(),
-        stored: content.stored,
-        reports: BTreeMap::new(),
-        derived,
-        derived_from: new.derived_from,
-        expires_at: None,
-        released: is_released(new),
-    })
-}
-
-fn is_released(new: &NewVersion) -> bool {
-    new.runs.is_empty() || new.release == Release::Immediate
 }

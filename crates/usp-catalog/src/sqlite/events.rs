@@ -176,5 +176,10 @@ pub(super) fn prune(tx: &Tx<'_>, now: Timestamp, before: Timestamp, limit: u32) 
     let oldest = tx.all(sql, (now.unix_ms(), limit), |row| Ok((row.get::<_, EventSeq>(0)?, row.time(1)?)))?;
     let old = oldest.iter().take_while(|(_, at)| *at < before);
     let Some((last, _)) = old.last() else { return Ok(0) };
-    Ok(tx.run("DELETE FROM events WHERE seq <= ?1", [last])? as u64)
+    let first = tx.one("SELECT seq, kinds FROM events ORDER BY seq LIMIT 1", [], |row| {
+        Ok(row.get::<_, EventSeq>(0)? - stored_event::count_of(row.get(1)?) + 1)
+    })?;
+    tx.run("DELETE FROM events WHERE seq <= ?1", [last])?;
+    // Numbers have no gaps, so that they say how many events the rows held.
+    Ok(first.and_then(|first| u64::try_from(last - first + 1).ok()).unwrap_or_default())
 }

@@ -18,7 +18,7 @@ use super::cursor::{self, Fingerprint};
 use super::fail::Outcome;
 use super::filter::Filter;
 use super::key_order::KeyWalk;
-use super::version_row::{self, version_row};
+use super::version_row::{self, VersionColumn, version_row};
 
 /// Rows that one page may look at: some ten milliseconds of work.
 pub(super) const EXAMINED_COUNT_MAX: u32 = 10_000;
@@ -50,9 +50,7 @@ pub(super) fn list(conn: &Connection, bucket: &BucketName, query: &FileQuery) ->
         }
     };
     let mut found = page.found;
-    for file in &mut found.files {
-        file.derived = version_row::derived(conn, &file.id)?;
-    }
+    version_row::add_derived(conn, &mut found.files)?;
     found.next_cursor = next.map(|place| name.cursor_at(&place));
     Ok(found)
 }
@@ -141,8 +139,8 @@ fn walk_created(
         }
         let mut place = CreatedPlace::default();
         let (at, number) = place.split_at_mut(8);
-        at.copy_from_slice(&row.time(16)?.unix_ms().to_be_bytes());
-        number.copy_from_slice(&row.get::<_, i64>(0)?.to_be_bytes());
+        at.copy_from_slice(&row.time(VersionColumn::CreatedAt as usize)?.unix_ms().to_be_bytes());
+        number.copy_from_slice(&row.get::<_, i64>(VersionColumn::FileRow as usize)?.to_be_bytes());
         last = Some(place);
     }
     Ok(None)
@@ -155,7 +153,7 @@ pub(super) fn created_sql(is_ascending: bool) -> String {
              CROSS JOIN buckets b ON b.id = f.bucket CROSS JOIN domains d ON d.id = b.domain
          WHERE f.bucket = ?1 AND (f.created_at, f.id) {sign} (?2, ?3) AND f.created_at > ?4 AND f.created_at < ?5
          ORDER BY f.created_at {order}, f.id {order}",
-        version_row::FILE_COLUMNS
+        *version_row::FILE_COLUMNS
     )
 }
 

@@ -1,25 +1,21 @@
 //! One file at a time: read, change, delete.
 
-use std::collections::BTreeMap;
-
 use rusqlite::Connection;
-use usp_decide::event;
-use usp_model::file::label_violations;
+use usp_decide::bucket::UsageChange;
+use usp_decide::{event, file};
 use usp_model::limits::LIST_COUNT_MAX;
 use usp_model::{
-    BucketName, Change, ContentDigest, DigestAlgorithm, Error, ErrorKind, File, FileId, FilePatch, FileRef,
-    LabelKey, ManifestId, Timestamp,
+    BucketName, ContentDigest, DigestAlgorithm, File, FileId, FilePatch, FileRef, ManifestId, StoredBytes,
+    Timestamp,
 };
 
-use super::ask::{Ask, int};
-use super::buckets::{self, UsageChange};
-use super::commit::matches;
+use super::ask::{Ask, Column};
 use super::events::{self, Subject};
 use super::fail::{Outcome, absent};
 use super::tags::{TagKind, Tagged, Tags};
 use super::tx::Tx;
 use super::version_row::{self, SUPERSEDED, VersionRow, current_by_id, current_by_key, version_row};
-use super::{manifests, runs, uploads};
+use super::{buckets, manifests, runs, uploads};
 use crate::records::FileRecord;
 
 pub(super) fn record(conn: &Connection, file: &FileRef, version: Option<u32>) -> Outcome<FileRecord> {
@@ -61,7 +57,7 @@ pub(super) fn by_id(conn: &Connection, id: &FileId) -> Outcome<VersionRow> {
 
 pub(super) fn versions(conn: &Connection, id: &FileId) -> Outcome<Vec<File>> {
     let current = by_id(conn, id)?;
-    let sql = format!("{SUPERSEDED} WHERE v.file = ?1 ORDER BY v.version DESC LIMIT ?2");
+    let sql = format!("{} WHERE v.file = ?1 ORDER BY v.version DESC LIMIT ?2", *SUPERSEDED);
     let older = conn.all(&sql, (current.file_row, LIST_COUNT_MAX - 1), version_row)?;
     Ok(std::iter::once(current).chain(older).map(|row| row.file).collect())
 }
@@ -84,73 +80,37 @@ pub(super) fn known_sha256(
     Ok(known)
 }
 
-pub(super) fn update(tx: &Tx<'_>, id: &FileId, patch: &FilePatch, at: Timestamp) -> Outcome<File> {
-    let action = "update file";
+pub(super) fn update(tx: &Tx<'_>, id: &FileId, patch: &FilePatch) -> Outcome<File> {
     let row = by_id(tx, id)?;
-    check_etag(action, &row.file, patch.condition_etags.as_deref())?;
-    let labels = patched(&row.file.labels, &patch.labels);
-    let metadata = patched(&row.file.metadata, &patch.metadata);
-    check_tags(action, &labels, &metadata)?;
+    let after = file::patched(&row.file, patch, tx.at())?;
     let tagged = Tagged { file_row: row.file_row, bucket_row: row.bucket_row, key: &row.file.key };
-    tagged.replace(tx, TagKind::Label, &row.file.labels, &labels)?;
-    tagged.replace(tx, TagKind::Metadata, &row.file.metadata, &metadata)?;
-    version_row::set_tags(tx, row.file_row, row.file.version, &labels, &metadata, at)?;
-    let expires_at = match patch.expires_at {
-        Change::Keep => row.file.expires_at,
-        Change::Clear => None,
-        Change::Set(at) => Some(at),
-    };
-    if expires_at != row.file.expires_at {
+    tagged.replace(tx, TagKind::Label, &row.file.labels, &after.labels)?;
+    tagged.replace(tx, TagKind::Metadata, &row.file.metadata, &after.metadata)?;
+    version_row::set_tags(tx, row.file_row, after.version, &after.labels, &after.metadata, tx.at())?;
+    if after.expires_at != row.file.expires_at {
         let sql = "UPDATE files SET expires_at = ?2 WHERE id = ?1";
-        tx.run(sql, (row.file_row, expires_at.map(Timestamp::unix_ms)))?;
+        tx.run(sql, (row.file_row, after.expires_at.map(Timestamp::unix_ms)))?;
     }
     Ok(by_id(tx, id)?.into_record(tx)?.file)
 }
 
-fn check_etag(action: &'static str, file: &File, etags: Option<&[String]>) -> Outcome<()> {
-    if etags.is_none_or(|etags| matches(etags, file)) {
-        return Ok(());
-    }
-    let changed = Error::new(ErrorKind::PreconditionFailed, action).about(file.id);
-    Err(changed.because("the file has changed: its etag is another").into())
-}
-
-/// Errors: `InvalidInput` when there are too many, or one is too long.
-pub(super) fn check_tags(action: &'static str, labels: &Tags, metadata: &Tags) -> Outcome<()> {
-    let mut violations = label_violations(labels, "/labels");
-    violations.extend(label_violations(metadata, "/metadata"));
-    if violations.is_empty() {
-        return Ok(());
-    }
-    let over =
-        Error::new(ErrorKind::InvalidInput, action).because("labels or metadata are over their limits");
-    Err(over.with_violations(violations).into())
-}
-
-fn patched(before: &Tags, patch: &BTreeMap<LabelKey, Option<String>>) -> Tags {
-    let mut after = before.clone();
-    for (name, value) in patch {
-        match value {
-            Some(value) => drop(after.insert(name.clone(), value.clone())),
-            None => drop(after.remove(name)),
-        }
-    }
-    after
-}
-
-pub(super) fn delete(tx: &Tx<'_>, id: &FileId, etags: Option<&[String]>, at: Timestamp) -> Outcome<()> {
+pub(super) fn delete(tx: &Tx<'_>, id: &FileId, etags: Option<&[String]>) -> Outcome<()> {
     let row = by_id(tx, id)?;
-    check_etag("delete file", &row.file, etags)?;
-    runs::cancel_all_of_file(tx, row.file_row, at)?;
-    count_down(tx, &row)?;
+    file::check_etag("delete file", &row.file, etags)?;
+    runs::cancel_all_of_file(tx, row.file_row, tx.at())?;
     let tagged = Tagged { file_row: row.file_row, bucket_row: row.bucket_row, key: &row.file.key };
     tagged.replace(tx, TagKind::Label, &row.file.labels, &Tags::new())?;
     tagged.replace(tx, TagKind::Metadata, &row.file.metadata, &Tags::new())?;
-    let sql = "SELECT manifest FROM versions WHERE file = ?1";
-    let mut contents = tx.all(sql, [row.file_row], |row| Ok(ManifestId(row.get(0)?)))?;
-    contents.push(row.manifest);
-    for manifest in contents {
-        manifests::delete(tx, manifest)?;
+    let sql = "SELECT manifest, size_bytes, stored_bytes, deduplicated_bytes FROM versions WHERE file = ?1";
+    let older = tx.all(sql, [row.file_row], |row| {
+        let stored = StoredBytes { bytes: row.count(2)?, chunks: 0, deduplicated_bytes: row.count(3)? };
+        Ok((ManifestId(row.get(0)?), row.count(1)?, stored))
+    })?;
+    let all = || older.iter().copied().chain([(row.manifest, row.file.size_bytes, row.file.stored)]);
+    let gone = UsageChange::of_deletion(row.file.size_bytes, all().map(|(_, size, stored)| (size, stored)));
+    buckets::change_usage(tx, row.bucket_row, gone)?;
+    for (manifest, ..) in all() {
+        manifests::release(tx, manifest)?;
     }
     // Versions, reports, runs, steps, idempotency keys and completed uploads of it go with the row.
     tx.run("DELETE FROM files WHERE id = ?1", [row.file_row])?;
@@ -158,28 +118,17 @@ pub(super) fn delete(tx: &Tx<'_>, id: &FileId, etags: Option<&[String]>, at: Tim
     events::emit(tx, row.bucket_row, gone, &row.file.key, &[event::of_deleted(&row.file)])
 }
 
-pub(super) fn expire(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Outcome<u64> {
-    let sql = "SELECT file_id FROM files WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
-    let over = tx.all(sql, (now.unix_ms(), limit), |row| Ok(FileId::from_bytes(row.get(0)?)))?;
-    for id in &over {
-        delete(tx, id, None, now)?;
-    }
-    Ok(over.len() as u64)
-}
-
-fn count_down(tx: &Tx<'_>, row: &VersionRow) -> Outcome<()> {
-    let sql = "SELECT count(*), sum(size_bytes), sum(stored_bytes), sum(deduplicated_bytes)
-         FROM (SELECT size_bytes, stored_bytes, deduplicated_bytes FROM files WHERE id = ?1
-               UNION ALL SELECT size_bytes, stored_bytes, deduplicated_bytes FROM versions WHERE file = ?1)";
-    let gone = tx.one(sql, [row.file_row], |sums| {
-        Ok(UsageChange {
-            file_count: -1,
-            version_count: -sums.get::<_, i64>(0)?,
-            current_bytes: -int(row.file.size_bytes),
-            logical_bytes: -sums.get::<_, i64>(1)?,
-            stored_bytes: -sums.get::<_, i64>(2)?,
-            deduplicated_bytes: -sums.get::<_, i64>(3)?,
-        })
+pub(super) fn expire(tx: &Tx<'_>, limit: u32) -> Outcome<u64> {
+    let sql = "SELECT file_id, expires_at FROM files WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+    let found = tx.all(sql, (tx.at().unix_ms(), limit), |row| {
+        Ok((FileId::from_bytes(row.get(0)?), row.time_or_none(1)?))
     })?;
-    gone.unwrap_or_default().apply(tx, row.bucket_row)
+    let mut count = 0;
+    for (id, expires_at) in found {
+        if file::is_over(expires_at, tx.at()) {
+            delete(tx, &id, None)?;
+            count += 1;
+        }
+    }
+    Ok(count)
 }

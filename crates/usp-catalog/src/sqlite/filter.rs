@@ -6,6 +6,7 @@ use usp_model::{ContentDigest, DigestAlgorithm, FileQuery, FileState, MediaType,
 use super::ask::Column;
 use super::fail::Outcome;
 use super::tags::Tags;
+use super::version_row::{self, VersionColumn};
 
 /// The conditions of a query, in the order of what they cost.
 #[derive(Debug)]
@@ -16,8 +17,7 @@ pub(super) struct Filter {
     created_before: Option<Timestamp>,
     prefix: String,
     media_type: Option<String>,
-    /// In lower case, as rows have it.
-    sha256: Option<String>,
+    sha256: Option<ContentDigest>,
     labels: Tags,
     metadata: Tags,
 }
@@ -32,7 +32,7 @@ impl Filter {
             created_before: query.created_before,
             prefix: query.prefix.clone(),
             media_type: query.media_type.clone(),
-            sha256: sha256(query)?.map(|digest| digest.to_hex()),
+            sha256: sha256(query)?,
             labels: query.labels.clone(),
             metadata: query.metadata.clone(),
         })
@@ -40,42 +40,42 @@ impl Filter {
 
     /// `row` has the columns of `version_row`.
     pub(super) fn takes(&self, row: &Row<'_>) -> Outcome<bool> {
-        let created_at = row.time(16)?;
+        let created_at = row.time(VersionColumn::CreatedAt as usize)?;
         let is_in_time = self.created_after.is_none_or(|after| created_at > after)
             && self.created_before.is_none_or(|before| created_at < before);
-        if !is_in_time || !(self.with_unreleased || row.get::<_, bool>(15)?) {
+        if !is_in_time || !(self.with_unreleased || row.get::<_, bool>(VersionColumn::Released as usize)?) {
             return Ok(false);
         }
         if let Some(state) = self.state
-            && row.text::<FileState>(13)? != state
+            && row.text::<FileState>(VersionColumn::State as usize)? != state
         {
             return Ok(false);
         }
-        let key = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+        let key = row.get_ref(VersionColumn::Key as usize)?.as_str().map_err(rusqlite::Error::from)?;
         Ok(key.starts_with(&self.prefix) && self.takes_content(row)? && self.takes_tags(row)?)
     }
 
     fn takes_content(&self, row: &Row<'_>) -> Outcome<bool> {
         if let Some(pattern) = &self.media_type
-            && !row.text::<MediaType>(9)?.matches(pattern)
+            && !row.text::<MediaType>(VersionColumn::MediaType as usize)?.matches(pattern)
         {
             return Ok(false);
         }
         let Some(sha256) = &self.sha256 else { return Ok(true) };
-        let digests: usp_model::ContentDigests = row.json(12)?;
-        Ok(digests.get(&DigestAlgorithm::Sha256).is_some_and(|hex| hex.eq_ignore_ascii_case(sha256)))
+        Ok(version_row::sha256(row)? == Some(sha256.as_bytes()))
     }
 
     fn takes_tags(&self, row: &Row<'_>) -> Outcome<bool> {
-        Ok(has_all(row, 20, &self.labels)? && has_all(row, 19, &self.metadata)?)
+        Ok(has_all(row, VersionColumn::Labels, &self.labels)?
+            && has_all(row, VersionColumn::Metadata, &self.metadata)?)
     }
 }
 
-fn has_all(row: &Row<'_>, column: usize, wanted: &Tags) -> Outcome<bool> {
+fn has_all(row: &Row<'_>, column: VersionColumn, wanted: &Tags) -> Outcome<bool> {
     if wanted.is_empty() {
         return Ok(true);
     }
-    let standing: Tags = row.json(column)?;
+    let standing: Tags = row.json_or_empty(column as usize)?;
     Ok(wanted.iter().all(|(name, value)| standing.get(name) == Some(value)))
 }
 

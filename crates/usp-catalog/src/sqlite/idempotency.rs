@@ -1,17 +1,14 @@
 //! Keys of idempotency: a request that is sent again within a day answers with what the first one made.
 
-use usp_model::{DigestAlgorithm, Error, ErrorKind, FileId, Timestamp, UserName};
-
 use rusqlite::Connection;
+use usp_decide::idempotency;
+use usp_model::{FileId, Timestamp, UserName};
 
-use super::ask::Ask;
+use super::ask::{Ask, Column};
 use super::fail::Outcome;
 use super::tx::Tx;
 use super::{runs, uploads, version_row};
 use crate::records::{CommittedVersion, NewVersion};
-
-/// One day, as clients of such keys expect.
-const LIFE_MS: i64 = 24 * 60 * 60 * 1_000;
 
 struct Seen {
     file_row: i64,
@@ -19,14 +16,11 @@ struct Seen {
 }
 
 fn find(conn: &Connection, owner: &UserName, key: &str, now: Timestamp) -> Outcome<Option<Seen>> {
-    let sql = "SELECT file, version FROM idempotency_keys WHERE owner = ?1 AND key = ?2 AND created_at > ?3";
-    conn.one(sql, (owner.as_str(), key, oldest(now)), |row| {
-        Ok(Seen { file_row: row.get(0)?, version: row.get(1)? })
-    })
-}
-
-fn oldest(now: Timestamp) -> i64 {
-    now.unix_ms().saturating_sub(LIFE_MS)
+    let sql = "SELECT file, version, created_at FROM idempotency_keys WHERE owner = ?1 AND key = ?2";
+    let used = conn.one(sql, (owner.as_str(), key), |row| {
+        Ok((Seen { file_row: row.get(0)?, version: row.get(1)? }, row.time(2)?))
+    })?;
+    Ok(used.filter(|(_, used_at)| idempotency::is_remembered(*used_at, now)).map(|(seen, _)| seen))
 }
 
 pub(super) fn file_of(
@@ -45,15 +39,7 @@ pub(super) fn replay(tx: &Tx<'_>, new: &NewVersion) -> Outcome<Option<CommittedV
     let Some(key) = &new.idempotency_key else { return Ok(None) };
     let Some(seen) = find(tx, &new.owner, key, tx.at())? else { return Ok(None) };
     let Some(row) = version_row::version(tx, seen.file_row, seen.version)? else { return Ok(None) };
-    if row.file.bucket != new.bucket || row.file.key != new.key {
-        let reason =
-            format!("the idempotency key was used for {}/{}; send a new one", row.file.bucket, row.file.key);
-        return Err(Error::new(ErrorKind::Conflict, "commit version").about(&new.key).because(reason).into());
-    }
-    if row.file.digests.get(&DigestAlgorithm::Sha256) != new.digests.get(&DigestAlgorithm::Sha256) {
-        let reason = "the idempotency key was used for another content; send a new one with every content";
-        return Err(Error::new(ErrorKind::Conflict, "commit version").about(&new.key).because(reason).into());
-    }
+    idempotency::check_replay(new, &row.file)?;
     if let Some(upload) = &new.upload {
         uploads::end_quietly(tx, upload)?;
     }
@@ -76,7 +62,7 @@ pub(super) fn prune(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Outcome<u64> {
     let forgotten = tx.run(
         "DELETE FROM idempotency_keys WHERE (owner, key) IN
              (SELECT owner, key FROM idempotency_keys WHERE created_at <= ?1 LIMIT ?2)",
-        (oldest(now), limit),
+        (idempotency::forgotten_until(now).unix_ms(), limit),
     )?;
     Ok(forgotten as u64)
 }

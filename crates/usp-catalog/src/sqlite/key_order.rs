@@ -8,7 +8,7 @@ use super::fail::Outcome;
 use super::file_list::Page;
 use super::filter::{Filter, sha256};
 use super::tags::TagKind;
-use super::version_row::FILE_COLUMNS;
+use super::version_row::{FILE_COLUMNS, VersionColumn};
 
 /// What the walk goes along.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ impl KeyWalk {
                 if !page.may_examine() {
                     return Ok(Some(self.place()));
                 }
-                let key: String = row.get(2)?;
+                let key: String = row.get(VersionColumn::Key as usize)?;
                 match self.visit(row, &key, filter, page)? {
                     Step::Next => self.pass(&key),
                     Step::Behind(prefix) => {
@@ -222,8 +222,9 @@ pub(super) fn sql(along: &Along, is_ascending: bool) -> String {
         ),
     };
     format!(
-        "SELECT {FILE_COLUMNS} FROM {from} {FILE}
-         WHERE f.bucket = ?1 AND {key} >= ?2 AND {key} < ?3 {more} ORDER BY {key} {order}"
+        "SELECT {} FROM {from} {FILE}
+         WHERE f.bucket = ?1 AND {key} >= ?2 AND {key} < ?3 {more} ORDER BY {key} {order}",
+        *FILE_COLUMNS
     )
 }
 

@@ -1,6 +1,8 @@
 //! Manifests: written segment by segment, read from any offset.
 
 use rusqlite::{Connection, Row};
+use usp_decide::commit::ManifestSize;
+use usp_decide::manifest::{self, Released};
 use usp_model::limits::SEGMENT_ENTRY_COUNT_MAX;
 use usp_model::{ByteRange, ChunkRef, ManifestEntry, ManifestId, PlacedChunk, Segment};
 
@@ -9,31 +11,43 @@ use super::chunks;
 use super::fail::{Outcome, absent, corrupt};
 use super::tx::Tx;
 
-/// How long a manifest is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct ManifestSize {
-    pub(super) size_bytes: u64,
-    pub(super) chunk_count: u64,
-}
-
 pub(super) fn create(tx: &Tx<'_>) -> Outcome<ManifestId> {
     tx.run("INSERT INTO manifests DEFAULT VALUES", [])?;
     Ok(ManifestId(tx.last_insert_rowid()))
 }
 
-/// Its segments go with it; chunk rows stay until they are collected.
-pub(super) fn delete(tx: &Tx<'_>, manifest: ManifestId) -> Outcome<()> {
-    tx.run("DELETE FROM manifests WHERE id = ?1", [manifest.0])?;
+/// Lets go of one reference. With the last one its segments go, too; chunk rows stay until they are collected.
+pub(super) fn release(tx: &Tx<'_>, id: ManifestId) -> Outcome<()> {
+    match refs(tx, id)?.map(manifest::release) {
+        Some(Released::Kept { refs }) => set_refs(tx, id, refs),
+        Some(Released::Gone) => delete(tx, id),
+        None => Ok(()),
+    }
+}
+
+/// Takes one more reference. Errors: `NotFound` when the content was deleted.
+pub(super) fn share(tx: &Tx<'_>, id: ManifestId) -> Outcome<()> {
+    let refs = manifest::share(id, refs(tx, id)?)?;
+    set_refs(tx, id, refs)
+}
+
+fn refs(conn: &Connection, id: ManifestId) -> Outcome<Option<u32>> {
+    conn.one("SELECT refs FROM manifests WHERE id = ?1", [id.0], |row| Ok(row.get(0)?))
+}
+
+fn set_refs(tx: &Tx<'_>, id: ManifestId, refs: u32) -> Outcome<()> {
+    tx.run("UPDATE manifests SET refs = ?2 WHERE id = ?1", (id.0, refs))?;
+    Ok(())
+}
+
+fn delete(tx: &Tx<'_>, id: ManifestId) -> Outcome<()> {
+    tx.run("DELETE FROM manifests WHERE id = ?1", [id.0])?;
     Ok(())
 }
 
 /// A manifest of exactly these chunks, whose rows are made first.
-pub(super) fn of_chunks(tx: &Tx<'_>, chunks: &[ChunkRef]) -> Outcome<(ManifestId, ManifestSize)> {
+pub(super) fn of_chunks(tx: &Tx<'_>, chunks: &[ChunkRef], size: ManifestSize) -> Outcome<ManifestId> {
     let entries = chunks::ensure(tx, chunks)?;
-    let size = ManifestSize {
-        size_bytes: entries.iter().map(|entry| u64::from(entry.size_bytes)).sum(),
-        chunk_count: entries.len() as u64,
-    };
     let sql = "INSERT INTO manifests (size_bytes, chunk_count) VALUES (?1, ?2)";
     tx.run(sql, (int(size.size_bytes), int(size.chunk_count)))?;
     let manifest = ManifestId(tx.last_insert_rowid());
@@ -41,14 +55,18 @@ pub(super) fn of_chunks(tx: &Tx<'_>, chunks: &[ChunkRef]) -> Outcome<(ManifestId
     for part in entries.chunks(SEGMENT_ENTRY_COUNT_MAX) {
         start = put_segment(tx, manifest, start, part)?;
     }
-    Ok((manifest, size))
+    Ok(manifest)
 }
 
-/// Adds chunks at the end, making their rows first. Fills up the last segment before it begins another.
-pub(super) fn append(tx: &Tx<'_>, manifest: ManifestId, chunks: &[ChunkRef]) -> Outcome<ManifestSize> {
-    let before = size(tx, manifest)?;
+/// Adds chunks behind `before`, making their rows first. Fills up the last segment before it begins another.
+pub(super) fn append(
+    tx: &Tx<'_>,
+    manifest: ManifestId,
+    before: ManifestSize,
+    chunks: &[ChunkRef],
+) -> Outcome<()> {
     if chunks.is_empty() {
-        return Ok(before);
+        return Ok(());
     }
     let added = chunks::ensure(tx, chunks)?;
     let last = last_segment(tx, manifest)?;
@@ -61,45 +79,35 @@ pub(super) fn append(tx: &Tx<'_>, manifest: ManifestId, chunks: &[ChunkRef]) -> 
     for part in entries.chunks(SEGMENT_ENTRY_COUNT_MAX) {
         start = put_segment(tx, manifest, start, part)?;
     }
-    let after = ManifestSize {
-        size_bytes: start,
-        chunk_count: before.chunk_count.saturating_add(chunks.len() as u64),
-    };
-    tx.run(
-        "UPDATE manifests SET size_bytes = ?2, chunk_count = ?3 WHERE id = ?1",
-        (manifest.0, int(after.size_bytes), int(after.chunk_count)),
-    )?;
-    Ok(after)
+    set_size(tx, manifest, before.with(chunks))
+}
+
+fn set_size(tx: &Tx<'_>, manifest: ManifestId, size: ManifestSize) -> Outcome<()> {
+    let sql = "UPDATE manifests SET size_bytes = ?2, chunk_count = ?3 WHERE id = ?1";
+    tx.run(sql, (manifest.0, int(size.size_bytes), int(size.chunk_count)))?;
+    Ok(())
 }
 
 /// Moves all that `from` has behind what `to` has, and deletes `from`. `to` must be the newer one: a walk over all segments
 /// in the order of their manifests (`collect::references`) would miss what moves to where it has been.
 ///
 /// One row at a time: a statement that changes many keeps them all in memory until it ends.
-pub(super) fn take_over(tx: &Tx<'_>, to: ManifestId, from: ManifestId) -> Outcome<ManifestSize> {
+pub(super) fn take_over(tx: &Tx<'_>, to: ManifestId, from: ManifestId) -> Outcome<()> {
     if to.0 <= from.0 {
         return Err(corrupt("join manifests", "the older one cannot take over").about(to).into());
     }
     let (before, added) = (size(tx, to)?, size(tx, from)?);
-    let sql = "SELECT rowid FROM segments WHERE manifest = ?1 ORDER BY start_offset";
+    let sql = "SELECT start_offset FROM segments WHERE manifest = ?1 ORDER BY start_offset";
     let segments: Vec<i64> = tx.all(sql, [from.0], |row| Ok(row.get(0)?))?;
-    for segment in segments {
+    for start_offset in segments {
         tx.run(
-            "UPDATE segments SET manifest = ?2, start_offset = start_offset + ?3, end_offset = end_offset + ?3
-             WHERE rowid = ?1",
-            (segment, to.0, int(before.size_bytes)),
+            "UPDATE segments SET manifest = ?3, start_offset = start_offset + ?4, end_offset = end_offset + ?4
+             WHERE manifest = ?1 AND start_offset = ?2",
+            (from.0, start_offset, to.0, int(before.size_bytes)),
         )?;
     }
-    let after = ManifestSize {
-        size_bytes: before.size_bytes.saturating_add(added.size_bytes),
-        chunk_count: before.chunk_count.saturating_add(added.chunk_count),
-    };
-    tx.run(
-        "UPDATE manifests SET size_bytes = ?2, chunk_count = ?3 WHERE id = ?1",
-        (to.0, int(after.size_bytes), int(after.chunk_count)),
-    )?;
-    delete(tx, from)?;
-    Ok(after)
+    set_size(tx, to, before.joined(added))?;
+    delete(tx, from)
 }
 
 /// Gives the offset after the segment.
@@ -116,10 +124,18 @@ fn put_segment(tx: &Tx<'_>, manifest: ManifestId, start: u64, entries: &[Manifes
 
 pub(super) fn size(conn: &Connection, manifest: ManifestId) -> Outcome<ManifestSize> {
     let sql = "SELECT size_bytes, chunk_count FROM manifests WHERE id = ?1";
-    let found = conn.one(sql, [manifest.0], |row| {
-        Ok(ManifestSize { size_bytes: row.count(0)?, chunk_count: row.count(1)? })
-    })?;
+    let found = conn.one(sql, [manifest.0], manifest_size)?;
     Ok(found.ok_or_else(|| no_manifest(manifest))?)
+}
+
+/// As `size`, and nothing of one that is gone.
+pub(super) fn size_or_none(conn: &Connection, manifest: ManifestId) -> Outcome<ManifestSize> {
+    let sql = "SELECT size_bytes, chunk_count FROM manifests WHERE id = ?1";
+    Ok(conn.one(sql, [manifest.0], manifest_size)?.unwrap_or_default())
+}
+
+fn manifest_size(row: &Row<'_>) -> Outcome<ManifestSize> {
+    Ok(ManifestSize { size_bytes: row.count(0)?, chunk_count: row.count(1)? })
 }
 
 struct PlacedSegment {

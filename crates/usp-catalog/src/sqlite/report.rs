@@ -11,7 +11,6 @@ use usp_model::{
 
 use super::ask::Ask;
 use super::fail::Outcome;
-use super::files::check_tags;
 use super::rollup::roll_up;
 use super::run_row::{self, RunRow};
 use super::runs::reset;
@@ -19,6 +18,7 @@ use super::tags::{TagKind, Tagged};
 use super::tx::Tx;
 use super::version_row;
 use crate::records::ReportRun;
+use usp_decide::file::check_tags;
 
 const ACTION: &str = "report run";
 

@@ -58,7 +58,7 @@ pub(super) fn totals(conn: &Connection) -> Outcome<StoreTotals> {
 }
 
 pub(super) fn recover(tx: &Tx<'_>, now: Timestamp) -> Outcome<()> {
-    tx.add_to_meta("generation", 1)?;
+    tx.run("UPDATE meta SET value = value + 1 WHERE name = 'generation'", [])?;
     uploads::end_unannounced(tx)?;
     runs::end_leases(tx, now)?;
     runs::pull_up(tx, now)?;

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use rusqlite::Connection;
 use usp_model::{Act, EventSeq, Timestamp};
 
-use super::ask::{Ask, int};
+use super::ask::Ask;
 use super::fail::Outcome;
 
 /// The connection inside a transaction; remembers the last event it wrote.
@@ -45,18 +45,6 @@ impl<'c> Tx<'c> {
         let epoch =
             self.conn.one("SELECT value FROM meta WHERE name = 'epoch'", [], |row| Ok(row.get(0)?))?;
         Ok(epoch.unwrap_or(1))
-    }
-
-    /// Adds to a store-wide counter.
-    pub(super) fn add_to_meta(&self, name: &str, more: u64) -> Outcome<()> {
-        self.conn.run("UPDATE meta SET value = value + ?2 WHERE name = ?1", (name, int(more)))?;
-        Ok(())
-    }
-
-    /// Takes from a store-wide counter.
-    pub(super) fn take_from_meta(&self, name: &str, less: u64) -> Outcome<()> {
-        self.conn.run("UPDATE meta SET value = value - ?2 WHERE name = ?1", (name, int(less)))?;
-        Ok(())
     }
 }
 

@@ -1,18 +1,18 @@
 //! Upload sessions: opened, continued, ended.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
-use usp_decide::event;
+use usp_decide::upload::{self, JoinedTo, Session};
 use usp_model::{
-    BucketName, DomainId, DomainKey, Error, ErrorKind, EventBody, File, FileId, FileKey, ManifestId,
-    MediaType, ResumePoint, StoredBytes, Timestamp, Upload, UploadChange, UploadEvent, UploadId, UploadShape,
-    UploadState,
+    DomainId, DomainKey, FileId, ManifestId, MediaType, ResumePoint, StoredBytes, Upload, UploadChange,
+    UploadId, UploadShape, UploadState,
 };
 
 use super::ask::{Ask, Column, int, to_json};
-use super::buckets::{self, BucketRow};
+use super::buckets;
 use super::events::{self, Subject};
 use super::fail::{Outcome, absent};
 use super::tx::Tx;
@@ -24,102 +24,126 @@ mod join;
 
 pub(super) use join::join;
 
-/// Sessions that ended stay known for a week after their time, so that late clients hear why.
-const MEMORY_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
-
-/// An upload with the numbers that other rows know it by.
+/// A session with the numbers that other rows know it by.
 #[derive(Debug)]
-struct UploadRow {
+pub(super) struct UploadRow {
     id: i64,
     bucket_row: i64,
-    is_announced: bool,
-    manifest: ManifestId,
-    tail_bytes: u64,
-    stored: StoredBytes,
-    /// The row of the upload that has what this part had.
+    pub(super) manifest: ManifestId,
+    /// The row of the session that has what this part had.
     joined: Option<i64>,
-    upload: Upload,
-    domain: DomainId,
     domain_key: DomainKey,
+    pub(super) session: Session,
 }
 
-const UPLOAD: &str = "SELECT u.id, u.upload_id, u.file_id, b.name, u.key, u.size_bytes, u.received_bytes, u.state,
-         u.is_announced, u.manifest, u.stored_bytes, u.stored_chunks, u.deduplicated_bytes, u.declared_media_type,
-         u.metadata, u.labels, u.owner, u.created_at, u.expires_at, b.domain, d.key, u.is_part, u.parts, u.joined,
-         length(u.tail), b.id
-     FROM uploads u JOIN buckets b ON b.id = u.bucket JOIN domains d ON d.id = b.domain ";
+columns! {
+    /// Of a session: uploads is `u`, buckets `b`, domains `d`.
+    UploadColumn {
+        Id = "u.id",
+        UploadId = "u.upload_id",
+        FileId = "u.file_id",
+        BucketRow = "b.id",
+        Bucket = "b.name",
+        Key = "u.key",
+        SizeBytes = "u.size_bytes",
+        ReceivedBytes = "u.received_bytes",
+        State = "u.state",
+        IsAnnounced = "u.is_announced",
+        Manifest = "u.manifest",
+        StoredBytes = "u.stored_bytes",
+        StoredChunks = "u.stored_chunks",
+        DeduplicatedBytes = "u.deduplicated_bytes",
+        DeclaredMediaType = "u.declared_media_type",
+        Metadata = "u.metadata",
+        Labels = "u.labels",
+        Owner = "u.owner",
+        CreatedAt = "u.created_at",
+        ExpiresAt = "u.expires_at",
+        Domain = "b.domain",
+        DomainKey = "d.key",
+        IsPart = "u.is_part",
+        Parts = "u.parts",
+        Joined = "u.joined",
+        TailBytes = "length(u.tail)",
+    }
+}
+
+/// Sessions; a condition on `u` follows.
+static UPLOAD: LazyLock<String> = LazyLock::new(|| {
+    let columns = UploadColumn::list();
+    format!(
+        "SELECT {columns} FROM uploads u JOIN buckets b ON b.id = u.bucket JOIN domains d ON d.id = b.domain"
+    )
+});
 
 fn upload_row(row: &Row<'_>) -> Outcome<UploadRow> {
-    let size_bytes: Option<i64> = row.get(5)?;
+    use UploadColumn as Column;
+    let size_bytes: Option<i64> = row.get(Column::SizeBytes as usize)?;
+    let joined: Option<i64> = row.get(Column::Joined as usize)?;
     let upload = Upload {
-        id: UploadId::from_bytes(row.get(1)?),
-        file_id: FileId::from_bytes(row.get(2)?),
-        bucket: row.text(3)?,
-        key: row.text(4)?,
+        id: UploadId::from_bytes(row.get(Column::UploadId as usize)?),
+        file_id: FileId::from_bytes(row.get(Column::FileId as usize)?),
+        bucket: row.text(Column::Bucket as usize)?,
+        key: row.text(Column::Key as usize)?,
         size_bytes: size_bytes.and_then(|size_bytes| u64::try_from(size_bytes).ok()),
-        received_bytes: row.count(6)?,
-        state: row.text(7)?,
+        received_bytes: row.count(Column::ReceivedBytes as usize)?,
+        state: row.text(Column::State as usize)?,
         shape: shape(row)?,
-        declared_media_type: row.text_or_none(13)?,
-        metadata: row.json(14)?,
-        labels: row.json(15)?,
-        owner: row.get(16)?,
-        created_at: row.time(17)?,
-        expires_at: row.time(18)?,
+        declared_media_type: row.text_or_none(Column::DeclaredMediaType as usize)?,
+        metadata: row.json(Column::Metadata as usize)?,
+        labels: row.json(Column::Labels as usize)?,
+        owner: row.get(Column::Owner as usize)?,
+        created_at: row.time(Column::CreatedAt as usize)?,
+        expires_at: row.time(Column::ExpiresAt as usize)?,
+    };
+    let stored = StoredBytes {
+        bytes: row.count(Column::StoredBytes as usize)?,
+        chunks: row.count(Column::StoredChunks as usize)?,
+        deduplicated_bytes: row.count(Column::DeduplicatedBytes as usize)?,
+    };
+    let session = Session {
+        upload,
+        is_announced: row.get(Column::IsAnnounced as usize)?,
+        stored,
+        tail_bytes: row.count(Column::TailBytes as usize)?,
+        is_joined: joined.is_some(),
+        domain: DomainId(row.get(Column::Domain as usize)?),
     };
     Ok(UploadRow {
-        id: row.get(0)?,
-        is_announced: row.get(8)?,
-        manifest: ManifestId(row.get(9)?),
-        stored: StoredBytes {
-            bytes: row.count(10)?,
-            chunks: row.count(11)?,
-            deduplicated_bytes: row.count(12)?,
-        },
-        upload,
-        domain: DomainId(row.get(19)?),
-        domain_key: DomainKey::from_bytes(row.get(20)?),
-        joined: row.get(23)?,
-        tail_bytes: row.count(24)?,
-        bucket_row: row.get(25)?,
+        id: row.get(Column::Id as usize)?,
+        bucket_row: row.get(Column::BucketRow as usize)?,
+        manifest: ManifestId(row.get(Column::Manifest as usize)?),
+        joined,
+        domain_key: DomainKey::from_bytes(row.get(Column::DomainKey as usize)?),
+        session,
     })
 }
 
 fn shape(row: &Row<'_>) -> Outcome<UploadShape> {
-    const PARTS: usize = 22;
-    if row.get_ref(PARTS)? != ValueRef::Null {
-        return Ok(UploadShape::Joined(row.json(PARTS)?));
+    if row.get_ref(UploadColumn::Parts as usize)? != ValueRef::Null {
+        return Ok(UploadShape::Joined(row.json(UploadColumn::Parts as usize)?));
     }
-    Ok(if row.get(21)? { UploadShape::Part } else { UploadShape::Whole })
+    Ok(if row.get(UploadColumn::IsPart as usize)? { UploadShape::Part } else { UploadShape::Whole })
 }
 
-fn find(conn: &Connection, action: &'static str, id: &UploadId) -> Outcome<UploadRow> {
-    let found = conn.one(&format!("{UPLOAD} WHERE u.upload_id = ?1"), [id.as_bytes()], upload_row)?;
+/// Errors: `NotFound`.
+pub(super) fn find(conn: &Connection, action: &'static str, id: &UploadId) -> Outcome<UploadRow> {
+    let found = by_id(conn, id)?;
     Ok(found.ok_or_else(|| absent(action, id, "no such upload"))?)
 }
 
-/// Errors: `NotFound`, `Gone`, `Conflict` when completed.
-fn find_open(conn: &Connection, action: &'static str, id: &UploadId) -> Outcome<UploadRow> {
-    let row = find(conn, action, id)?;
-    match row.upload.state {
-        UploadState::Open => Ok(row),
-        UploadState::Completed => {
-            let done = Error::new(ErrorKind::Conflict, action).about(id);
-            Err(done.because("the upload is complete already").into())
-        }
-        UploadState::Terminated | UploadState::Expired => Err(gone(action, &row.upload).into()),
-    }
+fn by_id(conn: &Connection, id: &UploadId) -> Outcome<Option<UploadRow>> {
+    conn.one(&format!("{} WHERE u.upload_id = ?1", *UPLOAD), [id.as_bytes()], upload_row)
 }
 
-fn gone(action: &'static str, upload: &Upload) -> Error {
-    let reason = format!("the upload is {}; begin a new one", upload.state);
-    Error::new(ErrorKind::Gone, action).about(upload.id).because(reason)
+fn by_row(conn: &Connection, row: i64) -> Outcome<Option<UploadRow>> {
+    conn.one(&format!("{} WHERE u.id = ?1", *UPLOAD), [row], upload_row)
 }
 
 pub(super) fn create(tx: &Tx<'_>, new: &NewUpload) -> Outcome<Upload> {
     let row = insert(tx, new)?;
     row.emit(tx, UploadChange::Created)?;
-    Ok(row.upload)
+    Ok(row.session.upload)
 }
 
 fn insert(tx: &Tx<'_>, new: &NewUpload) -> Outcome<UploadRow> {
@@ -154,34 +178,35 @@ fn insert(tx: &Tx<'_>, new: &NewUpload) -> Outcome<UploadRow> {
 pub(super) fn record(conn: &Connection, id: &UploadId) -> Outcome<UploadRecord> {
     let action = "find upload";
     let row = find(conn, action, id)?;
-    if matches!(row.upload.state, UploadState::Expired | UploadState::Terminated) {
-        return Err(gone(action, &row.upload).into());
-    }
-    if join::is_lost(conn, &row)? {
-        let reason = "what the part was joined to was ended or deleted; begin a new one";
-        return Err(Error::new(ErrorKind::Gone, action).about(id).because(reason).into());
-    }
+    let joined = match row.joined {
+        None => None,
+        Some(joined) => Some(
+            by_row(conn, joined)?.map_or(JoinedTo::Gone, |row| JoinedTo::State(row.session.upload.state)),
+        ),
+    };
+    upload::check_known(action, &row.session.upload, joined)?;
     let sql = "SELECT tail, sha256_state, terms FROM uploads WHERE id = ?1";
     let kept = conn.one(sql, [row.id], |row| {
         Ok((ResumePoint { tail: row.get(0)?, sha256_state: row.get(1)? }, row.json(2)?))
     })?;
     let (resume, terms) = kept.unwrap_or_default();
+    let Session { upload, stored, domain, .. } = row.session;
     Ok(UploadRecord {
         manifest: row.manifest,
         resume,
         terms,
-        stored: row.stored,
-        domain: row.domain,
+        stored,
+        domain,
         domain_key: row.domain_key,
-        upload: row.upload,
+        upload,
     })
 }
 
 pub(super) fn of_file(conn: &Connection, file_id: &FileId) -> Outcome<Upload> {
-    let sql = format!("{UPLOAD} WHERE u.file_id = ?1 ORDER BY u.id DESC LIMIT 1");
+    let sql = format!("{} WHERE u.file_id = ?1 ORDER BY u.id DESC LIMIT 1", *UPLOAD);
     let found = conn.one(&sql, [file_id.as_bytes()], upload_row)?;
     Ok(found
-        .map(|row| row.upload)
+        .map(|row| row.session.upload)
         .ok_or_else(|| absent("find upload", file_id, "no upload has this file id"))?)
 }
 
@@ -192,95 +217,91 @@ pub(super) fn file_row_of(conn: &Connection, file_id: &FileId) -> Outcome<Option
 }
 
 pub(super) fn append(tx: &Tx<'_>, progress: &UploadProgress) -> Outcome<Upload> {
-    let action = "append to upload";
-    let row = find_open(tx, action, &progress.id)?;
-    let received_bytes = row.upload.received_bytes;
-    if received_bytes != progress.offset {
-        let reason =
-            format!("the upload has {received_bytes} bytes; continue there, not at {}", progress.offset);
-        let elsewhere = Error::new(ErrorKind::PreconditionFailed, action).about(progress.id);
-        return Err(elsewhere.because(reason).into());
-    }
-    let written = manifests::append(tx, row.manifest, &progress.chunks)?;
+    let row = find(tx, "append to upload", &progress.id)?;
+    let before = manifests::size_or_none(tx, row.manifest)?;
+    let (upload, stored) = upload::append(&row.session, before, progress)?;
+    manifests::append(tx, row.manifest, before, &progress.chunks)?;
     redo::add(tx, &progress.redo)?;
-    let durable_bytes = written.size_bytes.saturating_add(progress.resume.tail.len() as u64);
-    if durable_bytes != progress.received_bytes || progress.received_bytes < received_bytes {
-        let reason = format!("chunks and tail end at {durable_bytes}, not at {}", progress.received_bytes);
-        return Err(Error::new(ErrorKind::Internal, action).about(progress.id).because(reason).into());
-    }
     tx.run(
-        "UPDATE uploads SET received_bytes = ?2, tail = ?3, sha256_state = ?4, stored_bytes = stored_bytes + ?5,
-             stored_chunks = stored_chunks + ?6, deduplicated_bytes = deduplicated_bytes + ?7, expires_at = ?8
-         WHERE id = ?1",
+        "UPDATE uploads SET received_bytes = ?2, tail = ?3, sha256_state = ?4, stored_bytes = ?5, stored_chunks = ?6,
+             deduplicated_bytes = ?7, expires_at = ?8 WHERE id = ?1",
         (
             row.id,
-            int(progress.received_bytes),
+            int(upload.received_bytes),
             &progress.resume.tail,
             &progress.resume.sha256_state,
-            int(progress.stored.bytes),
-            int(progress.stored.chunks),
-            int(progress.stored.deduplicated_bytes),
-            progress.expires_at.unix_ms(),
+            int(stored.bytes),
+            int(stored.chunks),
+            int(stored.deduplicated_bytes),
+            upload.expires_at.unix_ms(),
         ),
     )?;
-    Ok(Upload { received_bytes: progress.received_bytes, expires_at: progress.expires_at, ..row.upload })
+    Ok(upload)
 }
 
 pub(super) fn announce_size(tx: &Tx<'_>, id: &UploadId, size_bytes: u64) -> Outcome<Upload> {
-    let action = "announce size";
-    let upload = find_open(tx, action, id)?.upload;
-    let refused = |reason| Error::new(ErrorKind::InvalidInput, action).about(id).because(reason);
-    match upload.size_bytes {
-        Some(known) if known == size_bytes => return Ok(upload),
-        Some(known) => return Err(refused(format!("the upload has {known} bytes in all; that stays")).into()),
-        None => {}
-    }
-    let received_bytes = upload.received_bytes;
-    if size_bytes < received_bytes {
-        return Err(refused(format!("the upload has received {received_bytes} bytes already")).into());
-    }
-    tx.run("UPDATE uploads SET size_bytes = ?2 WHERE upload_id = ?1", (id.as_bytes(), int(size_bytes)))?;
-    Ok(Upload { size_bytes: Some(size_bytes), ..upload })
+    let row = find(tx, "announce size", id)?;
+    let upload = upload::announce_size(&row.session.upload, size_bytes)?;
+    tx.run("UPDATE uploads SET size_bytes = ?2 WHERE id = ?1", (row.id, upload.size_bytes.map(int)))?;
+    Ok(upload)
 }
 
 pub(super) fn terminate(tx: &Tx<'_>, id: &UploadId) -> Outcome<()> {
-    let row = find_open(tx, "terminate upload", id)?;
+    let action = "terminate upload";
+    let row = find(tx, action, id)?;
+    upload::check_open(action, &row.session.upload)?;
     row.end(tx, UploadState::Terminated)?;
     row.emit(tx, UploadChange::Terminated)
 }
 
-/// Ends an open session without a word: its content was committed before.
+/// Ends an open session without an event: its content was committed before.
 pub(super) fn end_quietly(tx: &Tx<'_>, id: &UploadId) -> Outcome<()> {
-    let found = tx.one(&format!("{UPLOAD} WHERE u.upload_id = ?1"), [id.as_bytes()], upload_row)?;
-    match found {
-        Some(row) if row.upload.state == UploadState::Open => row.end(tx, UploadState::Terminated),
+    match by_id(tx, id)? {
+        Some(row) if row.session.upload.state == UploadState::Open => row.end(tx, UploadState::Terminated),
         _ => Ok(()),
     }
 }
 
-pub(super) fn expire(tx: &Tx<'_>, now: Timestamp, limit: u32, receiving: &HashSet<UploadId>) -> Outcome<u64> {
+pub(super) fn expire(tx: &Tx<'_>, limit: u32, receiving: &HashSet<UploadId>) -> Outcome<u64> {
+    let now = tx.at();
     let sql =
-        format!("{UPLOAD} WHERE u.state = 'open' AND u.expires_at <= ?1 ORDER BY u.expires_at LIMIT ?2");
+        format!("{} WHERE u.state = 'open' AND u.expires_at <= ?1 ORDER BY u.expires_at LIMIT ?2", *UPLOAD);
     let found_max = i64::from(limit).saturating_add(i64::try_from(receiving.len()).unwrap_or(i64::MAX));
     let mut over = tx.all(&sql, (now.unix_ms(), found_max), upload_row)?;
-    over.retain(|row| !receiving.contains(&row.upload.id));
+    over.retain(|row| upload::is_over(&row.session.upload, now, receiving));
     over.truncate(limit as usize);
     for row in &over {
         row.end(tx, UploadState::Expired)?;
         row.emit(tx, UploadChange::Expired)?;
     }
-    // A completed session stays as long as its file if it is the only one that knows the preliminary id.
-    tx.run(
-        "DELETE FROM uploads WHERE id IN (SELECT u.id FROM uploads u LEFT JOIN files f ON f.id = u.file
-             WHERE u.state <> 'open' AND u.expires_at <= ?1 AND (f.id IS NULL OR f.file_id = u.file_id) LIMIT ?2)",
-        (now.unix_ms().saturating_sub(MEMORY_MS), limit),
-    )?;
+    forget(tx, limit)?;
     Ok(over.len() as u64)
+}
+
+/// Forgets sessions that ended long ago.
+fn forget(tx: &Tx<'_>, limit: u32) -> Outcome<()> {
+    let now = tx.at();
+    let sql = format!(
+        "{} WHERE u.state <> 'open' AND u.expires_at <= ?1 AND NOT EXISTS
+             (SELECT 1 FROM files f WHERE f.id = u.file AND f.file_id <> u.file_id) LIMIT ?2",
+        *UPLOAD
+    );
+    for row in tx.all(&sql, (upload::forgotten_until(now).unix_ms(), limit), upload_row)? {
+        let became = tx.one(
+            "SELECT f.file_id FROM uploads u JOIN files f ON f.id = u.file WHERE u.id = ?1",
+            [row.id],
+            |row| Ok(FileId::from_bytes(row.get(0)?)),
+        )?;
+        if upload::is_forgotten(&row.session.upload, became.as_ref(), now) {
+            tx.run("DELETE FROM uploads WHERE id = ?1", [row.id])?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends every session that no request stands behind any more.
 pub(super) fn end_unannounced(tx: &Tx<'_>) -> Outcome<()> {
-    let sql = format!("{UPLOAD} WHERE u.state = 'open' AND u.is_announced = 0");
+    let sql = format!("{} WHERE u.state = 'open' AND u.is_announced = 0", *UPLOAD);
     for row in tx.all(&sql, [], upload_row)? {
         row.end(tx, UploadState::Terminated)?;
     }
@@ -290,8 +311,8 @@ pub(super) fn end_unannounced(tx: &Tx<'_>) -> Outcome<()> {
 impl UploadRow {
     /// Forgets the bytes. A session that was never announced leaves no trace.
     fn end(&self, tx: &Tx<'_>, state: UploadState) -> Outcome<()> {
-        manifests::delete(tx, self.manifest)?;
-        if self.is_announced {
+        manifests::release(tx, self.manifest)?;
+        if self.session.is_announced {
             let sql = "UPDATE uploads SET state = ?2, tail = x'', sha256_state = x'' WHERE id = ?1";
             tx.run(sql, (self.id, state.as_str()))?;
         } else {
@@ -301,70 +322,22 @@ impl UploadRow {
     }
 
     fn emit(&self, tx: &Tx<'_>, change: UploadChange) -> Outcome<()> {
-        let upload = &self.upload;
-        let Some(body) = event::of_upload(upload, change).filter(|_| self.is_announced) else {
-            return Ok(());
-        };
-        events::emit(tx, self.bucket_row, Subject::Upload(&upload.file_id), &upload.key, &[body])
+        let Some(body) = upload::event(&self.session, change) else { return Ok(()) };
+        let Upload { file_id, key, .. } = &self.session.upload;
+        events::emit(tx, self.bucket_row, Subject::Upload(file_id), key, &[body])
     }
-}
 
-/// An upload that a commit is about to complete.
-pub(super) struct OpenUpload {
-    row: i64,
-    id: UploadId,
-    pub(super) is_announced: bool,
-    pub(super) manifest: ManifestId,
-    pub(super) stored: StoredBytes,
-}
-
-/// Errors: `NotFound`, `Gone`, `Conflict` when completed.
-pub(super) fn open_for_commit(
-    tx: &Tx<'_>,
-    id: &UploadId,
-    bucket: &BucketRow,
-    key: &FileKey,
-) -> Outcome<OpenUpload> {
-    let action = "commit version";
-    let row = find_open(tx, action, id)?;
-    if !stands_under(&row.upload, &bucket.name, key) {
-        let reason = "the upload was opened for another bucket or key";
-        return Err(Error::new(ErrorKind::Internal, action).about(id).because(reason).into());
-    }
-    Ok(OpenUpload {
-        row: row.id,
-        id: *id,
-        is_announced: row.is_announced,
-        manifest: row.manifest,
-        stored: row.stored,
-    })
-}
-
-fn stands_under(upload: &Upload, bucket: &BucketName, key: &FileKey) -> bool {
-    upload.bucket == *bucket && upload.key == *key
-}
-
-pub(super) fn complete(tx: &Tx<'_>, upload: &OpenUpload, file_row: i64, size_bytes: u64) -> Outcome<()> {
-    if upload.is_announced {
-        tx.run(
-            "UPDATE uploads SET state = 'completed', file = ?2, received_bytes = ?3, size_bytes = ?3, tail = x'',
-                 sha256_state = x'' WHERE id = ?1",
-            (upload.row, file_row, int(size_bytes)),
-        )?;
-    } else {
-        tx.run("DELETE FROM uploads WHERE id = ?1", [upload.row])?;
-    }
-    Ok(())
-}
-
-impl OpenUpload {
-    pub(super) fn emit_completed(&self, tx: &Tx<'_>, bucket_row: i64, file: &File) -> Outcome<()> {
-        let body = EventBody::Upload(UploadEvent {
-            change: UploadChange::Completed { version: file.version },
-            upload_id: self.id,
-            size_bytes: Some(file.size_bytes),
-            received_bytes: file.size_bytes,
-        });
-        events::emit(tx, bucket_row, Subject::Upload(&file.id), &file.key, &[body])
+    /// Hands the content over to the file that it became.
+    pub(super) fn complete(&self, tx: &Tx<'_>, file_row: i64, size_bytes: u64) -> Outcome<()> {
+        if self.session.is_announced {
+            tx.run(
+                "UPDATE uploads SET state = 'completed', file = ?2, received_bytes = ?3, size_bytes = ?3, tail = x'',
+                     sha256_state = x'' WHERE id = ?1",
+                (self.id, file_row, int(size_bytes)),
+            )?;
+        } else {
+            tx.run("DELETE FROM uploads WHERE id = ?1", [self.id])?;
+        }
+        Ok(())
     }
 }

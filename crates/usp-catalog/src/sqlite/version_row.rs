@@ -1,87 +1,78 @@
 //! A version as its row says it: the current one in `files`, a superseded one in `versions`.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use rusqlite::{Connection, Row};
 use serde_json::Value;
+use usp_decide::commit;
 use usp_model::{
-    BucketName, DerivedFile, DomainKey, File, FileId, FileKey, LabelKey, ManifestId, Release, StoredBytes,
-    Timestamp,
+    BucketName, ContentDigests, DerivedFile, DigestAlgorithm, DomainKey, File, FileId, FileKey, LabelKey,
+    ManifestId, Release, StoredBytes, Timestamp,
 };
 
-use super::ask::{Ask, Column};
-use super::fail::Outcome;
+use super::ask::{Ask, Column, to_json};
+use super::fail::{Outcome, corrupt};
+use super::tags::Tags;
 use super::tx::Tx;
 use crate::records::FileRecord;
 
 /// Derived files that one file shows; a step that makes more still finds them by listing.
 const DERIVED_COUNT_MAX: i64 = 100;
 
-/// The columns that `version_row` reads, of version table `$v`; files is `f`, buckets `b`, domains `d`.
-macro_rules! version_columns {
-    ($v:literal) => {
-        concat!(
-            "f.id, f.file_id, f.key, b.id, b.name, d.key, ",
-            $v,
-            ".version, ",
-            $v,
-            ".manifest, ",
-            $v,
-            ".size_bytes, ",
-            $v,
-            ".media_type, ",
-            $v,
-            ".declared_media_type, ",
-            $v,
-            ".etag, ",
-            $v,
-            ".digests, ",
-            $v,
-            ".state, ",
-            $v,
-            ".release, ",
-            $v,
-            ".released, ",
-            $v,
-            ".created_at, ",
-            $v,
-            ".updated_at, ",
-            $v,
-            ".owner, ",
-            $v,
-            ".metadata, ",
-            $v,
-            ".labels, ",
-            $v,
-            ".stored_bytes, ",
-            $v,
-            ".stored_chunks, ",
-            $v,
-            ".deduplicated_bytes, ",
-            $v,
-            ".derived_from, ",
-            $v,
-            ".expires_at"
-        )
-    };
+columns! {
+    /// Of a version: files is `f`, buckets `b`, domains `d`, and `v` the table that the version stands in.
+    VersionColumn {
+        FileRow = "f.id",
+        FileId = "f.file_id",
+        Key = "f.key",
+        BucketRow = "b.id",
+        Bucket = "b.name",
+        DomainKey = "d.key",
+        Version = "v.version",
+        Manifest = "v.manifest",
+        SizeBytes = "v.size_bytes",
+        MediaType = "v.media_type",
+        DeclaredMediaType = "v.declared_media_type",
+        Etag = "v.etag",
+        Digests = "v.digests",
+        Sha256 = "v.sha256",
+        State = "v.state",
+        Release = "v.release",
+        Released = "v.released",
+        CreatedAt = "v.created_at",
+        UpdatedAt = "v.updated_at",
+        Owner = "v.owner",
+        Metadata = "v.metadata",
+        Labels = "v.labels",
+        StoredBytes = "v.stored_bytes",
+        StoredChunks = "v.stored_chunks",
+        DeduplicatedBytes = "v.deduplicated_bytes",
+        DerivedFrom = "v.derived_from",
+        ExpiresAt = "v.expires_at",
+    }
 }
+
 /// The columns of current versions, for statements that bring their own tables.
-pub(super) const FILE_COLUMNS: &str = version_columns!("f");
+pub(super) static FILE_COLUMNS: LazyLock<String> =
+    LazyLock::new(|| VersionColumn::list().replace("v.", "f."));
 
 /// Current versions; a condition on `f` follows.
-pub(super) const CURRENT: &str = concat!(
-    "SELECT ",
-    version_columns!("f"),
-    " FROM files f JOIN buckets b ON b.id = f.bucket JOIN domains d ON d.id = b.domain "
-);
+static CURRENT: LazyLock<String> = LazyLock::new(|| {
+    let columns = FILE_COLUMNS.as_str();
+    format!(
+        "SELECT {columns} FROM files f JOIN buckets b ON b.id = f.bucket JOIN domains d ON d.id = b.domain"
+    )
+});
 
 /// Superseded versions; a condition on `f` and `v` follows.
-pub(super) const SUPERSEDED: &str = concat!(
-    "SELECT ",
-    version_columns!("v"),
-    " FROM versions v JOIN files f ON f.id = v.file JOIN buckets b ON b.id = f.bucket \
-      JOIN domains d ON d.id = b.domain "
-);
+pub(super) static SUPERSEDED: LazyLock<String> = LazyLock::new(|| {
+    let columns = VersionColumn::list();
+    format!(
+        "SELECT {columns} FROM versions v JOIN files f ON f.id = v.file JOIN buckets b ON b.id = f.bucket
+         JOIN domains d ON d.id = b.domain"
+    )
+});
 
 /// A version with the numbers that other rows know it by. `file` is without reports and derived files.
 #[derive(Debug)]
@@ -95,40 +86,66 @@ pub(super) struct VersionRow {
 }
 
 pub(super) fn version_row(row: &Row<'_>) -> Outcome<VersionRow> {
-    let stored =
-        StoredBytes { bytes: row.count(21)?, chunks: row.count(22)?, deduplicated_bytes: row.count(23)? };
-    let derived_from: Option<[u8; 32]> = row.get(24)?;
+    use VersionColumn as Column;
+    let stored = StoredBytes {
+        bytes: row.count(Column::StoredBytes as usize)?,
+        chunks: row.count(Column::StoredChunks as usize)?,
+        deduplicated_bytes: row.count(Column::DeduplicatedBytes as usize)?,
+    };
+    let version = row.get(Column::Version as usize)?;
+    let digests = digests(row)?;
+    let derived_from: Option<[u8; 32]> = row.get(Column::DerivedFrom as usize)?;
     let file = File {
-        id: FileId::from_bytes(row.get(1)?),
-        bucket: row.text::<BucketName>(4)?,
-        key: row.text::<FileKey>(2)?,
-        version: row.get(6)?,
-        size_bytes: row.count(8)?,
-        media_type: row.text(9)?,
-        declared_media_type: row.text_or_none(10)?,
-        etag: row.get(11)?,
-        digests: row.json(12)?,
-        state: row.text(13)?,
-        created_at: row.time(16)?,
-        updated_at: row.time(17)?,
-        owner: row.get(18)?,
-        metadata: row.json(19)?,
-        labels: row.json(20)?,
+        id: FileId::from_bytes(row.get(Column::FileId as usize)?),
+        bucket: row.text::<BucketName>(Column::Bucket as usize)?,
+        key: row.text::<FileKey>(Column::Key as usize)?,
+        version,
+        size_bytes: row.count(Column::SizeBytes as usize)?,
+        media_type: row.text(Column::MediaType as usize)?,
+        declared_media_type: row.text_or_none(Column::DeclaredMediaType as usize)?,
+        etag: etag(row, &digests, version)?,
+        digests,
+        state: row.text(Column::State as usize)?,
+        created_at: row.time(Column::CreatedAt as usize)?,
+        updated_at: row.time(Column::UpdatedAt as usize)?,
+        owner: row.get(Column::Owner as usize)?,
+        metadata: row.json_or_empty(Column::Metadata as usize)?,
+        labels: row.json_or_empty(Column::Labels as usize)?,
         stored,
         reports: BTreeMap::new(),
         derived: Vec::new(),
         derived_from: derived_from.map(FileId::from_bytes),
-        expires_at: row.time_or_none(25)?,
-        released: row.get(15)?,
+        expires_at: row.time_or_none(Column::ExpiresAt as usize)?,
+        released: row.get(Column::Released as usize)?,
     };
     Ok(VersionRow {
-        file_row: row.get(0)?,
-        bucket_row: row.get(3)?,
-        domain_key: DomainKey::from_bytes(row.get(5)?),
-        manifest: ManifestId(row.get(7)?),
-        release: row.text(14)?,
+        file_row: row.get(Column::FileRow as usize)?,
+        bucket_row: row.get(Column::BucketRow as usize)?,
+        domain_key: DomainKey::from_bytes(row.get(Column::DomainKey as usize)?),
+        manifest: ManifestId(row.get(Column::Manifest as usize)?),
+        release: row.text_or_none(Column::Release as usize)?.unwrap_or(Release::Immediate),
         file,
     })
+}
+
+/// The SHA-256 stands in a column of its own.
+fn digests(row: &Row<'_>) -> Outcome<ContentDigests> {
+    let mut digests: ContentDigests = row.json_or_empty(VersionColumn::Digests as usize)?;
+    if let Some(sha256) = sha256(row)? {
+        digests.insert(DigestAlgorithm::Sha256, hex::encode(sha256));
+    }
+    Ok(digests)
+}
+
+pub(super) fn sha256<'r>(row: &'r Row<'_>) -> Outcome<Option<&'r [u8]>> {
+    Ok(row.get_ref(VersionColumn::Sha256 as usize)?.as_blob_or_null().map_err(rusqlite::Error::from)?)
+}
+
+/// One that follows from the SHA-256 is not kept.
+fn etag(row: &Row<'_>, digests: &ContentDigests, version: u32) -> Outcome<String> {
+    let kept: Option<String> = row.get(VersionColumn::Etag as usize)?;
+    let etag = kept.or_else(|| commit::etag(digests, version));
+    Ok(etag.ok_or_else(|| corrupt("read catalogue row", "a version has no etag"))?)
 }
 
 impl VersionRow {
@@ -142,11 +159,11 @@ impl VersionRow {
 }
 
 pub(super) fn current(conn: &Connection, file_row: i64) -> Outcome<Option<VersionRow>> {
-    conn.one(&format!("{CURRENT} WHERE f.id = ?1"), [file_row], version_row)
+    conn.one(&format!("{} WHERE f.id = ?1", *CURRENT), [file_row], version_row)
 }
 
 pub(super) fn current_by_id(conn: &Connection, id: &FileId) -> Outcome<Option<VersionRow>> {
-    conn.one(&format!("{CURRENT} WHERE f.file_id = ?1"), [id.as_bytes()], version_row)
+    conn.one(&format!("{} WHERE f.file_id = ?1", *CURRENT), [id.as_bytes()], version_row)
 }
 
 pub(super) fn current_by_key(
@@ -154,18 +171,25 @@ pub(super) fn current_by_key(
     bucket_row: i64,
     key: &FileKey,
 ) -> Outcome<Option<VersionRow>> {
-    let sql = format!("{CURRENT} WHERE f.bucket = ?1 AND f.key = ?2");
+    let sql = format!("{} WHERE f.bucket = ?1 AND f.key = ?2", *CURRENT);
     conn.one(&sql, (bucket_row, key.as_str()), version_row)
 }
 
 /// That version, wherever it stands.
 pub(super) fn version(conn: &Connection, file_row: i64, version: u32) -> Outcome<Option<VersionRow>> {
-    let current =
-        conn.one(&format!("{CURRENT} WHERE f.id = ?1 AND f.version = ?2"), (file_row, version), version_row)?;
+    let current = conn.one(
+        &format!("{} WHERE f.id = ?1 AND f.version = ?2", *CURRENT),
+        (file_row, version),
+        version_row,
+    )?;
     if current.is_some() {
         return Ok(current);
     }
-    conn.one(&format!("{SUPERSEDED} WHERE v.file = ?1 AND v.version = ?2"), (file_row, version), version_row)
+    conn.one(
+        &format!("{} WHERE v.file = ?1 AND v.version = ?2", *SUPERSEDED),
+        (file_row, version),
+        version_row,
+    )
 }
 
 fn reports(conn: &Connection, file_row: i64, version: u32) -> Outcome<BTreeMap<String, Value>> {
@@ -176,11 +200,33 @@ fn reports(conn: &Connection, file_row: i64, version: u32) -> Outcome<BTreeMap<S
 
 pub(super) fn derived(conn: &Connection, source: &FileId) -> Outcome<Vec<DerivedFile>> {
     let sql = "SELECT file_id, key FROM files WHERE derived_from = ?1 ORDER BY id LIMIT ?2";
-    conn.all(sql, (source.as_bytes(), DERIVED_COUNT_MAX), |row| {
-        let key: FileKey = row.text(1)?;
-        let file_id = FileId::from_bytes(row.get(0)?);
-        Ok(DerivedFile { name: key.file_name().to_owned(), file_id })
-    })
+    conn.all(sql, (source.as_bytes(), DERIVED_COUNT_MAX), derived_file)
+}
+
+fn derived_file(row: &Row<'_>) -> Outcome<DerivedFile> {
+    let key: FileKey = row.text(1)?;
+    Ok(DerivedFile { name: key.file_name().to_owned(), file_id: FileId::from_bytes(row.get(0)?) })
+}
+
+/// Says of each of many files which were derived from it, by one statement.
+pub(super) fn add_derived(conn: &Connection, files: &mut [File]) -> Outcome<()> {
+    let ids = to_json(&files.iter().map(|file| hex::encode(file.id.as_bytes())).collect::<Vec<_>>())?;
+    let sql = "SELECT file_id, key, derived_from FROM
+             (SELECT file_id, key, derived_from, row_number() OVER (PARTITION BY derived_from ORDER BY id) AS number
+              FROM files INDEXED BY files_by_source
+              WHERE derived_from IN (SELECT unhex(value) FROM json_each(?1)))
+         WHERE number <= ?2";
+    let found = conn.all(sql, (ids, DERIVED_COUNT_MAX), |row| {
+        Ok((FileId::from_bytes(row.get(2)?), derived_file(row)?))
+    })?;
+    let mut by_source: BTreeMap<FileId, Vec<DerivedFile>> = BTreeMap::new();
+    for (source, derived) in found {
+        by_source.entry(source).or_default().push(derived);
+    }
+    for file in files {
+        file.derived = by_source.remove(&file.id).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Writes the state of one version, wherever it stands. True: it is the current one, so the file has this state.
@@ -215,8 +261,8 @@ pub(super) fn set_tags(
     metadata: &BTreeMap<LabelKey, String>,
     at: Timestamp,
 ) -> Outcome<bool> {
-    let (labels, metadata) = (super::ask::to_json(labels)?, super::ask::to_json(metadata)?);
-    let values = (file_row, version, labels.as_str(), metadata.as_str(), at.unix_ms());
+    let (labels, metadata) = (tags_json(labels)?, tags_json(metadata)?);
+    let values = (file_row, version, labels.as_deref(), metadata.as_deref(), at.unix_ms());
     let is_current = tx.run(
         "UPDATE files SET labels = ?3, metadata = ?4, updated_at = ?5 WHERE id = ?1 AND version = ?2",
         values,
@@ -228,4 +274,9 @@ pub(super) fn set_tags(
         )?;
     }
     Ok(is_current)
+}
+
+/// Labels or metadata for their column: `NULL` stands for none.
+pub(super) fn tags_json(tags: &Tags) -> Outcome<Option<String>> {
+    if tags.is_empty() { Ok(None) } else { to_json(tags).map(Some) }
 }

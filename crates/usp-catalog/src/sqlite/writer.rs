@@ -1,11 +1,24 @@
 //! The one connection that writes, on a thread of its own.
 //!
-//! 1. The thread takes every job that waits, up to a bound, and begins one transaction.
-//! 2. Each job runs in a savepoint. A job that ends with an error takes back its own changes and no others. For that SQLite
+//! What a failure leaves of a step stands in brackets. "Refused" means that nothing was written and that callers hear so;
+//! "open" that a write may be there or come to be there, and that callers hear `OutcomeUnknown`.
+//!
+//! 1. A job is handed over. [The writer is closing: refused.]
+//! 2. The thread takes every job that waits, up to a bound, and begins one transaction. [All of them are refused.]
+//! 3. Each job runs in a savepoint. A job that ends with an error takes back its own changes and no others. For that SQLite
 //!    keeps every page as it was in memory, so a job that may change many has a transaction to itself and no savepoint.
-//! 3. One COMMIT makes all of them durable (`synchronous = FULL`); only then is anyone answered. While it runs, the next
-//!    jobs gather: the slower the disk, the larger the groups. If it fails, nobody hears of success.
-//! 4. After the answers the log is checkpointed if it grew enough.
+//!    [The disk is full, or fails: the jobs so far are refused. Pages of theirs that are in the log already have no mark of
+//!    a commit behind them, so that no start finds them.]
+//! 4. One COMMIT makes all of them durable (`synchronous = FULL`). While it runs, the next jobs gather: the slower the disk,
+//!    the larger the groups. [Where `Fail::leaves_commit_open`, open for each job that had succeeded: the mark of the
+//!    commit may be in the log, though no reader of this process sees it, and a start after a crash would find it. Else
+//!    refused.]
+//! 5. What is left of a transaction that was not committed is rolled back, before anyone is answered. [A fault; the answers
+//!    stay what they are. The rollback cannot decide any more: pages without a mark never count, and only this connection,
+//!    which does nothing more, could still set one.]
+//! 6. The callers are answered. [The thread died: open for each job that was handed over, whether or not it was begun.]
+//! 7. The log is checkpointed if it grew enough. [A fault, if the disk failed; nobody waits for it. What was committed stands
+//!    in the log.]
 //!
 //! An I/O error or a damaged page is a fault: what is on the disk is unknown from then on, so the fault hook is called
 //! once and every later job is refused. The next start looks at the file afresh.
@@ -30,7 +43,7 @@ use super::ask::Ask;
 use super::fail::{Fail, Outcome};
 use super::tx::Tx;
 use crate::CatalogMetrics;
-use job::{Job, JobEnd, Refusal, TypedJob};
+use job::{Job, JobEnd, LOOK_FIRST, Refusal, TypedJob};
 
 /// Jobs that may wait. Beyond it callers wait in line without taking memory for their work here.
 const JOB_COUNT_MAX: usize = 1_024;
@@ -58,6 +71,17 @@ impl Writer {
         metrics: CatalogMetrics,
     ) -> Result<Self> {
         let logged = note_log_of(&mut conn)?;
+        Self::over(conn, logged, last_event, fault, metrics)
+    }
+
+    /// `logged`: pages in the log after the last commit, as the connection notes them.
+    fn over(
+        conn: Connection,
+        logged: Arc<AtomicI64>,
+        last_event: EventSeq,
+        fault: FaultHook,
+        metrics: CatalogMetrics,
+    ) -> Result<Self> {
         let (jobs, waiting) = mpsc::channel(JOB_COUNT_MAX);
         let (signal, events) = watch::channel(last_event);
         let thread = Thread {
@@ -104,11 +128,15 @@ impl Writer {
     {
         let closed =
             || Error::new(ErrorKind::Unavailable, action).because("the catalogue is closing; try again");
+        let unanswered = || {
+            let reason = format!("the catalogue ended before it answered; {LOOK_FIRST}");
+            Error::new(ErrorKind::OutcomeUnknown, action).because(reason)
+        };
         let (reply, answer) = oneshot::channel();
         let job: Box<dyn Job> = Box::new(TypedJob::new(action, act, is_alone, work, reply));
         let jobs = self.jobs.as_ref().ok_or_else(closed)?;
         jobs.send(job).await.map_err(|_closed| closed())?;
-        answer.await.map_err(|_closed| closed())?
+        answer.await.map_err(|_dropped| unanswered())?
     }
 
     pub(super) fn events(&self) -> watch::Receiver<EventSeq> {
@@ -227,7 +255,7 @@ impl Thread {
             done.drain(..).for_each(|job| job.answer(None));
         }
         let begun = Instant::now();
-        self.conn.run("COMMIT", []).map_err(|error| self.refuse(error.into()))?;
+        self.commit()?;
         self.metrics.committed(begun.elapsed(), done.len());
         if let Some(seq) = last_event {
             self.signal.send_if_modified(|last| {
@@ -237,6 +265,15 @@ impl Thread {
             });
         }
         Ok(())
+    }
+
+    fn commit(&self) -> Result<(), Refusal> {
+        let mut commit = self.conn.prepare_cached("COMMIT").map_err(|error| self.refuse(error.into()))?;
+        let Err(error) = commit.execute([]) else { return Ok(()) };
+        let fail = Fail::Sql(error);
+        let is_open = fail.leaves_commit_open();
+        let refusal = self.refuse(fail);
+        Err(if is_open { Refusal::open() } else { refusal })
     }
 
     /// An error here is one that the whole group shares.

@@ -94,7 +94,9 @@ fn a_file_that_is_ready_at_once_has_both_events_in_one_short_row() {
 fn events_of_different_objects_do_not_share_a_row() {
     let first = file(FileChange::Stored, FileState::Stored, "text/csv");
     let other = file(FileChange::Ready, FileState::Ready, "text/plain");
-    for bodies in [vec![], vec![first.clone(), other], vec![first, run(RunChange::Queued, RunState::Queued)]]
+    let queued = run(RunChange::Queued, RunState::Queued);
+    for bodies in
+        [vec![], vec![first.clone(), other], vec![first.clone(), first.clone()], vec![first, queued]]
     {
         assert_eq!(encode(&key(), &bodies).unwrap_err().kind(), ErrorKind::Internal);
     }

@@ -1,4 +1,4 @@
-//! Bodies that tell the pulse of their connection how far they are.
+//! Bodies that report their progress to the [`Activity`] of their connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,43 +13,43 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use usp_model::{Error, ErrorKind};
 
-use super::pulse::{Busy, Pulse};
+use super::activity::{ActiveRequest, Activity};
 
 type Polled = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
-/// An answer's body: its connection is busy until it has gone out.
+/// The body of an answer: its connection is active until it has been sent.
 #[derive(Debug)]
-pub(super) struct BusyBody {
-    outgoing: Arc<Outgoing>,
-    busy: Busy,
-    /// A piece was handed out, and nobody has asked for the next one.
+pub(super) struct OutgoingBody {
+    outgoing: Arc<SharedBody>,
+    active: ActiveRequest,
+    /// A piece was handed out, and the next one has not been asked for.
     is_untaken: bool,
 }
 
-impl BusyBody {
-    pub(super) fn new(body: Body, busy: Busy) -> Self {
-        // Until it is asked for the first piece: a peer may never make room for that.
+impl OutgoingBody {
+    pub(super) fn new(body: Body, active: ActiveRequest) -> Self {
+        // The time runs before the first piece, too: a peer may never make room for it.
         let state = State { body: Some(body), untaken_since: Some(Instant::now()) };
-        let outgoing = Arc::new(Outgoing(Mutex::new(state)));
-        busy.sends(&outgoing);
-        Self { outgoing, busy, is_untaken: false }
+        let outgoing = Arc::new(SharedBody(Mutex::new(state)));
+        active.note_answer(&outgoing);
+        Self { outgoing, active, is_untaken: false }
     }
 
     fn note(&mut self, is_untaken: bool) {
         if self.is_untaken != is_untaken {
             self.is_untaken = is_untaken;
-            self.busy.pulse().note_untaken(is_untaken);
+            self.active.activity().note_untaken(is_untaken);
         }
     }
 }
 
-impl Drop for BusyBody {
+impl Drop for OutgoingBody {
     fn drop(&mut self) {
         self.note(false);
     }
 }
 
-impl HttpBody for BusyBody {
+impl HttpBody for OutgoingBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -69,10 +69,10 @@ impl HttpBody for BusyBody {
     }
 }
 
-/// A body that is given up when nobody takes it: what stands behind it is freed, whatever else its connection does. Whoever
-/// takes it after that finds it broken off.
+/// A body that can be dropped while its connection goes on: the file or stream behind it is released. Reading on after
+/// that is an error.
 #[derive(Debug)]
-pub(super) struct Outgoing(Mutex<State>);
+pub(super) struct SharedBody(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -81,7 +81,7 @@ struct State {
     untaken_since: Option<Instant>,
 }
 
-impl Outgoing {
+impl SharedBody {
     fn poll(&self, cx: &mut Context<'_>) -> Polled {
         let mut state = self.0.lock();
         state.untaken_since = None;
@@ -98,7 +98,7 @@ impl Outgoing {
     pub(super) fn give_up_if_untaken_for(&self, time: Duration) {
         let mut state = self.0.lock();
         if state.untaken_since.is_some_and(|since| since.elapsed() >= time) {
-            // Dropped behind the lock: what ends with it may take its time.
+            // Dropped outside the lock: that may take time.
             let body = state.body.take();
             drop(state);
             drop(body);
@@ -113,22 +113,22 @@ fn given_up() -> Error {
 /// A request's body. When it is dropped before its end, the protocol drops the rest or the connection.
 ///
 /// It ends only where its sender ended it. hyper takes an HTTP/2 stream that is reset without an error code for one that
-/// ended, and tonic takes one that is cancelled for it, if the error tells: a file would be as long as what had come.
+/// ended, and tonic does so with one that is cancelled, if it finds that in the error: a file would be cut short silently.
 #[derive(Debug)]
 pub(super) struct IncomingBody {
     body: Body,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     is_multiplexed: bool,
     is_unread: bool,
 }
 
 impl IncomingBody {
-    pub(super) fn new(version: Version, body: Body, pulse: Arc<Pulse>) -> Self {
+    pub(super) fn new(version: Version, body: Body, activity: Arc<Activity>) -> Self {
         let is_unread = !body.is_end_stream();
         if is_unread {
-            pulse.note_unread(true);
+            activity.note_unread(true);
         }
-        Self { body, pulse, is_multiplexed: version >= Version::HTTP_2, is_unread }
+        Self { body, activity, is_multiplexed: version >= Version::HTTP_2, is_unread }
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Polled {
@@ -143,7 +143,7 @@ impl IncomingBody {
 
     fn end(&mut self) {
         if std::mem::take(&mut self.is_unread) {
-            self.pulse.note_unread(false);
+            self.activity.note_unread(false);
         }
     }
 }
@@ -175,7 +175,7 @@ impl HttpBody for IncomingBody {
     }
 }
 
-/// The cause as text only: nobody is to find an error of the protocol in it.
+/// The cause as text only, so that tonic finds no protocol error in the chain.
 fn broken(cause: impl ToString) -> axum::Error {
     axum::Error::new(
         Error::new(ErrorKind::InvalidInput, "read request body")
@@ -193,48 +193,49 @@ mod tests {
     const HEADER: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_secs(60);
 
-    async fn waited(pulse: &Pulse) -> Duration {
+    async fn waited(activity: &Activity) -> Duration {
         let begun = Instant::now();
-        pulse.overdue().await;
+        activity.overdue().await;
         begun.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_takes_is_given_up() {
-        let pulse = Arc::new(Pulse::new(HEADER, IDLE));
+        let activity = Arc::new(Activity::new(HEADER, IDLE));
         let pieces = || {
             let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"x")));
-            BusyBody::new(Body::from_stream(pieces), pulse.begin(Version::HTTP_2))
+            OutgoingBody::new(Body::from_stream(pieces), activity.begin(Version::HTTP_2))
         };
-        let (mut stuck, mut silent) = (pieces(), BusyBody::new(Body::empty(), pulse.begin(Version::HTTP_2)));
+        let (mut stuck, mut silent) =
+            (pieces(), OutgoingBody::new(Body::empty(), activity.begin(Version::HTTP_2)));
         stuck.frame().await.unwrap().unwrap();
         // The other one is still being thought about.
-        assert!(tokio::time::timeout(IDLE / 2, pulse.overdue()).await.is_err());
+        assert!(tokio::time::timeout(IDLE / 2, activity.overdue()).await.is_err());
         assert!(silent.frame().await.is_none());
         drop(silent);
         stuck.frame().await.unwrap().unwrap();
-        assert!(tokio::time::timeout(IDLE / 2, pulse.overdue()).await.is_err());
+        assert!(tokio::time::timeout(IDLE / 2, activity.overdue()).await.is_err());
         stuck.frame().await.unwrap().unwrap();
-        assert!(waited(&pulse).await >= IDLE, "asking for the next piece gives new time");
+        assert!(waited(&activity).await >= IDLE, "asking for the next piece gives new time");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_takes_is_given_up_beside_one_that_goes_on() {
-        let pulse = Arc::new(Pulse::new(HEADER, IDLE));
+        let activity = Arc::new(Activity::new(HEADER, IDLE));
         let pieces = || {
             let pieces = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"x")));
-            BusyBody::new(Body::from_stream(pieces), pulse.begin(Version::HTTP_2))
+            OutgoingBody::new(Body::from_stream(pieces), activity.begin(Version::HTTP_2))
         };
         let (mut stuck, mut taken) = (pieces(), pieces());
-        // One without an end that has nothing to say keeps the connection busy.
+        // One without an end that has nothing to say keeps the connection active.
         let silent = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
-        let mut silent = BusyBody::new(silent, pulse.begin(Version::HTTP_2));
+        let mut silent = OutgoingBody::new(silent, activity.begin(Version::HTTP_2));
         assert!(silent.frame().now_or_never().is_none());
         let mut never_begun = pieces();
         stuck.frame().await.unwrap().unwrap();
         for _ in 0..5 {
             taken.frame().await.unwrap().unwrap();
-            assert!(tokio::time::timeout(IDLE / 2, pulse.overdue()).await.is_err());
+            assert!(tokio::time::timeout(IDLE / 2, activity.overdue()).await.is_err());
         }
         assert!(taken.frame().await.unwrap().is_ok());
         assert!(stuck.frame().await.unwrap().is_err());
@@ -244,13 +245,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_rest_of_a_body_after_its_answer_is_no_head() {
-        let pulse = Arc::new(Pulse::new(HEADER, IDLE));
-        let busy = pulse.begin(Version::HTTP_11);
-        let unread = IncomingBody::new(Version::HTTP_11, Body::from("rest"), Arc::clone(&pulse));
-        drop(busy);
-        pulse.received(b"content-length: 1\ntransfer-encoding: chunked\n");
+        let activity = Arc::new(Activity::new(HEADER, IDLE));
+        let active = activity.begin(Version::HTTP_11);
+        let unread = IncomingBody::new(Version::HTTP_11, Body::from("rest"), Arc::clone(&activity));
+        drop(active);
+        activity.received(b"content-length: 1\ntransfer-encoding: chunked\n");
         drop(unread);
-        pulse.received(b"GET / HTTP/1.1\r\n\r\n");
-        assert_eq!(pulse.begin(Version::HTTP_11).fault(), None);
+        activity.received(b"GET / HTTP/1.1\r\n\r\n");
+        assert_eq!(activity.begin(Version::HTTP_11).fault(), None);
     }
 }

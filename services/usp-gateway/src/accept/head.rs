@@ -1,4 +1,4 @@
-//! Looks at the head of an HTTP/1 request for what two servers could read differently.
+//! Refuses heads of HTTP/1 requests that two servers could read differently (request smuggling).
 //!
 //! The parser behind us takes a lone line feed for a line end, drops `Content-Length` where `Transfer-Encoding` also
 //! stands, and keeps one of several equal lengths. A proxy before us may do otherwise, and then one of us sees a
@@ -9,7 +9,7 @@
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 
-/// Names, values, and what stands around them: more than a long token and long upload metadata together.
+/// Names, values and separators: more than a long token and long upload metadata together.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 const LENGTH: &[u8] = b"content-length";
 const ENCODING: &[u8] = b"transfer-encoding";
@@ -18,7 +18,7 @@ const ENCODING: &[u8] = b"transfer-encoding";
 #[derive(Debug, Default)]
 pub(super) struct HeadScan {
     part: Part,
-    /// The beginning of the field name in lower case; longer ones are none that matter.
+    /// The beginning of the field name in lower case; longer names are not of interest.
     name: [u8; ENCODING.len()],
     name_len: usize,
     before: u8,

@@ -1,4 +1,4 @@
-//! The socket as a door sees it: what comes in and goes out keeps the pulse.
+//! The socket of a connection, which reports every read and write to its [`Activity`].
 
 use std::io;
 use std::pin::Pin;
@@ -8,22 +8,22 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::pulse::Pulse;
+use super::activity::Activity;
 
 #[derive(Debug)]
 pub(super) struct DoorIo {
     stream: TcpStream,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
 }
 
 impl DoorIo {
-    pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse }
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+        Self { stream, activity }
     }
 
     fn note(&self, written: io::Result<usize>) -> io::Result<usize> {
         if written.as_ref().is_ok_and(|count| *count > 0) {
-            self.pulse.sent();
+            self.activity.sent();
         }
         written
     }
@@ -38,7 +38,7 @@ impl AsyncRead for DoorIo {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         if let Some(fresh) = buf.filled().get(before..).filter(|fresh| !fresh.is_empty()) {
-            self.pulse.received(fresh);
+            self.activity.received(fresh);
         }
         Poll::Ready(read)
     }

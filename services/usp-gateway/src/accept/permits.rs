@@ -1,4 +1,4 @@
-//! How many connections may be open, in all and for each address.
+//! Limits the number of open connections, in all and for each address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -26,7 +26,7 @@ impl From<IpAddr> for AddressKey {
     }
 }
 
-/// Shared by both doors, since both draw on the same file descriptors.
+/// Shared by all doors, since all use the file descriptors of one process.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionPermits {
     all: Arc<Semaphore>,
@@ -38,7 +38,7 @@ pub(crate) struct ConnectionPermits {
 
 impl ConnectionPermits {
     pub(crate) fn new(config: &GatewayConfig) -> Self {
-        // A door that waits for a connection holds a place already: one more, so that neither door starves the other.
+        // A door that waits for a connection holds a permit already: one more, so that no door starves the other.
         let count_max = config.connection_count_max.saturating_add(1).min(Semaphore::MAX_PERMITS);
         Self {
             all: Arc::new(Semaphore::new(count_max)),
@@ -48,22 +48,22 @@ impl ConnectionPermits {
         }
     }
 
-    /// Waits for a free place. Cancel: safe.
-    pub(crate) async fn acquire(&self) -> Place {
+    /// Waits for a permit. Cancel: safe.
+    pub(crate) async fn acquire(&self) -> ReservedPermit {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.all).acquire_owned().await.ok();
-        Place { permits: self.clone(), permit }
+        ReservedPermit { permits: self.clone(), permit }
     }
 }
 
-/// A place for a connection whose peer is not known yet.
+/// A permit for a connection whose peer is not known yet.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ReservedPermit {
     permits: ConnectionPermits,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Place {
+impl ReservedPermit {
     /// `None` when the peer holds all that it may.
     pub(crate) fn admit(self, peer: SocketAddr) -> Option<ConnectionPermit> {
         let Self { permits, permit } = self;
@@ -84,7 +84,7 @@ impl Place {
     }
 }
 
-/// Frees the place when dropped.
+/// Returns the permit when dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     permits: ConnectionPermits,

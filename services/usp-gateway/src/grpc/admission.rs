@@ -1,4 +1,4 @@
-//! Who may call what. A procedure that does not stand in the table cannot be called.
+//! Decides who may call what. A procedure that is not in the table cannot be called.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,20 +7,21 @@ use axum::extract::{Request as HttpRequest, State};
 use axum::middleware::Next;
 use axum::response::Response as HttpResponse;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use tonic::{Request, Response, Status};
 use usp_api::{Caller, trace};
-use usp_auth::{BucketScope, Permission, SecretText, visible_buckets};
-use usp_model::{Error, ErrorKind, Principal, Result};
+use usp_auth::{Permission, authorize_somewhere};
+use usp_model::{Error, ErrorKind, Result};
 use usp_rt::Shutdown;
 
-use super::status;
+use super::{GrpcDialect, status};
 use crate::Gateway;
-use crate::limits::request_id;
+use crate::dialect::Dialect;
 use crate::metrics::Metrics;
-use crate::rest::input::labels;
+use crate::presented::Presented;
+use crate::request::{self, Head, trace_context};
 
-/// Every procedure of the three services and what it takes; storage then asks the same of the bucket at hand.
+/// Every procedure of the three services with the permission it takes; storage then checks the same for the bucket at
+/// hand.
 #[rustfmt::skip]
 const PROCEDURES: [(&str, Permission); 20] = [
     ("/usp.storage.v1.FileStorageService/PrepareUpload", Permission::FileWrite),
@@ -44,7 +45,7 @@ const PROCEDURES: [(&str, Permission); 20] = [
     ("/usp.gateway.v1.ApiGatewayService/DeleteFile", Permission::FileDelete),
     ("/usp.gateway.v1.ApiGatewayService/GetFileStatus", Permission::FileRead),
 ];
-/// What monitors and tools ask without a token. It tells nothing that the documentation does not.
+/// What monitors and tools call without a token. It reveals nothing that the documentation does not.
 const OPEN: [&str; 4] = [
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
@@ -71,12 +72,14 @@ pub(super) async fn admit(State(gateway): State<Gateway>, request: HttpRequest, 
 async fn answer(gateway: Gateway, mut request: HttpRequest, next: Next) -> HttpResponse {
     let path = request.uri().path();
     if let Some((_, permission)) = PROCEDURES.iter().find(|(known, _)| *known == path) {
-        let request_id = request_id::of(request.extensions());
-        match Session::begin(gateway, request.headers(), *permission, &request_id).await {
+        let request_id = request::id::of(request.extensions());
+        let trace = trace::is_on().then(|| trace_context::of(request.headers())).flatten();
+        let presented = GrpcDialect.present(Head::of(&request));
+        match Session::begin(gateway, presented, *permission, &request_id, trace).await {
             Ok(session) => {
                 request.extensions_mut().insert(session);
             }
-            Err(error) => return super::refuse(&error, &request_id),
+            Err(error) => return GrpcDialect.refuse(error, &request_id),
         }
     } else if !OPEN.contains(&path) {
         return Status::unimplemented("this door has no such procedure").into_http();
@@ -84,33 +87,33 @@ async fn answer(gateway: Gateway, mut request: HttpRequest, next: Next) -> HttpR
     next.run(request).await
 }
 
-/// A caller in the middle of a call.
+/// An admitted call: its caller, and what proved the caller.
 #[derive(Clone)]
 pub(super) struct Session {
     pub(super) caller: Caller,
     /// The span of the call, for what it leads to; `None` while spans go nowhere.
     pub(super) trace: Option<String>,
     permission: Permission,
-    authorization: SecretText,
+    presented: Presented,
     gateway: Gateway,
 }
 
 impl Session {
     async fn begin(
         gateway: Gateway,
-        headers: &HeaderMap,
+        presented: Result<Presented>,
         permission: Permission,
         request_id: &str,
+        trace: Option<String>,
     ) -> Result<Self> {
-        let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let caller = gateway.authenticator.authenticate(authorization, request_id).await?;
-        check(&caller.principal, permission)?;
-        let authorization = SecretText::new(authorization.unwrap_or_default());
-        let trace = trace::is_on().then(|| labels::trace(headers)).flatten();
-        Ok(Self { caller, trace, permission, authorization, gateway })
+        let presented = presented?;
+        let caller = gateway.authenticator.authenticate(&presented, request_id).await?;
+        // Without a grant anywhere the call ends here; with one, storage decides about the bucket at hand.
+        authorize_somewhere(&caller.principal, permission)?;
+        Ok(Self { caller, trace, permission, presented, gateway })
     }
 
-    /// Takes a call apart. Errors: `Internal` for a call that was not admitted.
+    /// Splits a request into its session and its message. Errors: `Internal` for a call that was not admitted.
     pub(super) fn open<T>(request: Request<T>) -> Result<(Self, T), Status> {
         let (_, mut extensions, message) = request.into_parts();
         match extensions.remove::<Self>() {
@@ -119,7 +122,7 @@ impl Session {
         }
     }
 
-    /// Puts an answer together.
+    /// Wraps an answer for tonic.
     pub(super) fn answer<T>(&self, answer: Result<T>) -> Result<Response<T>, Status> {
         answer.map(Response::new).map_err(|error| self.status(&error))
     }
@@ -139,13 +142,13 @@ impl Session {
 
     /// Whether the caller may still do what it began. Errors: `Unauthenticated`, `Denied`.
     pub(super) async fn confirm(&self) -> Result<()> {
-        let principal = match self.gateway.authenticator.verify(self.authorization.expose()).await {
+        let principal = match self.gateway.authenticator.verify(&self.presented).await {
             Ok(principal) => principal,
-            // Storage did not say no; it said nothing. What it serves would end by itself.
+            // An unreachable storage takes no permission away. What it serves would end by itself.
             Err(error) if error.kind() == ErrorKind::Unavailable => return Ok(()),
             Err(error) => return Err(error),
         };
-        check(&principal, self.permission)?;
+        authorize_somewhere(&principal, self.permission)?;
         if principal == self.caller.principal {
             Ok(())
         } else {
@@ -159,16 +162,6 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("caller", &self.caller).finish_non_exhaustive()
     }
-}
-
-/// A caller who may do this nowhere need not ask storage about any place.
-fn check(principal: &Principal, permission: Permission) -> Result<()> {
-    if visible_buckets(principal, permission) == BucketScope::Only(Vec::new()) {
-        return Err(Error::new(ErrorKind::Denied, "authorize")
-            .about(permission)
-            .because(format!("no grant of yours includes {permission}; ask an administrator for one")));
-    }
-    Ok(())
 }
 
 /// Reads `grpc-timeout`: at most eight digits and a unit.

@@ -1,4 +1,4 @@
-//! The check that the caller of an open stream may still do what it does.
+//! Ends open streams whose caller may not do any more what the stream does.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::admission::Session;
 /// A credential that was withdrawn ends its streams within 5 s, the time of the check included.
 const CONFIRM_EVERY: Duration = Duration::from_secs(4);
 
-/// A stream that ends with its caller's right to it.
+/// A stream that ends when its caller loses the permission for it.
 pub(super) type Guarded<T, E> = Pin<Box<dyn Stream<Item = Result<T, E>> + Send>>;
 
-/// Passes a stream on for as long as its caller may do what it does; the first error is its last item.
+/// Forwards a stream while its caller has the permission for it; the first error is its last item.
 pub(super) fn while_allowed<T: Send + 'static, E: Send + 'static>(
     session: Session,
     items: impl Stream<Item = Result<T, E>> + Send + 'static,
@@ -43,7 +43,7 @@ impl<T, E> Open<T, E> {
     async fn next(&mut self) -> Option<Result<T, E>> {
         loop {
             tokio::select! {
-                // A stream that always has something to say must not drown the question.
+                // A stream that always has an item ready must not starve the check.
                 biased;
                 _ = self.confirm.tick() => {
                     if let Err(error) = self.session.confirm().await {

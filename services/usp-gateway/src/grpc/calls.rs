@@ -9,16 +9,16 @@ use usp_proto::shared::{
 };
 
 use super::admission::Session;
-use super::ask::{self, Fields};
-use super::show::{self, ROOM_BYTES};
+use super::decode::{self, Fields};
+use super::encode::{self, ROOM_BYTES};
 use super::upload::CHUNK_BYTES_MAX;
 
 pub(super) async fn prepare_upload(
     storage: &dyn StorageApi,
     session: &Session,
-    ask: PrepareUploadRequest,
+    message: PrepareUploadRequest,
 ) -> Result<PrepareUploadResponse> {
-    let file = NewFile { trace: session.trace.clone(), ..ask::prepared_upload(ask)? };
+    let file = NewFile { trace: session.trace.clone(), ..decode::prepared_upload(message)? };
     let upload = storage.start_upload(&session.caller, file).await?;
     Ok(PrepareUploadResponse {
         upload_id: upload.id.to_string(),
@@ -26,31 +26,31 @@ pub(super) async fn prepare_upload(
         received_bytes: upload.received_bytes,
         http_path: format!("/api/v1/uploads/{}", upload.id),
         chunk_size_bytes_max: CHUNK_BYTES_MAX,
-        expires_at: Some(show::timestamp(upload.expires_at)),
+        expires_at: Some(encode::timestamp(upload.expires_at)),
     })
 }
 
 pub(super) async fn get_file_metadata(
     storage: &dyn StorageApi,
     caller: &Caller,
-    ask: GetFileMetadataRequest,
+    message: GetFileMetadataRequest,
 ) -> Result<GetFileMetadataResponse> {
-    let file = ask::file_ref(&ask.file_id, &ask.bucket, &ask.key)?;
-    let file = storage.get_file(caller, file, version(ask.version)).await?;
-    Ok(GetFileMetadataResponse { file: Some(show::file(file)) })
+    let file = decode::file_ref(&message.file_id, &message.bucket, &message.key)?;
+    let file = storage.get_file(caller, file, version(message.version)).await?;
+    Ok(GetFileMetadataResponse { file: Some(encode::file(file)) })
 }
 
 /// Files may carry long reports. A page that does not fit a message is asked for again, half as long.
 pub(super) async fn list_files(
     storage: &dyn StorageApi,
     caller: &Caller,
-    ask: ListFilesRequest,
+    message: ListFilesRequest,
 ) -> Result<ListFilesResponse> {
-    let (bucket, mut query) = ask::file_list(ask)?;
+    let (bucket, mut query) = decode::file_list(message)?;
     loop {
         let page = storage.list_files(caller, bucket.clone(), query.clone()).await?;
         let reply = ListFilesResponse {
-            items: page.files.into_iter().map(show::file).collect(),
+            items: page.files.into_iter().map(encode::file).collect(),
             prefixes: page.prefixes,
             next_cursor: page.next_cursor.unwrap_or_default(),
         };
@@ -64,11 +64,11 @@ pub(super) async fn list_files(
 pub(super) async fn delete_file(
     storage: &dyn StorageApi,
     caller: &Caller,
-    ask: DeleteFileRequest,
+    message: DeleteFileRequest,
 ) -> Result<DeleteFileResponse> {
-    let file = ask::file_ref(&ask.file_id, &ask.bucket, &ask.key)?;
+    let file = decode::file_ref(&message.file_id, &message.bucket, &message.key)?;
     let mut fields = Fields::default();
-    let etags = fields.etags(&ask.if_match);
+    let etags = fields.etags(&message.if_match);
     let condition = fields.end(Some(etags))?;
     storage.delete_file(caller, file, condition).await?;
     Ok(DeleteFileResponse {})

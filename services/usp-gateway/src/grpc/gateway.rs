@@ -11,7 +11,7 @@ use usp_proto::shared::{
 };
 
 use super::admission::Session;
-use super::{Service, ask, calls, show};
+use super::{Service, calls, decode, encode};
 
 #[async_trait]
 impl ApiGatewayService for Service {
@@ -19,46 +19,46 @@ impl ApiGatewayService for Service {
         &self,
         request: Request<PrepareUploadRequest>,
     ) -> Result<Response<PrepareUploadResponse>, Status> {
-        let (session, ask) = Session::open(request)?;
-        session.answer(calls::prepare_upload(self.storage.as_ref(), &session, ask).await)
+        let (session, message) = Session::open(request)?;
+        session.answer(calls::prepare_upload(self.storage.as_ref(), &session, message).await)
     }
 
     async fn get_file_metadata(
         &self,
         request: Request<GetFileMetadataRequest>,
     ) -> Result<Response<GetFileMetadataResponse>, Status> {
-        let (session, ask) = Session::open(request)?;
-        session.answer(calls::get_file_metadata(self.storage.as_ref(), &session.caller, ask).await)
+        let (session, message) = Session::open(request)?;
+        session.answer(calls::get_file_metadata(self.storage.as_ref(), &session.caller, message).await)
     }
 
     async fn list_files(
         &self,
         request: Request<ListFilesRequest>,
     ) -> Result<Response<ListFilesResponse>, Status> {
-        let (session, ask) = Session::open(request)?;
-        session.answer(calls::list_files(self.storage.as_ref(), &session.caller, ask).await)
+        let (session, message) = Session::open(request)?;
+        session.answer(calls::list_files(self.storage.as_ref(), &session.caller, message).await)
     }
 
     async fn delete_file(
         &self,
         request: Request<DeleteFileRequest>,
     ) -> Result<Response<DeleteFileResponse>, Status> {
-        let (session, ask) = Session::open(request)?;
-        session.answer(calls::delete_file(self.storage.as_ref(), &session.caller, ask).await)
+        let (session, message) = Session::open(request)?;
+        session.answer(calls::delete_file(self.storage.as_ref(), &session.caller, message).await)
     }
 
     async fn get_file_status(
         &self,
         request: Request<GetFileStatusRequest>,
     ) -> Result<Response<GetFileStatusResponse>, Status> {
-        let (session, ask) = Session::open(request)?;
-        let status = self.status(&session, &ask.file_id, &ask.bucket, &ask.key).await;
+        let (session, message) = Session::open(request)?;
+        let status = self.status(&session, &message.file_id, &message.bucket, &message.key).await;
         session.answer(status.map(|status| GetFileStatusResponse { status: Some(status) }))
     }
 }
 
 impl Service {
-    /// Where a file stands, for both services that tell it.
+    /// The status of a file, for both services that offer it.
     pub(super) async fn status(
         &self,
         session: &Session,
@@ -66,8 +66,8 @@ impl Service {
         bucket: &str,
         key: &str,
     ) -> Result<FileStatus> {
-        let file = ask::file_ref(file_id, bucket, key)?;
+        let file = decode::file_ref(file_id, bucket, key)?;
         let id = calls::file_id(self.storage.as_ref(), &session.caller, file).await?;
-        self.storage.file_status(&session.caller, id).await.map(show::file_status)
+        self.storage.file_status(&session.caller, id).await.map(encode::file_status)
     }
 }

@@ -15,8 +15,8 @@ use usp_rt::Shutdown;
 
 use super::Service;
 
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-const HEARD_WITHIN: Duration = Duration::from_millis(200);
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
+const NOTICE_TIME: Duration = Duration::from_millis(200);
 /// The empty name speaks for the whole server.
 const NAMES: [&str; 4] = [
     "",
@@ -25,7 +25,7 @@ const NAMES: [&str; 4] = [
     <ApiGatewayServiceServer<Service> as NamedService>::NAME,
 ];
 
-/// Keeps what health checks are told up to date.
+/// Keeps the answers to health checks up to date.
 #[derive(Debug)]
 pub(crate) struct Health {
     reporter: HealthReporter,
@@ -36,29 +36,29 @@ impl Health {
     pub(super) async fn new(storage: Arc<dyn StorageApi>) -> (Self, HealthServer<impl HealthApi>) {
         let (reporter, service) = health_reporter();
         let health = Self { reporter, storage };
-        health.look().await;
+        health.refresh().await;
         (health, service)
     }
 
-    /// Looks again and again until `shutdown`. Cancel: safe.
+    /// Follows the readiness of storage until `shutdown`. Cancel: safe.
     pub(crate) async fn report(mut self, shutdown: Shutdown) {
-        while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-            self.look().await;
+        while shutdown.run_until_cancelled(tokio::time::sleep(REFRESH_EVERY)).await.is_some() {
+            self.refresh().await;
         }
-        self.tell(ServingStatus::NotServing).await;
-        // Whoever watches hears that, and then the end: it must not hold up the stop.
-        tokio::time::sleep(HEARD_WITHIN).await;
+        self.set_status(ServingStatus::NotServing).await;
+        // Watchers receive that, and then the end of their stream, which must not delay the stop.
+        tokio::time::sleep(NOTICE_TIME).await;
         for name in NAMES {
             self.reporter.clear_service_status(name).await;
         }
     }
 
-    async fn look(&self) {
+    async fn refresh(&self) {
         let is_ready = self.storage.readiness().await.is_ok_and(|readiness| readiness.ready);
-        self.tell(if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+        self.set_status(if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
     }
 
-    async fn tell(&self, status: ServingStatus) {
+    async fn set_status(&self, status: ServingStatus) {
         for name in NAMES {
             self.reporter.set_service_status(name, status).await;
         }

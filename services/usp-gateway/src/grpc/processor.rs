@@ -13,8 +13,8 @@ use usp_proto::processor::{
 
 use super::admission::Session;
 use super::allowed::Guarded;
-use super::ask::{self, Fields, optional};
-use super::show::{self, ROOM_BYTES};
+use super::decode::{self, Fields, optional};
+use super::encode::{self, ROOM_BYTES};
 use super::watch::{self, Watched};
 use super::{Service, calls};
 
@@ -24,16 +24,16 @@ impl FileProcessorService for Service {
         &self,
         request: Request<ProcessFileRequest>,
     ) -> Result<Response<ProcessFileResponse>, Status> {
-        let (session, ask) = Session::open(request)?;
-        session.answer(self.process(&session, ask).await)
+        let (session, message) = Session::open(request)?;
+        session.answer(self.process(&session, message).await)
     }
 
     async fn get_processing_status(
         &self,
         request: Request<GetProcessingStatusRequest>,
     ) -> Result<Response<GetProcessingStatusResponse>, Status> {
-        let (session, ask) = Session::open(request)?;
-        let status = self.status(&session, &ask.file_id, &ask.bucket, &ask.key).await;
+        let (session, message) = Session::open(request)?;
+        let status = self.status(&session, &message.file_id, &message.bucket, &message.key).await;
         session.answer(status.map(|status| GetProcessingStatusResponse { status: Some(status) }))
     }
 
@@ -41,24 +41,24 @@ impl FileProcessorService for Service {
         &self,
         request: Request<RetryRunRequest>,
     ) -> Result<Response<RetryRunResponse>, Status> {
-        let (session, ask) = Session::open(request)?;
-        session.answer(self.retry(&session, &ask.run_id).await)
+        let (session, message) = Session::open(request)?;
+        session.answer(self.retry(&session, &message.run_id).await)
     }
 
     async fn cancel_run(
         &self,
         request: Request<CancelRunRequest>,
     ) -> Result<Response<CancelRunResponse>, Status> {
-        let (session, ask) = Session::open(request)?;
-        session.answer(self.cancel(&session, &ask.run_id).await)
+        let (session, message) = Session::open(request)?;
+        session.answer(self.cancel(&session, &message.run_id).await)
     }
 
     async fn list_runs(
         &self,
         request: Request<ListRunsRequest>,
     ) -> Result<Response<ListRunsResponse>, Status> {
-        let (session, ask) = Session::open(request)?;
-        session.answer(self.runs(&session, &ask).await)
+        let (session, message) = Session::open(request)?;
+        session.answer(self.runs(&session, &message).await)
     }
 
     type WatchRunsStream = Guarded<WatchRunsResponse, Status>;
@@ -67,38 +67,38 @@ impl FileProcessorService for Service {
         &self,
         request: Request<WatchRunsRequest>,
     ) -> Result<Response<Self::WatchRunsStream>, Status> {
-        let (session, ask) = Session::open(request)?;
-        session.answer(self.follow_runs(&session, &ask).await)
+        let (session, message) = Session::open(request)?;
+        session.answer(self.follow_runs(&session, &message).await)
     }
 }
 
 impl Service {
-    async fn process(&self, session: &Session, ask: ProcessFileRequest) -> Result<ProcessFileResponse> {
+    async fn process(&self, session: &Session, message: ProcessFileRequest) -> Result<ProcessFileResponse> {
         let mut fields = Fields::default();
-        let rule = fields.take("rule", RuleName::parse(&ask.rule));
+        let rule = fields.take("rule", RuleName::parse(&message.rule));
         let rule = fields.end(rule)?;
-        let file = ask::file_ref(&ask.file_id, &ask.bucket, &ask.key)?;
+        let file = decode::file_ref(&message.file_id, &message.bucket, &message.key)?;
         let id = calls::file_id(self.storage.as_ref(), &session.caller, file).await?;
         let run = self.storage.create_run(&session.caller, id, rule).await?;
-        Ok(ProcessFileResponse { run: Some(show::run(run)) })
+        Ok(ProcessFileResponse { run: Some(encode::run(run)) })
     }
 
     async fn retry(&self, session: &Session, run_id: &str) -> Result<RetryRunResponse> {
         let run = self.storage.retry_run(&session.caller, RunId::parse(run_id)?).await?;
-        Ok(RetryRunResponse { run: Some(show::run(run)) })
+        Ok(RetryRunResponse { run: Some(encode::run(run)) })
     }
 
     async fn cancel(&self, session: &Session, run_id: &str) -> Result<CancelRunResponse> {
         let run = self.storage.cancel_run(&session.caller, RunId::parse(run_id)?).await?;
-        Ok(CancelRunResponse { run: Some(show::run(run)) })
+        Ok(CancelRunResponse { run: Some(encode::run(run)) })
     }
 
-    async fn runs(&self, session: &Session, ask: &ListRunsRequest) -> Result<ListRunsResponse> {
-        let mut query = ask::run_list(ask)?;
+    async fn runs(&self, session: &Session, message: &ListRunsRequest) -> Result<ListRunsResponse> {
+        let mut query = decode::run_list(message)?;
         loop {
             let page = self.storage.list_runs(&session.caller, query.clone()).await?;
             let reply = ListRunsResponse {
-                items: page.runs.into_iter().map(show::run).collect(),
+                items: page.runs.into_iter().map(encode::run).collect(),
                 next_cursor: page.next_cursor.unwrap_or_default(),
             };
             // Runs may carry long errors. A page that does not fit a message is asked for again, half as long.
@@ -112,15 +112,15 @@ impl Service {
     async fn follow_runs(
         &self,
         session: &Session,
-        ask: &WatchRunsRequest,
+        message: &WatchRunsRequest,
     ) -> Result<Guarded<WatchRunsResponse, Status>> {
         let mut fields = Fields::default();
-        let bucket = optional(&ask.bucket).and_then(|bucket| fields.bucket(bucket));
+        let bucket = optional(&message.bucket).and_then(|bucket| fields.bucket(bucket));
         let watched = Watched {
             bucket: fields.end(Some(bucket))?,
-            file: optional(&ask.file_id).map(FileId::parse).transpose()?,
+            file: optional(&message.file_id).map(FileId::parse).transpose()?,
             kinds: watch::run_kinds(),
-            after: ask.after_seq,
+            after: message.after_seq,
         };
         let reply = |event| WatchRunsResponse { event: Some(event) };
         watch::watch(self.storage.as_ref(), session.clone(), watched, reply).await

@@ -12,8 +12,8 @@ use usp_proto::storage::{ReadFileHead, ReadFileRequest, ReadFileResponse};
 
 use super::admission::Session;
 use super::allowed::{Guarded, while_allowed};
-use super::ask::{self, Fields};
-use super::{calls, show};
+use super::decode::{self, Fields};
+use super::{calls, encode};
 
 /// Small enough for any client's message limit, large enough that framing costs nothing.
 const CHUNK_BYTES_MAX: usize = 256 << 10;
@@ -21,32 +21,39 @@ const CHUNK_BYTES_MAX: usize = 256 << 10;
 pub(super) async fn read(
     storage: &dyn StorageApi,
     session: &Session,
-    ask: ReadFileRequest,
+    message: ReadFileRequest,
 ) -> Result<Guarded<ReadFileResponse, Status>> {
     let Reading { file, range, content } =
-        storage.read(&session.caller, question(storage, session, ask).await?).await?;
-    // Reports would make a head that no message holds.
+        storage.read(&session.caller, pinned_read(storage, session, message).await?).await?;
+    // With its reports the head could exceed the largest message.
     let file = File { reports: BTreeMap::new(), ..file };
-    let head =
-        ReadFileHead { file: Some(show::file(file)), offset_bytes: range.start(), length_bytes: range.len() };
+    let head = ReadFileHead {
+        file: Some(encode::file(file)),
+        offset_bytes: range.start(),
+        length_bytes: range.len(),
+    };
     let head = stream::iter([Ok(ReadFileResponse { part: Some(Part::Head(head)) })]);
-    let told = session.clone();
+    let failing = session.clone();
     let chunks = content.flat_map(move |piece| match piece {
         Ok(piece) => stream::iter(cut(piece)).map(Ok).left_stream(),
-        Err(error) => stream::iter([Err(told.status(&error))]).right_stream(),
+        Err(error) => stream::iter([Err(failing.status(&error))]).right_stream(),
     });
     Ok(while_allowed(session.clone(), head.chain(chunks), |session, error| session.status(&error)))
 }
 
-/// A range that passes the end is cut there, and a condition names a version: both need the file first, and then
-/// exactly the version that was looked at.
-async fn question(storage: &dyn StorageApi, session: &Session, ask: ReadFileRequest) -> Result<ReadFile> {
+/// Turns the message into a read of one version. A range that passes the end is cut there, and a condition is compared
+/// with the file: both look the file up first and then pin the version that was found.
+async fn pinned_read(
+    storage: &dyn StorageApi,
+    session: &Session,
+    message: ReadFileRequest,
+) -> Result<ReadFile> {
     let mut fields = Fields::default();
-    let etags = fields.etags(&ask.if_match);
+    let etags = fields.etags(&message.if_match);
     let etags = fields.end(Some(etags))?;
-    let file = ask::file_ref(&ask.file_id, &ask.bucket, &ask.key)?;
-    let version = calls::version(ask.version);
-    if ask.offset_bytes == 0 && ask.length_bytes.is_none() && etags.is_none() {
+    let file = decode::file_ref(&message.file_id, &message.bucket, &message.key)?;
+    let version = calls::version(message.version);
+    if message.offset_bytes == 0 && message.length_bytes.is_none() && etags.is_none() {
         return Ok(ReadFile { file, version, range: None, coding: usp_api::Coding::Plain });
     }
     let found = storage.get_file(&session.caller, file, version).await?;
@@ -55,14 +62,15 @@ async fn question(storage: &dyn StorageApi, session: &Session, ask: ReadFileRequ
             .about(found.id)
             .because("the file has another etag than if_match names"));
     }
-    if ask.offset_bytes > found.size_bytes {
-        return Err(Error::new(ErrorKind::OutOfRange, "read file")
-            .about(found.id)
-            .because(format!("offset {} lies behind the end at {}", ask.offset_bytes, found.size_bytes)));
+    if message.offset_bytes > found.size_bytes {
+        return Err(Error::new(ErrorKind::OutOfRange, "read file").about(found.id).because(format!(
+            "offset {} lies behind the end at {}",
+            message.offset_bytes, found.size_bytes
+        )));
     }
-    let wanted = ask.length_bytes.unwrap_or(u64::MAX);
-    let end = ask.offset_bytes.saturating_add(wanted).min(found.size_bytes);
-    let range = ByteRange::new(ask.offset_bytes, end)?;
+    let wanted = message.length_bytes.unwrap_or(u64::MAX);
+    let end = message.offset_bytes.saturating_add(wanted).min(found.size_bytes);
+    let range = ByteRange::new(message.offset_bytes, end)?;
     Ok(ReadFile {
         file: FileRef::Id(found.id),
         version: Some(found.version),

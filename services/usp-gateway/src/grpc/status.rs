@@ -1,35 +1,30 @@
 //! Failures as gRPC statuses with `google.rpc` details: one table, one place that logs.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tracing::{debug, error, warn};
 use usp_model::{Error, ErrorKind};
 
-const DOMAIN: &str = "usp";
-/// When to come back, where nobody knows better.
-const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+use crate::refusal::{self, OnLock};
 
-/// Tells the caller what it may know, and the log the rest.
+const DOMAIN: &str = "usp";
+
+/// Translates an error for the caller and logs the rest.
 ///
 /// Details: `ErrorInfo` with the stable code, `BadRequest` with the wrong fields, `RetryInfo` when a later try may
 /// succeed, `RequestInfo`.
 pub(super) fn of(error: &Error, request_id: &str) -> Status {
     let kind = error.kind();
     log(error, request_id);
-    let message = if kind.is_callers_business() {
-        error.detail()
-    } else {
-        format!("this failed inside; the log knows more under request id {request_id}")
-    };
+    let message = refusal::detail(error, request_id);
     let mut details = ErrorDetails::with_error_info(kind.code(), DOMAIN, HashMap::new());
     details.set_request_info(request_id, "");
     for violation in error.violations() {
         details.add_bad_request_violation(field_of(&violation.pointer), &violation.detail);
     }
-    if let Some(wait) = retry_after(error) {
+    if let Some(wait) = refusal::retry_after(error, OnLock::Wait) {
         details.set_retry_info(Some(wait));
     }
     Status::with_error_details(code(kind), message, details)
@@ -56,15 +51,6 @@ fn code(kind: ErrorKind) -> Code {
     }
 }
 
-fn retry_after(error: &Error) -> Option<Duration> {
-    match error.kind() {
-        ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::Locked => {
-            Some(error.retry_after_hint().unwrap_or(RETRY_AFTER_DEFAULT))
-        }
-        _ => error.retry_after_hint(),
-    }
-}
-
 /// `/labels/a~1b` as messages name it: `labels.a/b`.
 fn field_of(pointer: &str) -> String {
     let path = pointer.trim_start_matches(['/', '?']).replace('/', ".");
@@ -80,12 +66,28 @@ fn log(error: &Error, request_id: &str) {
         ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::StorageFull => {
             warn!(request_id, error = %chain.escape_debug(), "call could not be served");
         }
-        kind => debug!(request_id, code = kind.code(), error = %chain.escape_debug(), "call refused"),
+        kind @ (ErrorKind::InvalidInput
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Denied
+        | ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::Gone
+        | ErrorKind::PreconditionFailed
+        | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedMedia
+        | ErrorKind::OutOfRange
+        | ErrorKind::DigestMismatch
+        | ErrorKind::Locked
+        | ErrorKind::RateLimited) => {
+            debug!(request_id, code = kind.code(), error = %chain.escape_debug(), "call refused");
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use usp_model::Violation;
 

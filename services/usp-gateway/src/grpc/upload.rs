@@ -3,7 +3,7 @@
 //! 1. Without an upload id the content becomes a file at once. A stream that breaks stores nothing.
 //! 2. With an upload id the chunks are appended at the offset. When the stream breaks, what is durable by then counts.
 //! 3. Once the upload has all its bytes it is finished. An upload of unknown size is finished when the client closes
-//!    its side in order: nobody else can say that all is there.
+//!    its side in order: only the client knows that nothing is missing.
 
 use bytes::Bytes;
 use futures::{StreamExt, future};
@@ -15,7 +15,7 @@ use usp_proto::storage::{UploadHeader, UploadRequest, UploadResponse};
 
 use super::admission::Session;
 use super::allowed::while_allowed;
-use super::{ask, show};
+use super::{decode, encode};
 
 /// Content of one message. Larger ones are refused, so that a stream cannot hold more than its share of memory.
 pub(super) const CHUNK_BYTES_MAX: u32 = 1 << 20;
@@ -46,7 +46,7 @@ async fn put(
     header: UploadHeader,
     content: ByteStream,
 ) -> Result<UploadResponse> {
-    let file = NewFile { trace: session.trace.clone(), ..ask::one_shot_upload(header)? };
+    let file = NewFile { trace: session.trace.clone(), ..decode::one_shot_upload(header)? };
     let outcome = storage.put(&session.caller, file, content).await?;
     Ok(stored(outcome.file))
 }
@@ -78,12 +78,12 @@ async fn append(
 /// The answer to an upload that had been finished before: its file, as it stands now.
 async fn completed(storage: &dyn StorageApi, caller: &Caller, upload: Upload) -> Result<UploadResponse> {
     let file = storage.get_file(caller, FileRef::Key(upload.bucket, upload.key), None).await?;
-    Ok(UploadResponse { file: Some(show::file(file)), received_bytes: upload.received_bytes })
+    Ok(UploadResponse { file: Some(encode::file(file)), received_bytes: upload.received_bytes })
 }
 
 fn stored(file: File) -> UploadResponse {
     let received_bytes = file.size_bytes;
-    UploadResponse { file: Some(show::file(file)), received_bytes }
+    UploadResponse { file: Some(encode::file(file)), received_bytes }
 }
 
 fn chunk(message: Result<UploadRequest, Status>) -> Result<Bytes> {

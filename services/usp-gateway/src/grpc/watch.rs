@@ -3,13 +3,12 @@
 use futures::StreamExt;
 use tonic::Status;
 use usp_api::StorageApi;
-use usp_model::limits::LIST_COUNT_MAX;
-use usp_model::{BucketName, EventKind, EventQuery, FileId, Result};
+use usp_model::{BucketName, EventKind, EventQuery, FileId, PageLimit, Result};
 use usp_proto::shared::Event;
 
 use super::admission::Session;
 use super::allowed::{Guarded, while_allowed};
-use super::show;
+use super::encode;
 
 /// Which events a client wants to follow.
 #[derive(Debug, Default)]
@@ -37,15 +36,15 @@ pub(super) async fn watch<T: Send + 'static>(
         file: watched.file,
         buckets: None,
         kinds: watched.kinds,
-        limit: LIST_COUNT_MAX,
+        limit: PageLimit::MAX.get(),
     };
     let events = storage.watch(&session.caller, query).await?;
     let open = session.gateway_metrics().open_event_stream();
-    let seen_by = session.clone();
+    let failing = session.clone();
     let stopping = session.stopping().cancelled_owned();
     let replies = events.take_until(stopping).map(move |event| {
         let _counted = &open;
-        event.map(|event| reply(show::event(event))).map_err(|error| seen_by.status(&error))
+        event.map(|event| reply(encode::event(event))).map_err(|error| failing.status(&error))
     });
     Ok(while_allowed(session, replies, |session, error| session.status(&error)))
 }

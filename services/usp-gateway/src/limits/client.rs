@@ -1,6 +1,7 @@
-//! For whom a request is made. What a peer says about that counts only if the operator trusts the peer.
+//! The address of the client of a request. What a peer says about it counts only if the operator trusts the peer.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
@@ -8,7 +9,7 @@ use axum::response::Response;
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::Entrance;
+use super::Door;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -17,18 +18,18 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 pub(super) async fn identify(
-    State(entrance): State<Entrance>,
+    State(door): State<Arc<Door>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let address = client_of(peer.ip(), request.headers(), &entrance.gateway.config.trusted_proxies);
+    let address = client_of(peer.ip(), request.headers(), &door.config.trusted_proxies);
     request.extensions_mut().insert(ClientAddress(address));
     next.run(request).await
 }
 
-/// The last address of the chain that no trusted proxy has. Each proxy appends the peer it saw, so what stands left
-/// of an untrusted address is hearsay.
+/// The last address of the chain that no trusted proxy has. Each proxy appends the peer it saw, so what is left
+/// of an untrusted address cannot be relied on.
 fn client_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));

@@ -1,7 +1,8 @@
-//! A panic in a handler is a bug of ours, not the end of the client's connection.
+//! Turns a panic of a handler into an internal error; the client's connection goes on.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -9,16 +10,17 @@ use axum::response::Response;
 use futures::FutureExt;
 use usp_model::{Error, ErrorKind};
 
-use super::{Entrance, request_id};
+use super::Door;
+use crate::request;
 
-pub(super) async fn catch(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
-    let request_id = request_id::of(request.extensions());
+pub(super) async fn catch(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let request_id = request::id::of(request.extensions());
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(payload) => {
-            entrance.gateway.metrics.panicked();
+            door.metrics.panicked();
             let error = Error::new(ErrorKind::Internal, "answer request").caused_by(message_of(&*payload));
-            entrance.refuse(error, &request_id)
+            door.dialect.refuse(error, &request_id)
         }
     }
 }

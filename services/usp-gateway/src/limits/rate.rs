@@ -1,8 +1,12 @@
-//! How often one may ask: each address, each credential, each try to sign in.
+//! How often a client may ask: each address, each credential, each try to sign in, each upload that is known.
+//!
+//! Which of them a request counts against, its dialect says ([`RateKey`]). A credential that cannot be read counts only
+//! against its address: it is refused before it costs anything.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,15 +15,16 @@ use axum::middleware::Next;
 use axum::response::Response;
 use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use http::header::{AUTHORIZATION, LOCATION};
-use http::{Method, Uri};
 use parking_lot::Mutex;
 use usp_model::{Error, ErrorKind, Result, UploadId, UserName};
 
+use super::Door;
 use super::client::ClientAddress;
-use super::{Entrance, request_id};
 use crate::accept::AddressKey;
 use crate::config::{GatewayConfig, Rate};
+use crate::dialect::{Dialect, RateKey};
+use crate::request;
+use crate::request::{ConfirmedUpload, Head};
 
 /// Counters of one limit. Keys share counters by a keyed hash, so that no flood of invented keys grows memory.
 const SLOT_COUNT: u64 = 1 << 16;
@@ -29,8 +34,6 @@ const SWEEP_EVERY: u32 = 1 << 14;
 const UPLOAD_COUNT_MAX: usize = 1 << 16;
 const UPLOAD_KEPT: Duration = Duration::from_secs(3600);
 const SWEEP_UPLOADS_EVERY: Duration = Duration::from_secs(10);
-const UPLOADS: &str = "/api/v1/uploads/";
-const SIGN_IN: &str = "/api/v1/auth/token";
 
 /// Every rate limit of the gateway.
 #[derive(Debug)]
@@ -39,14 +42,14 @@ pub(crate) struct Rates {
     by_principal: Limiter,
     sign_in_by_address: Limiter,
     sign_in_by_user: Limiter,
-    /// A known upload is one piece of work, however many requests carry it: it has a budget of its own.
+    /// A known upload is one piece of work, however many requests continue it: it has a budget of its own.
     by_upload: Limiter,
     known_uploads: Mutex<KnownUploads>,
 }
 
 #[derive(Debug, Default)]
 struct KnownUploads {
-    /// When each was carried on last.
+    /// When each was continued last.
     seen_at: HashMap<UploadId, Instant>,
     swept_at: Option<Instant>,
 }
@@ -63,26 +66,25 @@ impl Rates {
         }
     }
 
-    /// One more try to sign in as this user, from wherever. Errors: `RateLimited`.
+    /// Counts a try to sign in as this user, from any address. Errors: `RateLimited`.
     pub(crate) fn try_sign_in(&self, user: &UserName) -> Result<()> {
         self.sign_in_by_user.check(user.as_str()).map_err(|refusal| refusal.error)
     }
 
-    fn check(&self, request: &Request) -> Result<(), Refusal> {
-        if let Some(upload) = upload_of(request.method(), request.uri())
+    fn check(&self, counted: &Counted) -> Result<(), Refusal> {
+        if let RateKey::Upload(upload) = counted.key
             && self.is_known(&upload)
         {
             return self.by_upload.check(upload);
         }
-        if let Some(ClientAddress(address)) = request.extensions().get() {
-            let key = AddressKey::from(*address);
-            self.by_address.check(key)?;
-            if request.method() == Method::POST && request.uri().path() == SIGN_IN {
-                self.sign_in_by_address.check(key)?;
+        if let Some(address) = counted.address {
+            self.by_address.check(address)?;
+            if counted.key == RateKey::SignIn {
+                self.sign_in_by_address.check(address)?;
             }
         }
-        match request.headers().get(AUTHORIZATION) {
-            Some(credential) => self.by_principal.check(credential.as_bytes()),
+        match &counted.claim {
+            Some(claim) => self.by_principal.check(claim),
             None => Ok(()),
         }
     }
@@ -106,7 +108,7 @@ impl Rates {
             *last = now;
             return;
         }
-        // Looking through all of them is not for every request.
+        // Sweeping reads all entries: too much for every request.
         let may_sweep = known.swept_at.is_none_or(|at| now.duration_since(at) >= SWEEP_UPLOADS_EVERY);
         if known.seen_at.len() >= UPLOAD_COUNT_MAX && may_sweep {
             known.seen_at.retain(|_, last| last.elapsed() < UPLOAD_KEPT);
@@ -118,33 +120,42 @@ impl Rates {
     }
 }
 
-pub(super) async fn admit(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
-    let rates = &entrance.gateway.limits.rates;
-    if let Err(Refusal { scope, error }) = rates.check(&request) {
-        entrance.gateway.metrics.rate_limited(scope);
-        return entrance.refuse(error, &request_id::of(request.extensions()));
+pub(super) async fn admit(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let rates = &door.limits.rates;
+    if let Err(Refusal { scope, error }) = rates.check(&Counted::of(door.dialect, &request)) {
+        door.metrics.rate_limited(scope);
+        return door.dialect.refuse(error, &request::id::of(request.extensions()));
     }
-    let upload = upload_of(request.method(), request.uri());
-    let creates = request.method() == Method::POST && request.uri().path() == UPLOADS.trim_end_matches('/');
     let response = next.run(request).await;
-    if response.status().is_success() {
-        let location = response.headers().get(LOCATION).and_then(|at| at.to_str().ok());
-        let created = || UploadId::parse(location.filter(|_| creates)?.rsplit('/').next()?).ok();
-        if let Some(upload) = upload.or_else(created) {
-            rates.remember(upload);
-        }
+    if let Some(ConfirmedUpload(upload)) = response.extensions().get() {
+        rates.remember(*upload);
     }
     response
 }
 
-/// The upload that a request carries on.
-fn upload_of(method: &Method, uri: &Uri) -> Option<UploadId> {
-    let carries_on = *method == Method::PATCH || *method == Method::HEAD;
-    let id = uri.path().strip_prefix(UPLOADS).filter(|_| carries_on)?;
-    UploadId::parse(id).ok()
+/// What one request counts against.
+#[derive(Debug)]
+struct Counted {
+    key: RateKey,
+    address: Option<AddressKey>,
+    /// Names the claimed caller, if one is claimed. A hash: the secret itself is not copied.
+    claim: Option<[u8; 32]>,
 }
 
-/// Which limit said no, and what to tell.
+impl Counted {
+    fn of(dialect: &dyn Dialect, request: &Request) -> Self {
+        let head = Head::of(request);
+        let presented = dialect.present(head).ok();
+        let claim = presented.as_ref().and_then(|presented| presented.claim());
+        Self {
+            key: dialect.rate_key(head),
+            address: request.extensions().get().map(|ClientAddress(address)| AddressKey::from(*address)),
+            claim: claim.map(|claim| *blake3::hash(claim.as_bytes()).as_bytes()),
+        }
+    }
+}
+
+/// Which limit refused, and the error for the client.
 #[derive(Debug)]
 struct Refusal {
     scope: &'static str,
@@ -189,7 +200,6 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
     use std::net::IpAddr;
 
     fn rates(rate: Rate) -> Rates {
@@ -202,14 +212,9 @@ mod tests {
         Rates::new(&config)
     }
 
-    fn request(method: Method, path: &str, address: &str, token: Option<&str>) -> Request {
-        let mut builder = Request::builder().method(method).uri(path);
-        if let Some(token) = token {
-            builder = builder.header(AUTHORIZATION, token);
-        }
-        let mut request = builder.body(Body::empty()).unwrap();
-        request.extensions_mut().insert(ClientAddress(address.parse::<IpAddr>().unwrap()));
-        request
+    fn counted(key: RateKey, address: &str, claim: Option<u8>) -> Counted {
+        let address = AddressKey::from(address.parse::<IpAddr>().unwrap());
+        Counted { key, address: Some(address), claim: claim.map(|byte| [byte; 32]) }
     }
 
     const PLENTY: Rate = Rate { per_second: 1000, burst: 1000 };
@@ -217,7 +222,7 @@ mod tests {
     #[test]
     fn each_address_has_its_own_budget() {
         let rates = rates(Rate { per_second: 1, burst: 1 });
-        let from = |address| request(Method::GET, "/", address, None);
+        let from = |address| counted(RateKey::Caller, address, None);
         assert!(rates.check(&from("10.0.0.1")).is_ok());
         let refusal = rates.check(&from("10.0.0.1")).unwrap_err();
         assert_eq!(refusal.error.kind(), ErrorKind::RateLimited);
@@ -228,7 +233,7 @@ mod tests {
     #[test]
     fn one_credential_is_counted_wherever_it_comes_from() {
         let rates = rates(PLENTY);
-        let from = |address| request(Method::GET, "/", address, Some("Bearer a"));
+        let from = |address| counted(RateKey::Caller, address, Some(1));
         assert!(rates.check(&from("10.0.0.1")).is_ok());
         assert!(rates.check(&from("10.0.0.2")).is_ok());
         assert_eq!(rates.check(&from("10.0.0.3")).unwrap_err().scope, "principal");
@@ -237,7 +242,7 @@ mod tests {
     #[test]
     fn signing_in_is_counted_more_strictly() {
         let rates = rates(PLENTY);
-        let sign_in = || request(Method::POST, SIGN_IN, "10.0.0.1", None);
+        let sign_in = || counted(RateKey::SignIn, "10.0.0.1", None);
         assert!(rates.check(&sign_in()).is_ok());
         assert_eq!(rates.check(&sign_in()).unwrap_err().scope, "sign_in_address");
         let alice = UserName::parse("alice").unwrap();
@@ -249,8 +254,7 @@ mod tests {
     fn the_requests_of_one_upload_count_once() {
         let rates = rates(PLENTY);
         let [first, second, third] = [1, 2, 3].map(|n| UploadId::from_bytes([n; 32]));
-        let patch =
-            |id: UploadId| request(Method::PATCH, &format!("{UPLOADS}{id}"), "10.0.0.1", Some("Bearer a"));
+        let patch = |id: UploadId| counted(RateKey::Upload(id), "10.0.0.1", Some(1));
         assert!(rates.check(&patch(first)).is_ok());
         rates.remember(first);
         assert!(rates.check(&patch(first)).is_ok());

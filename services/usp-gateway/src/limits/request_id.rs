@@ -1,4 +1,4 @@
-//! A name for each request, taken from the client or drawn, and told on every answer.
+//! A name for each request, taken from the client or drawn, and sent on every answer.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -9,12 +9,12 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue};
 
-pub(crate) use crate::rest::request_id::{RequestId, of};
+use crate::request::id::RequestId;
 
-pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const CHARS_MAX: usize = 128;
 
-/// What the client sent, if it will do: 1..=128 of `A-Z a-z 0-9 . _ -`, safe in headers, logs and documents.
+/// What the client sent, if it is well formed: 1..=128 of `A-Z a-z 0-9 . _ -`, safe in headers, logs and documents.
 fn parse(value: &HeaderValue) -> Option<RequestId> {
     let text = value.to_str().ok()?;
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');

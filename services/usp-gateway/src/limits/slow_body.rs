@@ -1,10 +1,11 @@
 //! A body must keep coming: a client that trickles bytes cannot hold a request open for ever.
 //!
-//! Only time spent waiting for the client counts. While storage is slow nobody asks for the next piece, and the
-//! clock stands.
+//! Only time spent waiting for the client counts. While storage is slow nobody asks for the next piece, and the clock
+//! is stopped.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,33 +18,33 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use usp_model::{Error, ErrorKind};
 
-use super::Entrance;
+use super::Door;
 
-pub(super) async fn guard(State(entrance): State<Entrance>, request: Request, next: Next) -> Response {
-    let config = &entrance.gateway.config;
+pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let config = &door.config;
     let (rate, grace) = (config.body_rate_bytes_per_s_min, config.body_grace);
     let request = if request.body().is_end_stream() {
         request
     } else {
-        request.map(|body| Body::new(SteadyBody::new(body, rate, grace)))
+        request.map(|body| Body::new(TimedBody::new(body, rate, grace)))
     };
     next.run(request).await
 }
 
-/// Fails when the client has been waited for too long.
+/// Fails once the client has kept us waiting for too long.
 #[derive(Debug)]
-struct SteadyBody {
+struct TimedBody {
     body: Body,
     rate_bytes_per_s_min: u64,
     grace: Duration,
     received_bytes: u64,
-    /// Time spent waiting so far, without the wait that runs now.
+    /// Time spent waiting so far, without the current wait.
     waited: Duration,
     waiting_since: Option<Instant>,
-    alarm: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
 }
 
-impl SteadyBody {
+impl TimedBody {
     fn new(body: Body, rate_bytes_per_s_min: u64, grace: Duration) -> Self {
         Self {
             body,
@@ -52,18 +53,18 @@ impl SteadyBody {
             received_bytes: 0,
             waited: Duration::ZERO,
             waiting_since: None,
-            alarm: Box::pin(sleep(Duration::ZERO)),
+            deadline: Box::pin(sleep(Duration::ZERO)),
         }
     }
 
     /// How long the wait for the next piece may last: until the average falls too low, and never longer than a stall.
-    fn patience(&self) -> Duration {
+    fn time_left(&self) -> Duration {
         let earned = Duration::from_secs(self.received_bytes / self.rate_bytes_per_s_min.max(1));
         earned.max(self.grace).saturating_sub(self.waited).min(self.grace)
     }
 }
 
-impl HttpBody for SteadyBody {
+impl HttpBody for TimedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -86,10 +87,10 @@ impl HttpBody for SteadyBody {
         if this.waiting_since.is_none() {
             let now = Instant::now();
             this.waiting_since = Some(now);
-            let patience = this.patience();
-            this.alarm.as_mut().reset(now + patience);
+            let time_left = this.time_left();
+            this.deadline.as_mut().reset(now + time_left);
         }
-        ready!(this.alarm.as_mut().poll(cx));
+        ready!(this.deadline.as_mut().poll(cx));
         let error = Error::new(ErrorKind::Unavailable, "receive body").because(format!(
             "the body came in too slowly: after {} s at least {} bytes a second are needed",
             this.grace.as_secs(),
@@ -117,12 +118,12 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(30);
 
     /// Pieces of `size` bytes with `pause` before each.
-    fn body(count: usize, size: usize, pause: Duration) -> SteadyBody {
+    fn body(count: usize, size: usize, pause: Duration) -> TimedBody {
         let pieces = stream::iter(0..count).then(move |_| async move {
             sleep(pause).await;
             Ok::<_, std::io::Error>(Bytes::from(vec![0; size]))
         });
-        SteadyBody::new(Body::from_stream(pieces), RATE, GRACE)
+        TimedBody::new(Body::from_stream(pieces), RATE, GRACE)
     }
 
     #[tokio::test(start_paused = true)]
@@ -143,7 +144,7 @@ mod tests {
     async fn a_stall_is_cut_however_much_came_before() {
         let flood = stream::once(async { Ok(Bytes::from(vec![0; 64 << 20])) });
         let silence = stream::pending::<Result<Bytes, std::io::Error>>();
-        let body = SteadyBody::new(Body::from_stream(flood.chain(silence)), RATE, GRACE);
+        let body = TimedBody::new(Body::from_stream(flood.chain(silence)), RATE, GRACE);
         let begun = Instant::now();
         assert!(body.collect().await.is_err());
         assert!(begun.elapsed() < GRACE * 2);

@@ -18,7 +18,7 @@ use super::json::admin::{
 use crate::Gateway;
 use crate::problem::Failure;
 
-/// Answers that hold a secret stay out of every cache.
+/// Keeps answers that hold a secret out of every cache.
 const NOT_KEPT: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store")];
 
 /// Make a user
@@ -83,7 +83,7 @@ pub(crate) async fn delete_user(
 
 /// Make an API key
 ///
-/// For oneself, or for another user as an administrator. The key is told once.
+/// For oneself, or for another user as an administrator. The key is shown once.
 #[utoipa::path(
     post,
     path = "/api-keys",

@@ -1,4 +1,4 @@
-//! Content on its way out: conditions, ranges, and headers under which a browser does no harm with it.
+//! Reading content: conditions, ranges, and headers that keep browsers from running it.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -127,7 +127,7 @@ async fn read(
     (file, version): (FileRef, Option<u32>),
 ) -> Result<Response, Failure> {
     let is_head = method == Method::HEAD;
-    if !is_head && !asks_for_less(headers) {
+    if !is_head && !needs_file_first(headers) {
         let coding = coding::wanted(headers);
         let reading = gateway.storage.read(caller, ReadFile { file, version, range: None, coding }).await?;
         return Ok(whole(reading, coding, caller));
@@ -154,12 +154,12 @@ async fn read(
         Asked::Part(range) => {
             Ok(part(gateway.storage.read(caller, pinned(Some(range), Coding::Plain)).await?, caller))
         }
-        Asked::Unsatisfiable => Err(outside(&file)),
+        Asked::Unsatisfiable => Err(out_of_range(&file)),
     }
 }
 
 /// Whether the answer may be anything but all of the content, so that the file must be looked at first.
-fn asks_for_less(headers: &HeaderMap) -> bool {
+fn needs_file_first(headers: &HeaderMap) -> bool {
     [RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE]
         .iter()
         .any(|name| headers.contains_key(name))
@@ -172,7 +172,7 @@ fn whole(reading: Reading, coding: Coding, caller: &Caller) -> Response {
 fn of_whole(file: &File, coding: Coding) -> HeaderMap {
     let mut headers = served(file);
     if is_coded(file, coding) {
-        coding::mark(&mut headers);
+        coding::mark_zstd(&mut headers);
     } else {
         headers.insert(CONTENT_LENGTH, file.size_bytes.into());
     }
@@ -192,7 +192,7 @@ fn part(reading: Reading, caller: &Caller) -> Response {
     (StatusCode::PARTIAL_CONTENT, headers, body(reading, caller)).into_response()
 }
 
-/// What a GET would say, with the body left out: of an unknown length, or an empty body's would be told.
+/// The headers of a GET without its body. The body has an unknown length, or its length of 0 would be sent.
 fn head(file: &File, coding: Coding) -> Response {
     let nothing = Body::from_stream(futures::stream::empty::<usp_model::Result<Bytes>>());
     (StatusCode::OK, of_whole(file, coding), nothing).into_response()
@@ -213,7 +213,7 @@ fn condition_failed() -> Error {
         .because("the file is not, or not any more, what If-Match or If-Unmodified-Since asks for")
 }
 
-fn outside(file: &File) -> Failure {
+fn out_of_range(file: &File) -> Failure {
     let failure: Failure = Error::new(ErrorKind::OutOfRange, "read content")
         .because(format!("the range lies outside a content of {} bytes", file.size_bytes))
         .into();

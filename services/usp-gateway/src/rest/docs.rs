@@ -1,5 +1,6 @@
 //! The documentation: the OpenAPI document and a small page that makes it readable, without anything from elsewhere.
 
+use axum::Extension;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -8,7 +9,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use usp_model::{Error, ErrorKind};
 
 use super::input::path::At;
-use crate::openapi;
 use crate::problem::Failure;
 
 const HTML: &str = include_str!("../assets/docs.html");
@@ -19,6 +19,10 @@ const STYLE: &str = include_str!("../assets/docs.css");
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                            object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Makes the document. The table of routes hands it in, because the document describes the route that serves it, too.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Document(pub(crate) fn() -> &'static str);
+
 /// The OpenAPI 3.1 document
 #[utoipa::path(
     get,
@@ -26,8 +30,8 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
     tag = "service",
     responses((status = 200, body = Object, content_type = "application/json"))
 )]
-pub(crate) async fn show_openapi() -> Response {
-    asset("application/json", openapi::document())
+pub(crate) async fn show_openapi(Extension(Document(text)): Extension<Document>) -> Response {
+    asset("application/json", text())
 }
 
 /// The documentation as a page

@@ -5,14 +5,14 @@
 //! 2. Kept events carry an `id:`; progress does not, so that a client comes back to the last event that was kept.
 //! 3. A comment goes out every 15 s of silence.
 //! 4. A stream ends when the gateway stops.
-//! 5. Every 5 s the credential is asked for again. One that does not hold any more, or holds less, ends the stream;
-//!    a client that comes back is judged anew.
+//! 5. Every 5 s the credential is verified again. If it is not valid any more, or grants something else, the stream
+//!    ends; a client that reconnects is authenticated anew.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL};
+use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -23,16 +23,18 @@ use usp_api::{Caller, EventStream};
 use usp_model::{ErrorKind, Event, EventQuery, EventSeq, Result};
 
 use super::headers::{refused, single};
-use super::input::caller::By;
+use super::input::caller::Signed;
 use super::input::path::{At, file_id};
 use super::input::query::Parameters;
 use super::json::event::EventJson;
 use super::parameters::{FollowFileParameters, FollowParameters};
 use crate::Gateway;
+use crate::metrics::GaugeGuard;
+use crate::presented::Presented;
 use crate::problem::Failure;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Says to proxies that buffer by default that this one must not be held back.
+/// Keeps proxies that buffer by default from holding the stream back.
 const NOT_BUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 const CREDENTIAL_CHECKED_EVERY: Duration = Duration::from_secs(5);
@@ -57,13 +59,13 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(2);
 )]
 pub(crate) async fn follow_file(
     State(gateway): State<Gateway>,
-    By(caller): By,
+    signed: Signed,
     At(id): At<String>,
     Parameters(asked): Parameters<FollowFileParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let query = EventQuery { file: Some(file_id(&id)?), ..EventQuery::default() };
-    open(gateway, caller, &headers, asked.after, query).await
+    open(gateway, signed, &headers, asked.after, query).await
 }
 
 /// Follow what happens
@@ -84,17 +86,17 @@ pub(crate) async fn follow_file(
 )]
 pub(crate) async fn follow(
     State(gateway): State<Gateway>,
-    By(caller): By,
+    signed: Signed,
     Parameters(asked): Parameters<FollowParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let query = EventQuery { bucket: asked.bucket, ..EventQuery::default() };
-    open(gateway, caller, &headers, asked.after, query).await
+    open(gateway, signed, &headers, asked.after, query).await
 }
 
 async fn open(
     gateway: Gateway,
-    caller: Caller,
+    Signed { caller, presented }: Signed,
     headers: &HeaderMap,
     asked_after: Option<EventSeq>,
     query: EventQuery,
@@ -104,12 +106,20 @@ async fn open(
         None => gateway.storage.last_event(&caller).await?,
     };
     let events = gateway.storage.watch(&caller, EventQuery { after, ..query }).await?;
-    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let stream = Follow { gateway, caller, authorization, events, check: check_interval(), live_count: 0 };
-    // The first bytes show at once that the stream is open.
-    let hello = Message::default().comment("open").retry(RECONNECT_AFTER);
+    let counted = gateway.metrics.open_event_stream();
+    let stream = Follow {
+        gateway,
+        caller,
+        presented,
+        events,
+        check: check_interval(),
+        live_count: 0,
+        _counted: counted,
+    };
+    // Sent at once, so that the client knows that the stream is open.
+    let opening = Message::default().comment("open").retry(RECONNECT_AFTER);
     let messages =
-        stream::once(async move { hello }).chain(stream::unfold(stream, next)).map(Ok::<_, Infallible>);
+        stream::once(async move { opening }).chain(stream::unfold(stream, next)).map(Ok::<_, Infallible>);
     let sse = Sse::new(messages).keep_alive(KeepAlive::new().interval(COMMENT_EVERY));
     Ok(([NOT_BUFFERED, (CACHE_CONTROL, "no-store")], sse).into_response())
 }
@@ -118,11 +128,13 @@ async fn open(
 struct Follow {
     gateway: Gateway,
     caller: Caller,
-    authorization: Option<String>,
+    presented: Presented,
     events: EventStream,
     check: Interval,
     /// Events without a number that were sent.
     live_count: u64,
+    /// Counts the stream while it lasts.
+    _counted: GaugeGuard,
 }
 
 async fn next(mut follow: Follow) -> Option<(Message, Follow)> {
@@ -161,10 +173,9 @@ impl Follow {
         message.json_data(EventJson::new(event, id)).ok()
     }
 
-    /// Storage that does not answer takes no permission away.
+    /// Whether the caller may follow on. An unreachable storage takes no permission away.
     async fn still_holds(&mut self) -> bool {
-        let Some(authorization) = &self.authorization else { return false };
-        match self.gateway.authenticator.verify(authorization).await {
+        match self.gateway.authenticator.verify(&self.presented).await {
             Ok(principal) => principal == self.caller.principal,
             Err(error) => error.kind() != ErrorKind::Unauthenticated,
         }

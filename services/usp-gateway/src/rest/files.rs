@@ -49,7 +49,7 @@ pub(crate) async fn list_files(
     uri: Uri,
 ) -> Answer<FilePageJson> {
     let bucket = BucketName::parse(&bucket)?;
-    let query = list::query(&uri, &caller.principal, &bucket)?;
+    let query = list::query(&uri)?;
     Ok(Json(gateway.storage.list_files(&caller, bucket, query).await?.into()))
 }
 

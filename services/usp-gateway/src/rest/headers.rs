@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName};
 use usp_model::error::printable;
 use usp_model::{Error, ErrorKind, Result};
 
-/// The one value of a header as text. Errors: `InvalidInput` when it stands twice or is not UTF-8.
+/// The only value of a header as text. Errors: `InvalidInput` when it occurs twice or is not UTF-8.
 pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };

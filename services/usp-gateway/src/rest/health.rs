@@ -25,7 +25,7 @@ pub(crate) struct ReadinessJson {
 
 /// Does this process answer?
 ///
-/// It says nothing about what stands behind it; a process that fails this should be restarted.
+/// It checks nothing beyond the process itself; one that fails this should be restarted.
 #[utoipa::path(
     get,
     path = "/livez",

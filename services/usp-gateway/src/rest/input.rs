@@ -1,4 +1,4 @@
-//! What comes in: who asks, path, query, JSON, content. Everything is checked and bounded before a handler sees it.
+//! What comes in: caller, path, query, JSON, content. Everything is checked and bounded before a handler sees it.
 
 pub(crate) mod caller;
 pub(crate) mod content;

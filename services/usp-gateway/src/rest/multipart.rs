@@ -27,6 +27,7 @@ use super::json::Items;
 use super::json::file::FileJson;
 use crate::Gateway;
 use crate::problem::Failure;
+use crate::request::trace_context;
 
 mod form;
 
@@ -88,7 +89,7 @@ pub(crate) async fn post_files(
     let bucket = BucketName::parse(&bucket)?;
     refuse_headers_of_one_file(request.headers())?;
     let idempotency_key = labels::idempotency_key(request.headers())?;
-    let trace = labels::trace(request.headers());
+    let trace = trace_context::of(request.headers());
     let mut parts = parts(request).await?;
     let mut form = Form::new(bucket, idempotency_key);
     form.trace = trace;
@@ -172,7 +173,7 @@ async fn put(gateway: &Gateway, caller: &Caller, file: NewFile, mut part: Field<
         while let Some(piece) = part.next().await {
             let piece = piece.map_err(|error| broken_body(Box::new(error)));
             let is_broken = piece.is_err();
-            // A closed channel means that storage has made up its mind.
+            // A closed channel: storage has answered already.
             if sender.send(piece).await.is_err() || is_broken {
                 break;
             }

@@ -37,7 +37,7 @@ pub(crate) struct RunParameters {
     pub(crate) file_id: Option<FileId>,
     #[param(value_type = Option<String>, example = "tables")]
     pub(crate) rule: Option<RuleName>,
-    /// 100 without it.
+    /// 100 by default.
     #[param(minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -50,7 +50,7 @@ pub(crate) struct RunParameters {
 pub(crate) struct RunOfFileParameters {
     #[param(schema_with = words::run_state, required = false)]
     pub(crate) state: Option<RunState>,
-    /// 100 without it.
+    /// 100 by default.
     #[param(minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<u32>,
     /// `next_cursor` of the page before.

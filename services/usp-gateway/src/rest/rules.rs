@@ -38,7 +38,7 @@ pub(crate) async fn show_rule(
 /// Make or replace a rule
 ///
 /// It counts for every file that is committed from then on; runs that were planned keep the version that they began with.
-/// What `GET` shows can be sent back: its version is passed over, and rises when the meaning changes. A file of the server's
+/// What `GET` shows can be sent back: its version is ignored, and rises when the meaning changes. A file of the server's
 /// rules directory goes before a rule that is written here.
 #[utoipa::path(
     put,

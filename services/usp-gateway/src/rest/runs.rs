@@ -137,7 +137,7 @@ pub(crate) async fn retry_run(
     Ok((StatusCode::ACCEPTED, Json(run.into())))
 }
 
-/// 0 stands for as many as storage does unless it is told. Errors: `InvalidInput` outside `1..=10000`.
+/// 0 leaves the number to storage. Errors: `InvalidInput` outside `1..=10000`.
 fn retry_limit(asked: Option<u32>) -> usp_model::Result<u32> {
     match asked {
         None => Ok(0),

@@ -13,8 +13,8 @@ use crate::Gateway;
 /// Collect what nothing refers to
 ///
 /// Deleted content leaves the disk in three steps, one cycle each at least: its chunks lose their rows, packs that hold
-/// nothing else are doomed, and two cycles and a grace period later they are erased. The server does it by itself now and
-/// then. One cycle runs to its end even if the connection does not.
+/// nothing else are doomed, and two cycles and a grace period later they are erased. The server also does it by itself from
+/// time to time. A cycle runs to its end even if the connection breaks.
 #[utoipa::path(
     post,
     path = "/store/collect",
@@ -36,7 +36,7 @@ pub(crate) async fn collect(
 /// Begin to check every byte that is kept
 ///
 /// Every frame of every pack is read from the disk and compared with its checksums, while the server goes on. It answers at
-/// once; `GET` tells how far it is. A pack with damage is set aside and kept; what is damaged can be uploaded again, which
+/// once; `GET` shows the progress. A pack with damage is set aside and kept; what is damaged can be uploaded again, which
 /// mends every file that has it. With `resume` a scrub that was cut off goes on, and one that runs takes the new pace.
 #[utoipa::path(
     post,
@@ -96,7 +96,7 @@ pub(crate) async fn check(
     Ok(Json(gateway.storage.check_store(&caller, asked.deep).await?.into()))
 }
 
-/// What did the last scrub find, and which files are hit?
+/// What did the last scrub find, and which files are affected?
 #[utoipa::path(
     get,
     path = "/store/damage",

@@ -1,16 +1,17 @@
-//! tus 1.0.0: uploads that go on where they stopped.
+//! tus 1.0.0: resumable uploads.
 //!
-//! 1. POST opens an upload and answers where it is. With a body, that is its first part; if that fails, so does the
+//! 1. POST opens an upload and returns its address. A body is its first piece; if storing that fails, so does the
 //!    whole request, and nothing is left.
-//! 2. PATCH appends at the offset where the upload stands. When the connection breaks, what is durable by then counts.
+//! 2. PATCH appends at the current offset of the upload. When the connection breaks, what is durable by then counts.
 //!    One request appends at a time; others are 423.
-//! 3. The request that brings the last byte makes the file and tells its id. It goes on when its client does not.
-//! 4. HEAD tells the durable offset. It never says that all is there before the file stands: if whoever should have
-//!    made the file died in between, HEAD makes it.
-//! 5. Parts of a file may come at the same time, each as an upload of its own that becomes no file; one more POST joins
-//!    them. Asked again, because its answer was lost, it gives what they were joined to.
+//! 3. The request that brings the last byte makes the file and returns its id. It runs to its end even if its client
+//!    is gone.
+//! 4. HEAD returns the durable offset. It never reports a complete upload before the file exists: if the request that
+//!    should have made the file died in between, HEAD makes it.
+//! 5. Parts of a file may be sent in parallel, each as an upload of its own that becomes no file; one more POST joins
+//!    them. Repeated because its answer was lost, it returns the upload that they were joined to.
 //! 6. An upload that can never become a file (its digest differs, its media type is not taken) ends at once: 410 from
-//!    then on. So does one that is silent too long.
+//!    then on. So does one that receives nothing for too long.
 //!
 //! Source: <https://tus.io/protocols/resumable-upload>, version 1.0.0.
 
@@ -24,24 +25,25 @@ pub(crate) mod session;
 
 use axum::extract::Request;
 use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use usp_model::UploadId;
 use usp_model::limits::FILE_SIZE_BYTES_MAX;
 
-pub(crate) use checksum::CHECKED_BYTES_BUDGET;
+use crate::request::Head;
 
 use headers::{TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION, VERSION};
 
 const PATH: &str = "/api/v1/uploads";
 
-/// Just those that are built.
+/// The extensions that are implemented.
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,\
                           concatenation";
 
 type Described = (StatusCode, [(HeaderName, String); 4]);
 
-/// What does this server speak?
+/// Show version and extensions of tus
 ///
 /// Version, extensions, checksum algorithms and largest upload of tus, in headers.
 #[utoipa::path(
@@ -57,7 +59,7 @@ pub(crate) async fn describe_uploads() -> Described {
     described()
 }
 
-/// What does this server speak, asked of one upload
+/// Show version and extensions of tus, at the address of an upload
 #[utoipa::path(
     options,
     path = "/uploads/{upload_id}",
@@ -79,15 +81,22 @@ fn described() -> Described {
     (StatusCode::NO_CONTENT, headers)
 }
 
-/// Puts what every answer of tus carries on those below its path, refusals included.
-pub(super) async fn mark(request: Request, next: Next) -> Response {
+/// The upload that a request continues, for its rate limit: PATCH and HEAD, of which one upload may take many.
+pub(super) fn continued_upload(head: Head<'_>) -> Option<UploadId> {
+    let continues = *head.method == Method::PATCH || *head.method == Method::HEAD;
+    let id = head.uri.path().strip_prefix(PATH)?.strip_prefix('/').filter(|_| continues)?;
+    UploadId::parse(id).ok()
+}
+
+/// Adds the headers that every answer of tus carries, refusals included.
+pub(crate) async fn add_headers(request: Request, next: Next) -> Response {
     let below = request.uri().path().strip_prefix(PATH);
     let is_tus = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let mut response = next.run(request).await;
     if is_tus {
         let headers = response.headers_mut();
         headers.insert(TUS_RESUMABLE, HeaderValue::from_static(VERSION));
-        // An offset is old as soon as it is told.
+        // An offset is outdated as soon as it is sent.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response

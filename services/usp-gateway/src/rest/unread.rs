@@ -21,12 +21,12 @@ const DRAINED_BYTES_MAX: u64 = 4 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Wraps the body of a request, so that its rest is drained once it is dropped.
-pub(super) async fn keep(request: Request) -> Request {
+pub(crate) async fn drain_rest(request: Request) -> Request {
     let waits_for_continue = request.headers().contains_key(EXPECT);
-    request.map(|body| Body::new(Kept { body: Some(body), is_begun: false, waits_for_continue }))
+    request.map(|body| Body::new(DrainedBody { body: Some(body), is_begun: false, waits_for_continue }))
 }
 
-struct Kept {
+struct DrainedBody {
     /// `None` once it ended.
     body: Option<Body>,
     is_begun: bool,
@@ -34,7 +34,7 @@ struct Kept {
     waits_for_continue: bool,
 }
 
-impl http_body::Body for Kept {
+impl http_body::Body for DrainedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -60,7 +60,7 @@ impl http_body::Body for Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for DrainedBody {
     fn drop(&mut self) {
         let is_silent = self.waits_for_continue && !self.is_begun;
         if let Some(body) = self.body.take()

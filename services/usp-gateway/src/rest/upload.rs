@@ -23,8 +23,8 @@ use crate::problem::Failure;
 /// Store a file
 ///
 /// The body is the content, byte for byte. It is stored whole or not at all: after 201 or 200 it survives a power
-/// cut, after anything else nothing of it is kept. `Content-Encoding` is not undone and refused, and so is
-/// `Content-Range`: a PUT stores all of a file.
+/// cut, after anything else nothing of it is kept. `Content-Encoding` is refused, since it would not be
+/// decoded; so is `Content-Range`: a PUT stores all of a file.
 #[utoipa::path(
     put,
     path = "/buckets/{bucket}/files/{*key}",

@@ -317,3 +317,62 @@ async fn followers_of_events_are_counted_while_they_follow() {
     let metrics = client.ask("GET", "/metrics", ADMIN).await.body;
     assert!(metrics.contains("usp_gateway_event_streams 1"), "{metrics}");
 }
+
+#[tokio::test]
+async fn two_authorization_headers_are_no_credential_at_any_door() {
+    let gateway = TestGateway::start().await;
+    let doubled = [
+        "authorization: Bearer admin\r\nauthorization: Bearer admin\r\n",
+        "authorization: Bearer admin\r\nAuthorization: Bearer reader\r\n",
+        "authorization: Basic YTpi\r\nauthorization: Bearer admin\r\n",
+    ];
+    let told = "there is more than one Authorization header; send one";
+    let mut client = RawClient::connect(gateway.http).await;
+    let pages = [
+        ("GET", "/api/v1/me", ""),
+        ("GET", "/api/v1/events", ""),
+        ("GET", "/metrics", ""),
+        ("POST", "/api/v1/uploads", "tus-resumable: 1.0.0\r\nupload-length: 0\r\n"),
+        ("PUT", "/api/v1/buckets/default/files/a", "content-length: 0\r\n"),
+    ];
+    for headers in doubled {
+        for (method, path, more) in pages {
+            let answer = client.ask(method, path, &format!("{headers}{more}")).await;
+            assert_eq!(answer.status, 401, "{method} {path}: {answer:?}");
+            assert!(answer.body.contains(told) && answer.body.contains("\"unauthenticated\""), "{answer:?}");
+        }
+        let upload = format!("/api/v1/uploads/{}", "A".repeat(43));
+        let mut tus = RawClient::connect(gateway.http).await;
+        tus.send(format!("HEAD {upload} HTTP/1.1\r\nhost: usp\r\nconnection: close\r\n{headers}\r\n")).await;
+        let answer = tus.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("tus-resumable: 1.0.0"), "{answer}");
+
+        let mut calls = RawClient::connect(gateway.grpc).await;
+        let headers = format!("content-type: application/grpc\r\n{headers}");
+        let answer = calls.ask("POST", "/usp.storage.v1.FileStorageService/ListFiles", &headers).await;
+        assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("16")), "{answer:?}");
+        let message = answer.header("grpc-message").unwrap_or_default().replace("%20", " ");
+        assert!(message.contains("more than one Authorization header"), "{answer:?}");
+    }
+    // Once is enough, and what needs no credential does not look.
+    assert_eq!(client.ask("GET", "/api/v1/me", ADMIN).await.status, 200);
+    assert_eq!(client.ask("GET", "/livez", doubled[0]).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_requests_of_an_upload_that_storage_knows_have_a_budget_of_their_own() {
+    let once = Rate { per_second: 1, burst: 1 };
+    let gateway = TestGateway::with(|config| config.rate_per_principal = once).await;
+    let mut client = RawClient::connect(gateway.http).await;
+    let tus = format!("{ADMIN}tus-resumable: 1.0.0\r\n");
+    let created = client.ask("POST", "/api/v1/uploads", &format!("{tus}upload-length: 3\r\n")).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    let upload = created.header("location").unwrap().to_owned();
+    // The credential has no request left; the upload has one.
+    let empty = "content-type: application/offset+octet-stream\r\nupload-offset: 0\r\ncontent-length: 0\r\n";
+    assert_eq!(client.ask("GET", "/api/v1/me", ADMIN).await.status, 429);
+    assert_eq!(client.ask("PATCH", &upload, &format!("{tus}{empty}")).await.status, 204);
+    assert_eq!(client.ask("PATCH", &upload, &format!("{tus}{empty}")).await.status, 429);
+    let unknown = format!("/api/v1/uploads/{}", "A".repeat(43));
+    assert_eq!(client.ask("PATCH", &unknown, &format!("{tus}{empty}")).await.status, 429);
+}

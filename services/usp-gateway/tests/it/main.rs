@@ -2,6 +2,7 @@
 
 mod doors;
 mod grpc;
+mod modules;
 mod rest;
 mod support;
 mod tus;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
-use usp_model::{BucketName, BucketPolicy, RetryPolicy, RuleStep};
+use usp_model::{Act, BucketName, BucketPolicy, RetryPolicy, RuleStep};
 
 use super::*;
 use crate::sqlite::{buckets, schema};
@@ -12,9 +12,14 @@ fn at(ms: i64) -> Timestamp {
     Timestamp::from_unix_ms(ms)
 }
 
+fn act() -> Act {
+    Act::duty("test", at(1))
+}
+
 fn open(dir: &TempDir) -> Connection {
     let conn = schema::open_writer(&dir.path().join("catalog.db"), 16_384).unwrap();
-    let tx = Tx::new(&conn);
+    let act = act();
+    let tx = Tx::new(&conn, &act);
     for name in ["one", "two"] {
         buckets::create(&tx, &BucketName::parse(name).unwrap(), BucketPolicy::default(), at(0)).unwrap();
     }
@@ -61,7 +66,7 @@ fn fill(conn: &Connection, bucket: i64, count: u32) {
 }
 
 fn ask(count_max: u32, turn: Turn) -> ClaimRuns {
-    ClaimRuns { count_max, now: at(1), lease_until: at(30_000), bounds: Arc::default(), turn }
+    ClaimRuns { count_max, lease_until: at(30_000), bounds: Arc::default(), turn }
 }
 
 /// Work of the database for one claim, in hundreds of its instructions.
@@ -76,7 +81,7 @@ fn cost(conn: &mut Connection, asked: &ClaimRuns) -> (u64, ClaimedRuns) {
         }),
     )
     .unwrap();
-    let claimed = claim(&Tx::new(conn), asked).unwrap();
+    let claimed = claim(&Tx::new(conn, &act()), asked).unwrap();
     conn.progress_handler(0, None::<fn() -> bool>).unwrap();
     (count.load(Ordering::Relaxed), claimed)
 }
@@ -105,7 +110,7 @@ fn a_backlog_of_one_bucket_does_not_hold_up_another() {
     let mut turn = Turn::default();
     let mut served = BTreeMap::new();
     for _ in 0..12 {
-        let claimed = claim(&Tx::new(&conn), &ask(5, turn)).unwrap();
+        let claimed = claim(&Tx::new(&conn, &act()), &ask(5, turn)).unwrap();
         turn = claimed.turn;
         for leased in claimed.runs {
             *served.entry(leased.run.bucket.to_string()).or_insert(0) += 1;
@@ -129,7 +134,7 @@ fn fill_with_lanes_that_wait(conn: &Connection) {
     conn.run("BEGIN", []).unwrap();
     for number in 0..2 * LANE_COUNT_MAX {
         let name = BucketName::parse(&format!("waits-{number}")).unwrap();
-        buckets::create(&Tx::new(conn), &name, BucketPolicy::default(), at(0)).unwrap();
+        buckets::create(&Tx::new(conn, &act()), &name, BucketPolicy::default(), at(0)).unwrap();
     }
     conn.run("COMMIT", []).unwrap();
     let ids =
@@ -158,8 +163,9 @@ fn a_claim_that_looked_long_enough_goes_on_where_it_ended() {
     fill_with_lanes_that_wait(&conn);
     // The last lane of all.
     conn.run("UPDATE runs SET due_at = 0 WHERE id = (SELECT max(id) FROM runs)", []).unwrap();
+    let act = act();
     let mut claim = Claimer {
-        tx: &Tx::new(&conn),
+        tx: &Tx::new(&conn, &act),
         asked: &ask(1, Turn::default()),
         turn: Turn::default(),
         free: HashMap::new(),

@@ -1,6 +1,6 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
-use usp_model::{BucketPolicy, FileState};
+use usp_model::{Act, BucketPolicy, FileState};
 
 use super::*;
 use crate::sqlite::ask::Ask;
@@ -12,8 +12,8 @@ use crate::sqlite::{buckets, schema};
 
 fn open(dir: &TempDir) -> Connection {
     let conn = schema::open_writer(&dir.path().join("catalog.db"), 16_384).unwrap();
-    let tx = Tx::new(&conn);
-    buckets::create(&tx, &name(), BucketPolicy::default(), Timestamp::from_unix_ms(0)).unwrap();
+    let act = Act::duty("test", Timestamp::from_unix_ms(0));
+    buckets::create(&Tx::new(&conn, &act), &name(), BucketPolicy::default(), act.at).unwrap();
     conn
 }
 

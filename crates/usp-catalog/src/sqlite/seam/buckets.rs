@@ -40,8 +40,7 @@ impl BucketFacts for SqliteCatalog {
     ) -> Result<()> {
         let bucket = bucket.clone();
         let check = move |conn: &Connection| {
-            let row = buckets::row(conn, &bucket)?;
-            commit::check_quota(conn, &row, quota_bytes, size_bytes, replaced_bytes)
+            commit::check_quota(conn, &bucket, quota_bytes, size_bytes, replaced_bytes)
         };
         self.readers.read("check quota", check).await
     }

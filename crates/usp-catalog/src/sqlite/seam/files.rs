@@ -5,13 +5,17 @@ use usp_model::{
 };
 
 use crate::FileFacts;
-use crate::records::{CommittedVersion, FileRecord, NewVersion};
+use crate::records::{CommittedVersion, FileRecord, NewCopy, NewVersion};
 use crate::sqlite::{SqliteCatalog, commit, file_list, files, idempotency, manifests};
 
 #[async_trait]
 impl FileFacts for SqliteCatalog {
     async fn commit_version(&self, act: Act, version: NewVersion) -> Result<CommittedVersion> {
         self.writer.write("commit version", act, move |tx| commit::commit_version(tx, &version)).await
+    }
+
+    async fn copy_version(&self, act: Act, copy: NewCopy) -> Result<CommittedVersion> {
+        self.writer.write("copy version", act, move |tx| commit::copy_version(tx, &copy)).await
     }
 
     async fn file(&self, file: &FileRef, version: Option<u32>) -> Result<FileRecord> {
@@ -54,17 +58,17 @@ impl FileFacts for SqliteCatalog {
 
     async fn update_file(&self, act: Act, id: &FileId, patch: FilePatch) -> Result<File> {
         let id = *id;
-        self.writer.write("update file", act, move |tx| files::update(tx, &id, &patch, tx.at())).await
+        self.writer.write("update file", act, move |tx| files::update(tx, &id, &patch)).await
     }
 
     async fn expire_files(&self, act: Act, limit: u32) -> Result<u64> {
-        self.writer.write("expire files", act, move |tx| files::expire(tx, tx.at(), limit)).await
+        self.writer.write("expire files", act, move |tx| files::expire(tx, limit)).await
     }
 
     async fn delete_file(&self, act: Act, id: &FileId, condition_etags: Option<Vec<String>>) -> Result<()> {
         let id = *id;
         self.writer
-            .write("delete file", act, move |tx| files::delete(tx, &id, condition_etags.as_deref(), tx.at()))
+            .write("delete file", act, move |tx| files::delete(tx, &id, condition_etags.as_deref()))
             .await
     }
 

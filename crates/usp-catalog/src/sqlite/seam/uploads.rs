@@ -50,8 +50,6 @@ impl UploadFacts for SqliteCatalog {
     }
 
     async fn expire_uploads(&self, act: Act, limit: u32, receiving: HashSet<UploadId>) -> Result<u64> {
-        self.writer
-            .write("expire uploads", act, move |tx| uploads::expire(tx, tx.at(), limit, &receiving))
-            .await
+        self.writer.write("expire uploads", act, move |tx| uploads::expire(tx, limit, &receiving)).await
     }
 }

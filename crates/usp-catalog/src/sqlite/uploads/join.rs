@@ -1,13 +1,11 @@
 //! Parts that become one upload.
 
-use rusqlite::Connection;
-use usp_model::{
-    DomainId, Error, ErrorKind, StoredBytes, Upload, UploadChange, UploadId, UploadShape, UploadState,
-};
+use usp_decide::upload::{self, Join, JoinedBefore};
+use usp_model::{Upload, UploadChange, UploadId};
 
-use super::{UPLOAD, UploadRow, find, gone, insert, record, upload_row};
-use crate::records::NewUpload;
-use crate::sqlite::ask::{Ask, int, to_json};
+use super::{UploadRow, by_row, find, insert};
+use crate::records::{NewUpload, UploadTerms};
+use crate::sqlite::ask::{Ask, Column, int, to_json};
 use crate::sqlite::fail::Outcome;
 use crate::sqlite::manifests;
 use crate::sqlite::tx::Tx;
@@ -18,30 +16,22 @@ const ACTION: &str = "join uploads";
 pub(in crate::sqlite) fn join(
     tx: &Tx<'_>,
     new: &NewUpload,
-    parts: &[UploadId],
+    ids: &[UploadId],
     sha256_state: &[u8],
 ) -> Outcome<Upload> {
-    let rows: Vec<UploadRow> = parts.iter().map(|id| find(tx, ACTION, id)).collect::<Outcome<_>>()?;
-    if let Some(joined) = joined_before(tx, new, parts, &rows)? {
-        return Ok(joined);
+    let rows: Vec<UploadRow> = ids.iter().map(|id| find(tx, ACTION, id)).collect::<Outcome<_>>()?;
+    let mut parts = Vec::with_capacity(rows.len());
+    for row in &rows {
+        parts.push((row.session.clone(), manifests::size_or_none(tx, row.manifest)?));
     }
-    for (number, row) in (1..).zip(&rows) {
-        check(row, new.domain).map_err(|reason| {
-            Error::new(ErrorKind::Conflict, ACTION).because(format!("part {number} {reason}"))
-        })?;
-    }
-    if sha256_state.is_empty() || rows.iter().any(|row| row.tail_bytes > 0) {
-        let reason = "the parts were not cut to their ends, or have no digest";
-        return Err(Error::new(ErrorKind::Internal, ACTION).because(reason).into());
-    }
+    let before = joined_before(tx, &rows)?;
+    let (size, stored) = match upload::join(new, ids, &parts, before.as_ref(), sha256_state)? {
+        Join::Before(upload) => return Ok(upload),
+        Join::Now(size, stored) => (size, stored),
+    };
     let joined = insert(tx, new)?;
-    let mut stored = StoredBytes::default();
-    let mut size_bytes = 0;
     for part in &rows {
-        size_bytes = manifests::take_over(tx, joined.manifest, part.manifest)?.size_bytes;
-        stored.bytes = stored.bytes.saturating_add(part.stored.bytes);
-        stored.chunks = stored.chunks.saturating_add(part.stored.chunks);
-        stored.deduplicated_bytes = stored.deduplicated_bytes.saturating_add(part.stored.deduplicated_bytes);
+        manifests::take_over(tx, joined.manifest, part.manifest)?;
         let sql = "UPDATE uploads SET state = 'completed', sha256_state = x'', joined = ?2 WHERE id = ?1";
         tx.run(sql, (part.id, joined.id))?;
     }
@@ -50,69 +40,25 @@ pub(in crate::sqlite) fn join(
              deduplicated_bytes = ?5, parts = ?6, sha256_state = ?7 WHERE id = ?1",
         (
             joined.id,
-            int(size_bytes),
+            int(size.size_bytes),
             int(stored.bytes),
             int(stored.chunks),
             int(stored.deduplicated_bytes),
-            to_json(&parts)?,
+            to_json(ids)?,
             sha256_state,
         ),
     )?;
     let joined = find(tx, ACTION, &new.id)?;
     joined.emit(tx, UploadChange::Created)?;
-    Ok(joined.upload)
+    Ok(joined.session.upload)
 }
 
-/// The answer to who asks again because the first one got lost.
-fn joined_before(
-    tx: &Tx<'_>,
-    new: &NewUpload,
-    parts: &[UploadId],
-    rows: &[UploadRow],
-) -> Outcome<Option<Upload>> {
-    let Some(joined) = rows.first().and_then(|row| row.joined) else { return Ok(None) };
-    let found = tx.one(&format!("{UPLOAD} WHERE u.id = ?1"), [joined], upload_row)?;
-    let Some(UploadRow { upload, .. }) = found else { return Ok(None) };
-    let is_same = matches!(&upload.shape, UploadShape::Joined(joined) if joined == parts)
-        && upload.bucket == new.bucket
-        && upload.key == new.key
-        && upload.owner == new.owner.as_str();
-    match upload.state {
-        UploadState::Terminated | UploadState::Expired => Err(gone(ACTION, &upload).into()),
-        UploadState::Open | UploadState::Completed => {
-            let promised = record(tx, &upload.id)?.terms.expected_digests;
-            Ok(Some(upload).filter(|_| is_same && promised == new.terms.expected_digests))
-        }
-    }
-}
-
-fn check(row: &UploadRow, domain: DomainId) -> Result<(), String> {
-    let upload = &row.upload;
-    if upload.shape != UploadShape::Part {
-        return Err("was not begun as a part of another upload".to_owned());
-    }
-    if row.joined.is_some() {
-        return Err("is a part of another upload already".to_owned());
-    }
-    if upload.state != UploadState::Open {
-        return Err(format!("is {}; begin it anew", upload.state));
-    }
-    if row.domain != domain {
-        return Err(
-            "was begun for a bucket of another dedup domain; name the bucket of the file in the metadata of \
-                    each part"
-                .to_owned(),
-        );
-    }
-    if upload.size_bytes != Some(upload.received_bytes) {
-        return Err(format!("has {} bytes and is not complete; send the rest first", upload.received_bytes));
-    }
-    Ok(())
-}
-
-/// Whether what this part was joined to still stands: nothing is left of the part itself.
-pub(super) fn is_lost(conn: &Connection, part: &UploadRow) -> Outcome<bool> {
-    let Some(joined) = part.joined else { return Ok(false) };
-    let sql = "SELECT 1 FROM uploads WHERE id = ?1 AND state IN ('open', 'completed')";
-    Ok(conn.one(sql, [joined], |_row| Ok(()))?.is_none())
+/// What the first part was joined to, if that still stands.
+fn joined_before(tx: &Tx<'_>, parts: &[UploadRow]) -> Outcome<Option<JoinedBefore>> {
+    let Some(joined) = parts.first().and_then(|row| row.joined) else { return Ok(None) };
+    let Some(row) = by_row(tx, joined)? else { return Ok(None) };
+    let terms =
+        tx.one("SELECT terms FROM uploads WHERE id = ?1", [row.id], |row| row.json::<UploadTerms>(0))?;
+    let expected_digests = terms.unwrap_or_default().expected_digests;
+    Ok(Some(JoinedBefore { upload: row.session.upload, expected_digests }))
 }

@@ -14,7 +14,7 @@ pub(super) trait Job: Send {
     /// Whether it has a transaction to itself.
     fn is_alone(&self) -> bool;
     fn run(&mut self, conn: &Connection) -> JobEnd;
-    /// Tells the caller: its own outcome after a commit, or the refusal of the whole group.
+    /// Tells the caller: its own outcome after a commit, or the refusal of the whole group if it had succeeded.
     fn answer(self: Box<Self>, refused: Option<&Refusal>);
 }
 
@@ -25,7 +25,11 @@ pub(super) enum JobEnd {
     Fault(Error),
 }
 
-/// Why a group was not committed. Errors are made from it for each caller.
+/// What to do about an outcome that is unknown.
+pub(super) const LOOK_FIRST: &str =
+    "the change may have been kept or not, so look whether it is there before you send it again";
+
+/// Why a group was not committed, or may not have been. Errors are made from it for each caller.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) kind: ErrorKind,
@@ -104,6 +108,12 @@ where
 impl Refusal {
     fn error(&self, action: &'static str) -> Error {
         Error::new(self.kind, action).because(self.reason.clone())
+    }
+
+    /// Nobody knows whether it was committed.
+    pub(super) fn open() -> Self {
+        let reason = format!("the disk under the catalogue failed during the commit; {LOOK_FIRST}");
+        Self { kind: ErrorKind::OutcomeUnknown, reason }
     }
 
     /// After a fault nothing is written any more.

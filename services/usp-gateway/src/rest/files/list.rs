@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::Uri;
 use serde::Deserialize;
-use usp_auth::{Permission, allows};
-use usp_model::{BucketName, Digest, FileQuery, FileSort, FileState, LabelKey, Principal, Result, Timestamp};
+use usp_model::{Digest, FileQuery, FileSort, FileState, LabelKey, Result, Timestamp};
 use utoipa::IntoParams;
 
 use crate::rest::input::query::{limit, read, refused, split_open};
@@ -35,10 +34,10 @@ pub(crate) struct ListParameters {
     /// RFC 3339.
     #[param(value_type = Option<String>, format = DateTime)]
     created_before: Option<Timestamp>,
-    /// `key` without it; `-` turns the order round.
+    /// `key` by default; `-` reverses the order.
     #[param(inline)]
     sort: Option<SortWord>,
-    /// 100 without it.
+    /// 100 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -58,7 +57,7 @@ enum SortWord {
 }
 
 /// Reads the query of a list. Errors: `InvalidInput` that names the parameter.
-pub(super) fn query(uri: &Uri, principal: &Principal, bucket: &BucketName) -> Result<FileQuery> {
+pub(super) fn query(uri: &Uri) -> Result<FileQuery> {
     let is_open = |name: &str| name == "label" || name.starts_with("label.") || name.starts_with("meta.");
     let (open, rest) = split_open(uri, is_open)?;
     let (labels, metadata) = split_pairs(open)?;
@@ -76,8 +75,8 @@ pub(super) fn query(uri: &Uri, principal: &Principal, bucket: &BucketName) -> Re
         sort: parameters.sort.map_or(FileSort::KeyAscending, FileSort::from),
         limit: limit(parameters.limit)?,
         cursor: parameters.cursor,
-        // Who may run rules on files sees them before the rules have released them.
-        with_unreleased: allows(principal, Permission::RunManage, Some(bucket)),
+        // Storage decides it, for every dialect.
+        with_unreleased: false,
     })
 }
 

@@ -23,7 +23,7 @@ fn names_zstd(element: &str) -> bool {
 }
 
 /// Says that the answer is coded: it is then not the representation whose digest and strong tag are known.
-pub(crate) fn mark(headers: &mut HeaderMap) {
+pub(crate) fn mark_zstd(headers: &mut HeaderMap) {
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
     headers.remove(REPR_DIGEST);
     weaken_tag(headers);

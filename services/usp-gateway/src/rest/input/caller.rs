@@ -1,7 +1,6 @@
-//! Who asks.
+//! The caller of a request.
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
-use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
@@ -10,8 +9,11 @@ use usp_auth::{Need, Permission, authorize};
 use usp_model::{BucketName, Error, ErrorKind, Principal, Result};
 
 use crate::Gateway;
+use crate::dialect::Dialect;
+use crate::presented::Presented;
 use crate::problem::Failure;
-use crate::rest::request_id;
+use crate::request::{self, Head};
+use crate::rest::RestDialect;
 
 /// The caller of a route that takes a permission.
 #[derive(Debug)]
@@ -20,28 +22,45 @@ pub(crate) struct By(pub(crate) Caller);
 impl<S: Send + Sync> FromRequestParts<S> for By {
     type Rejection = Failure;
 
-    /// Errors: `Unauthenticated` on a route that the table calls public: nobody was asked for a credential there.
+    /// Errors: `Unauthenticated` on a route that the table calls public: no credential was proven there.
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        Signed::from_request_parts(parts, state).await.map(|signed| Self(signed.caller))
+    }
+}
+
+/// The caller with the credential that proved it, for streams that prove it again while they last.
+#[derive(Debug, Clone)]
+pub(crate) struct Signed {
+    pub(crate) caller: Caller,
+    pub(crate) presented: Presented,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Signed {
+    type Rejection = Failure;
+
+    /// Errors: as of [`By`].
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Failure> {
-        match parts.extensions.get::<Caller>() {
-            Some(caller) => Ok(Self(caller.clone())),
+        match parts.extensions.get::<Self>() {
+            Some(signed) => Ok(signed.clone()),
             None => Err(Error::new(ErrorKind::Unauthenticated, "name caller").into()),
         }
     }
 }
 
-/// Stands before every route that takes a permission: verifies the credential and refuses what no look at storage is
-/// needed for.
+/// Stands before every route that takes a permission: proves the caller and refuses what can be refused without
+/// storage.
 pub(crate) async fn require(
     State((gateway, permission)): State<(Gateway, Permission)>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    let request_id = request_id::ensure(request.extensions_mut());
-    let caller = gateway.authenticator.authenticate(authorization(&request)?, &request_id).await?;
+    let request_id = request::id::ensure(request.extensions_mut());
+    let presented = RestDialect.present(Head::of(&request))?;
+    let caller = gateway.authenticator.authenticate(&presented, &request_id).await?;
     let (mut parts, body) = request.into_parts();
     let bucket = bucket_of_path(&mut parts).await?;
     refuse_early(&caller.principal, permission, bucket.as_ref())?;
-    parts.extensions.insert(caller);
+    parts.extensions.insert(Signed { caller, presented });
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
@@ -53,17 +72,6 @@ fn refuse_early(principal: &Principal, permission: Permission, bucket: Option<&B
         Need::InBucket(_) | Need::AnyCaller | Need::Everywhere(_) | Need::ServiceOnly => {
             authorize(principal, permission, bucket)
         }
-    }
-}
-
-/// Two credentials in one request are none: nobody could say which one was meant.
-fn authorization(request: &Request) -> Result<Option<&str>> {
-    let mut values = request.headers().get_all(AUTHORIZATION).iter();
-    match (values.next().map(|value| value.to_str()), values.next()) {
-        (None, _) => Ok(None),
-        (Some(Ok(value)), None) => Ok(Some(value)),
-        _ => Err(Error::new(ErrorKind::Unauthenticated, "read credential")
-            .because("send one Authorization header in ASCII")),
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn announced_size(headers: &HeaderMap) -> Result<Option<u64>> {
     text.parse().map(Some).map_err(|_| refused(&CONTENT_LENGTH, "is not a number of bytes"))
 }
 
-/// Bytes are kept as they come; a coding that nobody would undo later is refused.
+/// Refuses content codings: bytes are kept as they come, and nothing would decode them later.
 pub(crate) fn check_coding(headers: &HeaderMap) -> Result<()> {
     match single(headers, &CONTENT_ENCODING)? {
         None => Ok(()),

@@ -27,7 +27,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
     }
 }
 
-/// An id of a file. What is none is the id of no file: whoever guesses hears the same. Errors: `NotFound`.
+/// An id of a file. A malformed one answers like one that no file has. Errors: `NotFound`.
 pub(crate) fn file_id(text: &str) -> Result<FileId> {
     FileId::parse(text)
         .map_err(|_none| Error::new(ErrorKind::NotFound, "find file").because("there is no such file"))

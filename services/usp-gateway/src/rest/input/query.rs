@@ -10,8 +10,7 @@ use axum::response::Response;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use usp_model::error::printable;
-use usp_model::limits::{LIST_COUNT_DEFAULT, LIST_COUNT_MAX};
-use usp_model::{Error, ErrorKind, Result, Violation};
+use usp_model::{Error, ErrorKind, PageLimit, Result, Violation};
 
 use crate::problem::Failure;
 
@@ -28,7 +27,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
 }
 
 /// Stands before routes that document no query parameter. Errors: `InvalidInput` that names the first one sent.
-pub(crate) async fn take_none(request: Request, next: Next) -> Result<Response, Failure> {
+pub(crate) async fn refuse_parameters(request: Request, next: Next) -> Result<Response, Failure> {
     let first = request.uri().query().and_then(|query| query.split(['=', '&']).find(|name| !name.is_empty()));
     match first {
         None => Ok(next.run(request).await),
@@ -39,7 +38,7 @@ pub(crate) async fn take_none(request: Request, next: Next) -> Result<Response, 
 /// Errors: `InvalidInput` that names the parameter.
 pub(crate) fn read<T: DeserializeOwned>(uri: &Uri) -> Result<T> {
     Query::try_from_uri(uri).map(|Query(parameters)| parameters).map_err(|rejection| {
-        let (name, detail) = blame(&rejection);
+        let (name, detail) = rejected_parameter(&rejection);
         refused(&name, detail)
     })
 }
@@ -65,13 +64,9 @@ pub(crate) fn split_open(uri: &Uri, is_open: impl Fn(&str) -> bool) -> Result<(V
     Ok((open, rest))
 }
 
-/// The limit of a list. Errors: `InvalidInput` outside `1..=1000`.
+/// The length of a page. Errors: `InvalidInput` that names the parameter.
 pub(crate) fn limit(asked: Option<u32>) -> Result<u32> {
-    match asked {
-        None => Ok(LIST_COUNT_DEFAULT),
-        Some(limit) if (1..=LIST_COUNT_MAX).contains(&limit) => Ok(limit),
-        Some(_) => Err(refused("limit", format!("1 to {LIST_COUNT_MAX}"))),
-    }
+    PageLimit::asked(asked).map(PageLimit::get).map_err(|error| refused("limit", error.detail()))
 }
 
 /// The error for one parameter.
@@ -91,13 +86,13 @@ fn decode(text: &str) -> Result<String> {
     })
 }
 
-/// Which parameter is to blame, and for what.
-fn blame(rejection: &(dyn StdError + 'static)) -> (String, String) {
+/// Finds the parameter that was rejected, and why.
+fn rejected_parameter(rejection: &(dyn StdError + 'static)) -> (String, String) {
     let mut cause = Some(rejection);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref::<serde_path_to_error::Error<serde::de::value::Error>>() {
             let (path, detail) = (found.path().to_string(), found.inner().to_string());
-            // A parameter that stands twice is told of the whole query.
+            // serde blames the whole query for a parameter that occurs twice.
             let named = detail.split('`').nth(1).filter(|_| path == ".").map(str::to_owned);
             return (named.unwrap_or(path), detail);
         }

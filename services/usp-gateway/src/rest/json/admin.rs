@@ -62,14 +62,14 @@ impl From<User> for UserJson {
 }
 
 /// A new user.
-// No Debug here and wherever else a secret stands.
+// No Debug here and on every other type that holds a secret.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewUser)]
 pub(crate) struct NewUserJson {
     #[schema(value_type = String, example = "alice")]
     name: UserName,
-    /// Without it one is drawn and told once.
+    /// Without it one is generated and shown once.
     password: Option<String>,
     #[serde(default)]
     #[schema(value_type = Vec<GrantJson>)]
@@ -88,7 +88,7 @@ impl From<NewUserJson> for NewUser {
 pub(crate) struct CreatedUserJson {
     #[serde(flatten)]
     user: UserJson,
-    /// The drawn password, if none was given. Never told again.
+    /// The generated password, if none was given. Not shown again.
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<String>,
 }
@@ -166,7 +166,7 @@ pub(crate) struct NewApiKeyJson {
     #[serde(default)]
     #[schema(value_type = Vec<GrantJson>)]
     grants: Vec<Members<GrantJson>>,
-    /// Seconds until it ends; never without it.
+    /// Seconds until it expires; without it, it does not expire.
     #[schema(example = 2_592_000)]
     ttl_s: Option<u64>,
 }
@@ -183,7 +183,7 @@ impl From<NewApiKeyJson> for NewApiKey {
 pub(crate) struct CreatedApiKeyJson {
     #[serde(flatten)]
     key: ApiKeyJson,
-    /// What goes behind `Bearer`. Never told again.
+    /// What to send after `Bearer`. Not shown again.
     secret: String,
 }
 

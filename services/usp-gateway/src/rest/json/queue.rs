@@ -1,4 +1,4 @@
-//! The queue as it shows itself.
+//! The state of the queue.
 
 use serde::Serialize;
 use usp_model::{ConsumerStatus, QueueKind, QueueStatus, StreamStatus};
@@ -36,7 +36,7 @@ pub(crate) struct StreamStatusJson {
     #[schema(example = "USP_WORK")]
     name: String,
     description: String,
-    /// Of the layout that usp gave it.
+    /// The version of its layout.
     layout_version: u32,
     subjects: Vec<String>,
     messages: u64,

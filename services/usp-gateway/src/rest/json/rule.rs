@@ -100,12 +100,12 @@ impl From<RetryPolicy> for RetryJson {
 #[serde(deny_unknown_fields)]
 #[schema(as = NewRule)]
 pub(crate) struct NewRuleJson {
-    /// If it stands here, it is that of the path.
+    /// Optional; if given, the name in the path.
     #[schema(value_type = Option<String>, example = "tables")]
     name: Option<RuleName>,
     #[serde(default)]
     description: String,
-    /// Passed over.
+    /// Ignored.
     #[serde(default, rename = "version")]
     _version: Option<u32>,
     /// A CEL condition over `file`; empty applies only when asked for by name.

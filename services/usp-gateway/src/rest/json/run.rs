@@ -143,7 +143,7 @@ impl From<RunPage> for RunPageJson {
 #[serde(deny_unknown_fields, default)]
 #[schema(as = RetryRuns)]
 pub(crate) struct RetryRunsJson {
-    /// `dead`, which it is unless it is set, or `cancelled`.
+    /// `dead` (the default) or `cancelled`.
     #[schema(value_type = Option<String>, example = "dead")]
     pub(crate) state: Option<RunState>,
     #[schema(value_type = Option<String>, example = "default")]
@@ -152,7 +152,7 @@ pub(crate) struct RetryRunsJson {
     pub(crate) rule: Option<RuleName>,
     #[schema(value_type = Option<String>)]
     pub(crate) file_id: Option<FileId>,
-    /// At most so many; 1000 unless it is set, 10000 at most.
+    /// How many runs at most: 1 to 10000, 1000 by default.
     pub(crate) limit: Option<u32>,
     /// From the answer before.
     pub(crate) cursor: Option<String>,

@@ -1,4 +1,4 @@
-//! What upkeep of the store takes and tells.
+//! Requests and answers of the upkeep of the store.
 
 use serde::{Deserialize, Serialize};
 use usp_api::{AffectedContent, CheckReport, CollectReport, DamageReport, ScrubOptions, ScrubStatus};
@@ -121,7 +121,7 @@ impl From<ScrubStatus> for ScrubStatusJson {
     }
 }
 
-/// What is damaged, and whom it hits.
+/// What is damaged, and which files are affected.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = DamageReport)]
 pub(crate) struct DamageReportJson {
@@ -222,7 +222,7 @@ pub(crate) struct CheckReportJson {
     findings: Vec<FindingJson>,
 }
 
-/// One thing that is not as it should be.
+/// One inconsistency.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Finding)]
 pub(crate) struct FindingJson {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use usp_api::{TokenGrant, TokenPair};
-use usp_auth::{BucketScope, Permission, visible_buckets};
+use usp_auth::{BucketScope, Permission, held_permissions};
 use usp_model::{ApiKeyId, BucketName, Principal, PrincipalKind, Result, UserName};
 use utoipa::ToSchema;
 
@@ -104,7 +104,7 @@ pub(crate) struct PermissionJson {
 impl From<Principal> for MeJson {
     fn from(principal: Principal) -> Self {
         Self {
-            permissions: Permission::ALL.iter().filter_map(|held| permission(&principal, *held)).collect(),
+            permissions: held_permissions(&principal).into_iter().map(PermissionJson::new).collect(),
             name: principal.name,
             kind: principal.kind,
             api_key: principal.api_key,
@@ -113,12 +113,12 @@ impl From<Principal> for MeJson {
     }
 }
 
-fn permission(principal: &Principal, permission: Permission) -> Option<PermissionJson> {
-    let buckets = match visible_buckets(principal, permission) {
-        _ if usp_auth::allows(principal, permission, None) => None,
-        BucketScope::All => None,
-        BucketScope::Only(buckets) if buckets.is_empty() => return None,
-        BucketScope::Only(buckets) => Some(buckets),
-    };
-    Some(PermissionJson { permission: permission.as_str(), buckets })
+impl PermissionJson {
+    fn new((permission, scope): (Permission, BucketScope)) -> Self {
+        let buckets = match scope {
+            BucketScope::All => None,
+            BucketScope::Only(buckets) => Some(buckets),
+        };
+        Self { permission: permission.as_str(), buckets }
+    }
 }

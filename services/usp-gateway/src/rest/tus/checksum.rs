@@ -28,12 +28,10 @@ pub(super) const ALGORITHMS: &str = "sha256,blake3,crc32c,md5,sha1";
 
 /// A body with a checksum. Clients that send more in one request have the checksum of the whole file (`sha256`).
 const CHECKED_BYTES_MAX: u64 = 8 << 20;
-/// All such bodies together.
-pub(crate) const CHECKED_BYTES_BUDGET: u64 = 64 << 20;
 /// How long a request waits for its share of them.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// The body as storage takes it, and, if it comes with a checksum, only when that holds.
+/// The body as storage takes it; with a checksum, only after the whole body matched it.
 ///
 /// Errors: `InvalidInput` for a checksum that cannot be read, `TooLarge`, `Unavailable`; 460 when it does not hold.
 pub(super) async fn content(
@@ -129,7 +127,7 @@ fn busy() -> Error {
         .because("too many bodies are being checked right now; send it again in a moment")
 }
 
-/// Takes pieces as they come, so that no call of it is long.
+/// Hashes piece by piece, so that no call takes long.
 enum Hasher {
     Sha(digest::Context),
     Blake3(Box<blake3::Hasher>),

@@ -12,7 +12,7 @@ use usp_api::{AppendUpload, ByteStream, Caller, NewFile, StorageApi};
 use usp_model::{BucketName, FileId, Result, UploadId, UploadShape};
 
 use super::headers::{self, FILE_ID, Tus, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH};
-use super::receipt::{Receipt, check_fits, check_size, receive, settle, to_the_end};
+use super::receipt::{Receipt, check_fits, check_size, finish_if_complete, receive, run_to_completion};
 use super::{PATH, checksum, concat, metadata};
 use crate::Gateway;
 use crate::problem::Failure;
@@ -21,11 +21,11 @@ use crate::rest::input::caller::By;
 
 /// Begin a resumable upload
 ///
-/// tus 1.0.0: a body is the first of the content. The file id in the answer is preliminary until all bytes are there, and
-/// works from the first byte on. An upload of zero bytes is a file at once. With `Upload-Concat: partial` it is a part of a
-/// file and becomes none by itself; with `final;` and the addresses of such parts they become one, in that order: no byte
-/// is copied, each is read once for the digest, and the parts are used up. Asked again with the same parts and the same
-/// file, it gives the same upload.
+/// tus 1.0.0: a body is the beginning of the content. The file id in the answer is preliminary until the upload is
+/// complete, and works from the first byte on. An upload of zero bytes is a file at once. With `Upload-Concat: partial` it
+/// is a part of a file and becomes no file by itself; with `final;` and the addresses of parts these are joined to one
+/// file, in that order: no byte is copied, each is read once for the digest, and the parts are used up. Repeated with the
+/// same parts and the same file, it returns the same upload.
 #[utoipa::path(
     post,
     path = "/uploads",
@@ -77,7 +77,7 @@ pub(crate) async fn create_upload(
     let receipt = match concat::shape(&headers)? {
         UploadShape::Joined(parts) => {
             let file = joined_file(&headers, &body, &parts)?;
-            to_the_end(async move { join(storage.as_ref(), &caller, file, parts).await }).await?
+            run_to_completion(async move { join(storage.as_ref(), &caller, file, parts).await }).await?
         }
         shape => {
             let size_bytes = announced(&headers)?;
@@ -89,7 +89,7 @@ pub(crate) async fn create_upload(
                 }
             };
             let content = first_content(&gateway, &headers, body, size_bytes).await?;
-            to_the_end(async move { create(storage.as_ref(), &caller, wanted, content).await }).await?
+            run_to_completion(async move { create(storage.as_ref(), &caller, wanted, content).await }).await?
         }
     };
     Ok(created(&receipt))
@@ -129,7 +129,7 @@ async fn create(
     let append = AppendUpload { id, offset: 0, size_bytes: None };
     let begun = match content {
         Some(content) => receive(storage, caller, append, content).await,
-        None => settle(storage, caller, upload).await,
+        None => finish_if_complete(storage, caller, upload).await,
     };
     if begun.is_err() {
         // The client never learns where the upload is. If it cannot be dropped now, it expires.
@@ -147,10 +147,10 @@ async fn join(
     parts: Vec<UploadId>,
 ) -> Result<Receipt> {
     let upload = storage.join_uploads(caller, file, parts).await?;
-    settle(storage, caller, upload).await
+    finish_if_complete(storage, caller, upload).await
 }
 
-/// How long the upload will be; `None`: that is told later.
+/// The announced length of the upload; `None` if a later PATCH announces it.
 fn announced(headers: &HeaderMap) -> Result<Option<u64>> {
     let size_bytes = headers::count(headers, &UPLOAD_LENGTH)?;
     match (single(headers, &UPLOAD_DEFER_LENGTH)?, size_bytes) {
@@ -164,7 +164,7 @@ fn announced(headers: &HeaderMap) -> Result<Option<u64>> {
     }
 }
 
-/// What is not named has the same name when it is asked for again.
+/// A file without a key is named after its first part, so that a repeated request names the same file.
 fn joined_file(headers: &HeaderMap, body: &Body, parts: &[UploadId]) -> Result<NewFile> {
     if !body.is_end_stream() {
         return Err(refused(&UPLOAD_CONCAT, "is final: the content is that of the parts, send none"));
@@ -177,7 +177,7 @@ fn joined_file(headers: &HeaderMap, body: &Body, parts: &[UploadId]) -> Result<N
     metadata::new_file(headers, parts.first().map(ToString::to_string).unwrap_or_default())
 }
 
-/// Nobody else has it.
+/// A name that no other file has.
 fn unnamed() -> Result<String> {
     FileId::random().map(|id| id.to_string())
 }
@@ -190,5 +190,5 @@ fn created(receipt: &Receipt) -> Response {
         let file_id = receipt.file.unwrap_or(upload.file_id);
         headers::insert(&mut headers, FILE_ID, &file_id.to_string());
     }
-    (StatusCode::CREATED, headers).into_response()
+    (StatusCode::CREATED, receipt.confirmation(), headers).into_response()
 }

@@ -14,6 +14,7 @@ use usp_model::{
 };
 
 use super::headers::UPLOAD_METADATA;
+use crate::request::trace_context;
 use crate::rest::headers::{joined, refused};
 use crate::rest::input::labels;
 
@@ -29,9 +30,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The file that the header tells of. Names that mean nothing here are ignored: clients send names of their own.
+/// The file that the header describes. Unknown names are ignored: clients send names of their own.
 ///
-/// Without a name it gets `unnamed` for one. Errors: `InvalidInput` for what cannot be read.
+/// Without a key the file is stored as `unnamed/{unnamed}`. Errors: `InvalidInput` for what cannot be read.
 pub(super) fn new_file(headers: &HeaderMap, unnamed: String) -> Result<NewFile> {
     let text = joined(headers, &UPLOAD_METADATA)?.unwrap_or_default();
     let pairs = Pairs::parse(&text)?;
@@ -39,7 +40,7 @@ pub(super) fn new_file(headers: &HeaderMap, unnamed: String) -> Result<NewFile> 
     let mut file = NewFile::at(pairs.bucket()?, FileKey::parse(&key)?);
     file.declared_media_type =
         pairs.first_of(["filetype", "content_type"])?.as_deref().map(MediaType::parse).transpose()?;
-    file.trace = labels::trace(headers);
+    file.trace = trace_context::of(headers);
     file.metadata = pairs.prefixed(META)?;
     file.labels = pairs.prefixed(LABEL)?;
     labels::check(&file.metadata, "/metadata")?;
@@ -50,13 +51,13 @@ pub(super) fn new_file(headers: &HeaderMap, unnamed: String) -> Result<NewFile> 
     Ok(file)
 }
 
-/// The bucket alone: all that counts of what is said of a part.
+/// The bucket alone: the only field that counts for a part.
 pub(super) fn bucket(headers: &HeaderMap) -> Result<BucketName> {
     let text = joined(headers, &UPLOAD_METADATA)?.unwrap_or_default();
     Pairs::parse(&text)?.bucket()
 }
 
-/// What is known of the file, as [`new_file`] reads it; `None` if that is longer than it would read.
+/// Prints what is known of the file, as [`new_file`] reads it; `None` if that would be too long to be read.
 pub(super) fn print(upload: &Upload) -> Option<String> {
     let pair = |name: &str, value: &str| match value {
         "" => name.to_owned(),

@@ -1,49 +1,63 @@
-//! Bytes on their way into an upload, and the file at the last of them.
+//! Appending to an upload, and making the file once it is complete.
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::http::HeaderMap;
 use tokio::time::sleep;
 use usp_api::{AppendUpload, ByteStream, Caller, PutOutcome, StorageApi};
 use usp_model::limits::FILE_SIZE_BYTES_MAX;
 use usp_model::{Error, ErrorKind, FileId, FileRef, Result, Upload, UploadId, UploadShape, UploadState};
 
+use crate::request::ConfirmedUpload;
 use crate::rest::input::content;
 
 /// Far longer than a refusal takes, and short of a client's patience.
 const FINISH_RETRY_COUNT_MAX: u32 = 50;
 const FINISH_PAUSE: Duration = Duration::from_millis(20);
 
-/// Where an upload stands.
+/// The state of an upload after a request.
 #[derive(Debug)]
 pub(super) struct Receipt {
     pub(super) upload: Upload,
-    /// Once all of it is there and the file stands.
+    /// Set once the upload is complete and its file exists.
     pub(super) file: Option<FileId>,
+}
+
+impl Receipt {
+    /// Marks the answer for the rate limit: storage has confirmed the upload.
+    pub(super) fn confirmation(&self) -> Extension<ConfirmedUpload> {
+        Extension(ConfirmedUpload(self.upload.id))
+    }
 }
 
 /// Appends, and finishes with the last byte.
 ///
-/// Errors: `Conflict` when the upload does not stand at the offset. Cancel: belongs in a task of its own, since bytes
-/// that arrived must become a file even if their client is gone by then.
+/// Errors: `Conflict` when the upload has another offset. Cancel: run it in a task of its own, since bytes that arrived
+/// must become a file even if their client is gone by then.
 pub(super) async fn receive(
     storage: &dyn StorageApi,
     caller: &Caller,
     append: AppendUpload,
     content: ByteStream,
 ) -> Result<Receipt> {
-    let upload = storage.append(caller, append, content).await.map_err(|error| match error.kind() {
-        // Of all conditions of storage only the offset is at stake here, and tus says 409 to that.
-        ErrorKind::PreconditionFailed => {
+    let upload = storage.append(caller, append, content).await.map_err(|error| {
+        // The offset is the only condition here, and tus answers 409 where it differs.
+        if error.kind() == ErrorKind::PreconditionFailed {
             Error::new(ErrorKind::Conflict, "append to upload").because(error.detail()).caused_by(error)
+        } else {
+            error
         }
-        _ => error,
     })?;
-    settle(storage, caller, upload).await
+    finish_if_complete(storage, caller, upload).await
 }
 
-/// Finishes an upload whose last byte is there, unless that is done.
-pub(super) async fn settle(storage: &dyn StorageApi, caller: &Caller, upload: Upload) -> Result<Receipt> {
+/// Makes the file of a complete upload, unless it exists already.
+pub(super) async fn finish_if_complete(
+    storage: &dyn StorageApi,
+    caller: &Caller,
+    upload: Upload,
+) -> Result<Receipt> {
     if upload.state == UploadState::Completed && upload.shape != UploadShape::Part {
         return Ok(completed(storage, caller, upload).await);
     }
@@ -55,7 +69,7 @@ pub(super) async fn settle(storage: &dyn StorageApi, caller: &Caller, upload: Up
             let upload = Upload { state: UploadState::Completed, ..upload };
             Ok(Receipt { upload, file: Some(outcome.file.id) })
         }
-        Err(error) => recovered(storage, caller, &upload, error).await,
+        Err(error) => after_failed_finish(storage, caller, &upload, error).await,
     }
 }
 
@@ -71,29 +85,25 @@ async fn finish(storage: &dyn StorageApi, caller: &Caller, id: UploadId) -> Resu
     storage.finish_upload(caller, id, Vec::new()).await
 }
 
-/// What a failure to finish comes to.
-async fn recovered(
+/// Decides what follows from a failure to finish.
+async fn after_failed_finish(
     storage: &dyn StorageApi,
     caller: &Caller,
     upload: &Upload,
     error: Error,
 ) -> Result<Receipt> {
-    match error.kind() {
+    let kind = error.kind();
+    if kind == ErrorKind::Conflict {
         // Another request may have been faster; then its file is ours.
-        ErrorKind::Conflict => {
-            let upload = storage.get_upload(caller, upload.id).await?;
-            if upload.state != UploadState::Completed {
-                return Err(error);
-            }
-            Ok(completed(storage, caller, upload).await)
+        let upload = storage.get_upload(caller, upload.id).await?;
+        if upload.state == UploadState::Completed {
+            return Ok(completed(storage, caller, upload).await);
         }
-        ErrorKind::DigestMismatch | ErrorKind::UnsupportedMedia => {
-            // No request can make a file of these bytes. If they cannot be dropped now, they expire.
-            let _dropped = storage.terminate_upload(caller, upload.id).await;
-            Err(error)
-        }
-        _ => Err(error),
+    } else if matches!(kind, ErrorKind::DigestMismatch | ErrorKind::UnsupportedMedia) {
+        // No request can make a file of these bytes. If they cannot be dropped now, they expire.
+        let _dropped = storage.terminate_upload(caller, upload.id).await;
     }
+    Err(error)
 }
 
 /// The file may have an id of its own by now, if another was stored under the key in the meantime. Whoever may not look
@@ -127,7 +137,7 @@ pub(super) fn check_fits(headers: &HeaderMap, offset: u64, size_bytes: Option<u6
 }
 
 /// Waits for work that goes on if the request is dropped.
-pub(super) async fn to_the_end<T: Send + 'static>(
+pub(super) async fn run_to_completion<T: Send + 'static>(
     work: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<T> {
     let ended = tokio::spawn(work).await;

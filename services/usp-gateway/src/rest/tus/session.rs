@@ -1,4 +1,4 @@
-//! One upload: where it stands, more of it, the end of it.
+//! One upload: its offset, appending to it, ending it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use usp_model::{Error, ErrorKind, Result, Upload, UploadId, UploadShape, UploadS
 
 use super::checksum;
 use super::headers::{self, Tus, UPLOAD_LENGTH, UPLOAD_OFFSET};
-use super::receipt::{check_fits, check_size, receive, settle, to_the_end};
+use super::receipt::{check_fits, check_size, finish_if_complete, receive, run_to_completion};
 use crate::Gateway;
 use crate::problem::Failure;
 use crate::rest::headers::single;
@@ -22,10 +22,10 @@ use crate::rest::input::path::At;
 
 const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 
-/// Where does the upload stand?
+/// Show the offset of an upload
 ///
-/// The offset counts bytes that survive a power cut; go on from there. When offset and length are the same, the file
-/// stands, and its id is told.
+/// The offset counts bytes that survive a power cut; continue from there. When offset and length are equal, the file
+/// exists, and its id is in the answer.
 #[utoipa::path(
     head,
     path = "/uploads/{upload_id}",
@@ -59,14 +59,14 @@ pub(crate) async fn show_upload(
 
 async fn show(gateway: &Gateway, caller: Caller, id: &str) -> Result<Response, Failure> {
     let upload = gateway.storage.get_upload(&caller, UploadId::parse(id)?).await?;
-    let receipt = settle(gateway.storage.as_ref(), &caller, upload).await?;
-    Ok((StatusCode::OK, headers::description(&receipt)).into_response())
+    let receipt = finish_if_complete(gateway.storage.as_ref(), &caller, upload).await?;
+    Ok((StatusCode::OK, receipt.confirmation(), headers::description(&receipt)).into_response())
 }
 
 /// Append to an upload
 ///
-/// The body goes at Upload-Offset, where the upload must stand. When the connection breaks, what is durable by then
-/// counts: ask with HEAD and go on from there. The request that brings the last byte makes the file. With
+/// The body is written at Upload-Offset, which must be the current offset. When the connection breaks, what is durable by
+/// then counts: ask with HEAD and continue from there. The request that brings the last byte makes the file. With
 /// `Upload-Checksum` the body, of at most 8 MiB, is checked before any of it counts.
 #[utoipa::path(
     patch,
@@ -92,7 +92,7 @@ async fn show(gateway: &Gateway, caller: Caller, id: &str) -> Result<Response, F
         (status = 400, description = "A header will not do."),
         (status = 403, description = "It was joined of parts and takes no bytes."),
         (status = 404, description = "Absent, or not the caller's to see."),
-        (status = 409, description = "The upload stands elsewhere; ask with HEAD."),
+        (status = 409, description = "The upload stands other_offset; ask with HEAD."),
         (status = 410, description = "It expired or was ended; begin a new one."),
         (status = 412, description = "Not tus 1.0.0."),
         (status = 413, description = "More than was announced, or too much for Upload-Checksum."),
@@ -130,28 +130,28 @@ async fn append(
             .because("the upload was joined of parts and takes no bytes of its own")
             .into());
     }
-    check_stands_at(&upload, offset)?;
+    check_offset(&upload, offset)?;
     check_fits(headers, offset, upload.size_bytes.or(size_bytes))?;
-    let says_nothing_new = body.is_end_stream() && (size_bytes.is_none() || size_bytes == upload.size_bytes);
-    let receipt = if says_nothing_new {
-        settle(gateway.storage.as_ref(), &caller, upload).await?
+    let changes_nothing = body.is_end_stream() && (size_bytes.is_none() || size_bytes == upload.size_bytes);
+    let receipt = if changes_nothing {
+        finish_if_complete(gateway.storage.as_ref(), &caller, upload).await?
     } else if upload.state == UploadState::Completed {
-        return Err(elsewhere(&upload).into());
+        return Err(other_offset(&upload).into());
     } else {
         let content = checksum::content(gateway, headers, body).await?;
         let storage = Arc::clone(&gateway.storage);
         let append = AppendUpload { id: upload.id, offset, size_bytes };
-        to_the_end(async move { receive(storage.as_ref(), &caller, append, content).await }).await?
+        run_to_completion(async move { receive(storage.as_ref(), &caller, append, content).await }).await?
     };
-    Ok((StatusCode::NO_CONTENT, headers::progress(&receipt)).into_response())
+    Ok((StatusCode::NO_CONTENT, receipt.confirmation(), headers::progress(&receipt)).into_response())
 }
 
-/// Storage decides this again under its lock; here it saves the client from sending in vain.
-fn check_stands_at(upload: &Upload, offset: u64) -> Result<()> {
-    if upload.received_bytes == offset { Ok(()) } else { Err(elsewhere(upload)) }
+/// Storage decides this again under its lock; here it spares the client a body that would be refused.
+fn check_offset(upload: &Upload, offset: u64) -> Result<()> {
+    if upload.received_bytes == offset { Ok(()) } else { Err(other_offset(upload)) }
 }
 
-fn elsewhere(upload: &Upload) -> Error {
+fn other_offset(upload: &Upload) -> Error {
     let what = if upload.state == UploadState::Completed { "is complete with" } else { "has received" };
     Error::new(ErrorKind::Conflict, "append to upload")
         .because(format!("the upload {what} {} bytes; HEAD says where to go on", upload.received_bytes))

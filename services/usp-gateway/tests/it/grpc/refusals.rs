@@ -34,6 +34,20 @@ async fn without_a_token_nothing_is_answered() {
 }
 
 #[tokio::test]
+async fn a_call_with_two_authorization_entries_has_none() {
+    let gateway = TestGateway::start().await;
+    let channel = channel(&gateway).await;
+    for second in ["Bearer reader", "Bearer admin", ""] {
+        let mut request = Request::new(ListFilesRequest::default());
+        request.metadata_mut().append("authorization", MetadataValue::from_static("Bearer reader"));
+        request.metadata_mut().append("authorization", MetadataValue::from_static(second));
+        let status = FileStorageServiceClient::new(channel.clone()).list_files(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{second:?}");
+        assert_eq!(status.message(), "there is more than one Authorization header; send one");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_needs_a_grant_that_includes_the_call() {
     let gateway = TestGateway::start().await;
     let ask = DeleteFileRequest { key: "a".to_owned(), ..DeleteFileRequest::default() };

@@ -1,6 +1,5 @@
 use std::collections::HashSet;
 
-use usp_catalog::Catalog;
 use usp_catalog::records::{NewUpload, UploadProgress};
 use usp_model::limits::SEGMENT_ENTRY_COUNT_MAX;
 use usp_model::{
@@ -8,9 +7,10 @@ use usp_model::{
     Upload, UploadId, UploadState,
 };
 
-use crate::world::{World, at, bucket, digest, kind_of, new_upload, tags};
+use super::world::{World, act, at, bucket, digest, kind_of, tags};
 
-pub(crate) fn progress(upload: &Upload, chunks: Vec<ChunkRef>, tail: &[u8]) -> UploadProgress {
+/// These chunks and this tail behind what is there.
+pub(super) fn progress(upload: &Upload, chunks: Vec<ChunkRef>, tail: &[u8]) -> UploadProgress {
     let chunk_bytes: u64 = chunks.iter().map(|chunk| u64::from(chunk.size_bytes())).sum();
     UploadProgress {
         id: upload.id,
@@ -20,94 +20,89 @@ pub(crate) fn progress(upload: &Upload, chunks: Vec<ChunkRef>, tail: &[u8]) -> U
         chunks,
         redo: Vec::new(),
         resume: ResumePoint { tail: tail.to_vec(), sha256_state: vec![7; 40] },
-        at: at(10),
         expires_at: at(5_000),
     }
 }
 
-#[tokio::test]
-async fn an_upload_grows_by_what_is_durable_and_resumes_where_it_stood() {
-    let world = World::new().await;
-    let new = NewUpload { labels: tags(&[("a", "b")]), size_bytes: Some(2_010), ..new_upload("a") };
-    let upload = world.catalog.create_upload(new.clone()).await.unwrap();
+pub(crate) async fn an_upload_grows_by_what_is_durable_and_resumes_where_it_stood(world: World) {
+    let new = NewUpload { labels: tags(&[("a", "b")]), size_bytes: Some(2_010), ..world.new_upload("a") };
+    let upload = world.catalog.create_upload(act(0), new.clone()).await.unwrap();
     assert_eq!((upload.file_id, upload.received_bytes, upload.state), (new.file_id, 0, UploadState::Open));
     let first = progress(&upload, vec![world.new_chunk(1, 1_000)], b"tail");
-    let grown = world.catalog.append_upload(first.clone()).await.unwrap();
+    let grown = world.catalog.append_upload(act(10), first.clone()).await.unwrap();
     assert_eq!((grown.received_bytes, grown.expires_at), (1_004, at(5_000)));
     let record = world.catalog.upload(&upload.id).await.unwrap();
     assert_eq!(record.upload, grown);
     assert_eq!(record.resume, first.resume);
     assert_eq!(record.stored, first.stored);
     assert_eq!(record.domain, world.catalog.bucket(&bucket("default")).await.unwrap().domain);
-    assert_eq!(kind_of(world.catalog.append_upload(first).await), ErrorKind::PreconditionFailed);
+    assert_eq!(kind_of(world.catalog.append_upload(act(10), first).await), ErrorKind::PreconditionFailed);
     // The tail became part of the second chunk.
     let second = UploadProgress {
         received_bytes: 2_010,
         ..progress(&grown, vec![world.new_chunk(2, 1_000)], b"0123456789")
     };
-    world.catalog.append_upload(second).await.unwrap();
+    world.catalog.append_upload(act(10), second).await.unwrap();
     let placed = world.catalog.resolve(record.manifest, ByteRange::whole(2_000), 9).await.unwrap();
     assert_eq!(placed.iter().map(|chunk| chunk.offset).collect::<Vec<_>>(), [0, 1_000]);
 }
 
-#[tokio::test]
-async fn progress_that_is_not_durable_as_said_is_refused_whole() {
-    let world = World::new().await;
-    let upload = world.catalog.create_upload(new_upload("a")).await.unwrap();
+pub(crate) async fn progress_that_is_not_durable_as_said_is_refused_whole(world: World) {
+    let upload = world.catalog.create_upload(act(0), world.new_upload("a")).await.unwrap();
     let short =
         UploadProgress { received_bytes: 999, ..progress(&upload, vec![world.new_chunk(1, 1_000)], b"") };
-    assert_eq!(kind_of(world.catalog.append_upload(short).await), ErrorKind::Internal);
+    assert_eq!(kind_of(world.catalog.append_upload(act(10), short).await), ErrorKind::Internal);
     let gone = world.gone_chunk(77, 5);
     let missing = progress(&upload, vec![world.new_chunk(2, 1_000), gone], b"");
-    assert_eq!(kind_of(world.catalog.append_upload(missing).await), ErrorKind::Unavailable);
+    assert_eq!(kind_of(world.catalog.append_upload(act(10), missing).await), ErrorKind::Unavailable);
     assert_eq!(world.catalog.upload(&upload.id).await.unwrap().upload.received_bytes, 0);
     assert_eq!(world.catalog.totals().await.unwrap().chunks, 0);
 }
 
-#[tokio::test]
-async fn a_completed_upload_becomes_a_file_with_all_its_bytes_and_costs() {
-    let world = World::new().await;
-    let upload = world.catalog.create_upload(new_upload("a")).await.unwrap();
-    world.catalog.append_upload(progress(&upload, vec![world.new_chunk(1, 1_000)], b"")).await.unwrap();
+pub(crate) async fn a_completed_upload_becomes_a_file_with_all_its_bytes_and_costs(world: World) {
+    let upload = world.catalog.create_upload(act(0), world.new_upload("a")).await.unwrap();
+    world
+        .catalog
+        .append_upload(act(10), progress(&upload, vec![world.new_chunk(1, 1_000)], b""))
+        .await
+        .unwrap();
     let mut last = world.new_version("a", 2);
     last.upload = Some(upload.id);
     last.file_id = upload.file_id;
     last.size_bytes = 2_000;
-    let file = world.catalog.commit_version(last.clone()).await.unwrap().file;
+    let file = world.catalog.commit_version(act(0), last.clone()).await.unwrap().file;
     assert_eq!(file.id, upload.file_id);
     assert_eq!(file.stored, StoredBytes { bytes: 511, chunks: 2, deduplicated_bytes: 1 });
     let record = world.catalog.upload(&upload.id).await.unwrap();
     assert_eq!((record.upload.state, record.upload.received_bytes), (UploadState::Completed, 2_000));
     assert_eq!(record.resume, ResumePoint::default());
-    assert_eq!(kind_of(world.catalog.commit_version(last).await), ErrorKind::Conflict);
+    assert_eq!(kind_of(world.catalog.commit_version(act(0), last).await), ErrorKind::Conflict);
     let more = progress(&record.upload, Vec::new(), b"x");
-    assert_eq!(kind_of(world.catalog.append_upload(more).await), ErrorKind::Conflict);
-    assert_eq!(kind_of(world.catalog.terminate_upload(&upload.id, at(1)).await), ErrorKind::Conflict);
+    assert_eq!(kind_of(world.catalog.append_upload(act(10), more).await), ErrorKind::Conflict);
+    assert_eq!(kind_of(world.catalog.terminate_upload(act(1), &upload.id).await), ErrorKind::Conflict);
     let kinds =
         [EventKind::UploadCreated, EventKind::UploadCompleted, EventKind::FileStored, EventKind::FileReady];
     assert_eq!(world.event_kinds().await, kinds);
 }
 
-#[tokio::test]
-async fn a_preliminary_id_finds_the_file_that_stood_first() {
-    let world = World::new().await;
-    let upload = world.catalog.create_upload(new_upload("a")).await.unwrap();
+pub(crate) async fn a_preliminary_id_finds_the_file_that_stood_first(world: World) {
+    let upload = world.catalog.create_upload(act(0), world.new_upload("a")).await.unwrap();
     let file = world.put("a", 1).await.file;
     assert_ne!(upload.file_id, file.id);
     let mut second = world.new_version("a", 2);
     second.upload = Some(upload.id);
     second.file_id = upload.file_id;
-    let committed = world.catalog.commit_version(second).await.unwrap();
+    let committed = world.catalog.commit_version(act(0), second).await.unwrap();
     assert_eq!((committed.file.id, committed.file.version, committed.is_new_file), (file.id, 2, false));
     let found = world.catalog.file(&FileRef::Id(upload.file_id), None).await.unwrap().file;
     assert_eq!(found.id, file.id);
     assert_eq!(world.catalog.upload_of_file(&upload.file_id).await.unwrap().id, upload.id);
-    let later = world.catalog.create_upload(new_upload("a")).await.unwrap();
+    let later = world.catalog.create_upload(act(0), world.new_upload("a")).await.unwrap();
     assert_eq!(later.file_id, file.id, "the key stands, so its id is known from the start");
     const YEAR_MS: i64 = 365 * 86_400_000;
-    world.catalog.expire_uploads(at(YEAR_MS), 100, HashSet::new()).await.unwrap();
+    world.catalog.expire_uploads(act(YEAR_MS), 100, HashSet::new()).await.unwrap();
     assert_eq!(world.catalog.file(&FileRef::Id(upload.file_id), None).await.unwrap().file.id, file.id);
-    world.catalog.delete_file(&file.id, None, at(1)).await.unwrap();
+    world.catalog.delete_file(act(1), &file.id, None).await.unwrap();
     assert_eq!(kind_of(world.catalog.upload_of_file(&upload.file_id).await), ErrorKind::NotFound);
     assert_eq!(
         kind_of(world.catalog.file(&FileRef::Id(upload.file_id), None).await.map(|f| f.file)),
@@ -115,20 +110,18 @@ async fn a_preliminary_id_finds_the_file_that_stood_first() {
     );
 }
 
-#[tokio::test]
-async fn ended_uploads_are_gone_and_tell_so() {
-    let world = World::new().await;
-    let ended = world.catalog.create_upload(new_upload("a")).await.unwrap();
-    let over = world.catalog.create_upload(new_upload("b")).await.unwrap();
-    let later = NewUpload { expires_at: at(9_000), ..new_upload("c") };
-    let open = world.catalog.create_upload(later).await.unwrap();
-    world.catalog.terminate_upload(&ended.id, at(1)).await.unwrap();
+pub(crate) async fn ended_uploads_are_gone_and_tell_so(world: World) {
+    let ended = world.catalog.create_upload(act(0), world.new_upload("a")).await.unwrap();
+    let over = world.catalog.create_upload(act(0), world.new_upload("b")).await.unwrap();
+    let later = NewUpload { expires_at: at(9_000), ..world.new_upload("c") };
+    let open = world.catalog.create_upload(act(0), later).await.unwrap();
+    world.catalog.terminate_upload(act(1), &ended.id).await.unwrap();
     let receiving = HashSet::from([over.id]);
-    assert_eq!(world.catalog.expire_uploads(at(1_000), 10, receiving).await.unwrap(), 0);
-    assert_eq!(world.catalog.expire_uploads(at(1_000), 10, HashSet::new()).await.unwrap(), 1);
+    assert_eq!(world.catalog.expire_uploads(act(1_000), 10, receiving).await.unwrap(), 0);
+    assert_eq!(world.catalog.expire_uploads(act(1_000), 10, HashSet::new()).await.unwrap(), 1);
     for id in [&ended.id, &over.id] {
         assert_eq!(kind_of(world.catalog.upload(id).await), ErrorKind::Gone);
-        assert_eq!(kind_of(world.catalog.terminate_upload(id, at(1)).await), ErrorKind::Gone);
+        assert_eq!(kind_of(world.catalog.terminate_upload(act(1), id).await), ErrorKind::Gone);
     }
     assert_eq!(world.catalog.upload_of_file(&over.file_id).await.unwrap().state, UploadState::Expired);
     assert_eq!(world.catalog.upload(&open.id).await.unwrap().upload, open);
@@ -136,73 +129,66 @@ async fn ended_uploads_are_gone_and_tell_so() {
     let kinds = world.event_kinds().await;
     assert_eq!(kinds[3..], [EventKind::UploadTerminated, EventKind::UploadExpired]);
     const YEAR_MS: i64 = 365 * 86_400_000;
-    assert_eq!(world.catalog.expire_uploads(at(YEAR_MS), 10, HashSet::new()).await.unwrap(), 1);
+    assert_eq!(world.catalog.expire_uploads(act(YEAR_MS), 10, HashSet::new()).await.unwrap(), 1);
     assert_eq!(kind_of(world.catalog.upload(&ended.id).await), ErrorKind::NotFound);
 }
 
-#[tokio::test]
-async fn a_session_behind_a_plain_put_makes_no_event_and_leaves_no_trace() {
-    let world = World::new().await;
-    let quiet = |text: &str| NewUpload { is_announced: false, ..new_upload(text) };
-    let put = world.catalog.create_upload(quiet("a")).await.unwrap();
+pub(crate) async fn a_session_behind_a_plain_put_makes_no_event_and_leaves_no_trace(world: World) {
+    let quiet = |text: &str| NewUpload { is_announced: false, ..world.new_upload(text) };
+    let put = world.catalog.create_upload(act(0), quiet("a")).await.unwrap();
     let mut new = world.new_version("a", 1);
     new.upload = Some(put.id);
-    world.catalog.commit_version(new).await.unwrap();
-    let cut = world.catalog.create_upload(quiet("b")).await.unwrap();
-    world.catalog.terminate_upload(&cut.id, at(1)).await.unwrap();
+    world.catalog.commit_version(act(0), new).await.unwrap();
+    let cut = world.catalog.create_upload(act(0), quiet("b")).await.unwrap();
+    world.catalog.terminate_upload(act(1), &cut.id).await.unwrap();
     for id in [&put.id, &cut.id] {
         assert_eq!(kind_of(world.catalog.upload(id).await), ErrorKind::NotFound);
     }
     assert_eq!(world.event_kinds().await, [EventKind::FileStored, EventKind::FileReady]);
 }
 
-#[tokio::test]
-async fn uploads_need_a_bucket_and_strangers_are_not_found() {
-    let world = World::new().await;
-    let nowhere = NewUpload { bucket: bucket("none"), ..new_upload("a") };
-    assert_eq!(kind_of(world.catalog.create_upload(nowhere).await), ErrorKind::NotFound);
+pub(crate) async fn uploads_need_a_bucket_and_strangers_are_not_found(world: World) {
+    let nowhere = NewUpload { bucket: bucket("none"), ..world.new_upload("a") };
+    assert_eq!(kind_of(world.catalog.create_upload(act(0), nowhere).await), ErrorKind::NotFound);
     let stranger = UploadId::random().unwrap();
     assert_eq!(kind_of(world.catalog.upload(&stranger).await), ErrorKind::NotFound);
-    assert_eq!(kind_of(world.catalog.terminate_upload(&stranger, at(0)).await), ErrorKind::NotFound);
+    assert_eq!(kind_of(world.catalog.terminate_upload(act(0), &stranger).await), ErrorKind::NotFound);
     assert_eq!(kind_of(world.catalog.upload_of_file(&FileId::random().unwrap()).await), ErrorKind::NotFound);
     let mut new = world.new_version("a", 1);
     new.upload = Some(stranger);
-    assert_eq!(kind_of(world.catalog.commit_version(new).await), ErrorKind::NotFound);
+    assert_eq!(kind_of(world.catalog.commit_version(act(0), new).await), ErrorKind::NotFound);
 }
 
-#[tokio::test]
-async fn recovery_ends_sessions_of_plain_puts_and_makes_held_runs_due() {
-    let world = World::new().await;
-    let quiet = NewUpload { is_announced: false, ..new_upload("a") };
-    let quiet = world.catalog.create_upload(quiet).await.unwrap();
-    let announced = world.catalog.create_upload(new_upload("b")).await.unwrap();
-    let run = crate::world::new_run("profile");
+pub(crate) async fn recovery_ends_sessions_of_plain_puts_and_makes_held_runs_due(world: World) {
+    let quiet = NewUpload { is_announced: false, ..world.new_upload("a") };
+    let quiet = world.catalog.create_upload(act(0), quiet).await.unwrap();
+    let announced = world.catalog.create_upload(act(0), world.new_upload("b")).await.unwrap();
+    let run = super::world::new_run("profile");
     let mut new = world.new_version("c", 1);
     new.runs = vec![run.clone()];
-    world.catalog.commit_version(new).await.unwrap();
-    world.catalog.claim_run(&run.id, at(0), at(30_000)).await.unwrap();
-    let world = world.reopened();
-    world.catalog.recover(at(5)).await.unwrap();
+    world.catalog.commit_version(act(0), new).await.unwrap();
+    world.catalog.claim_run(act(0), &run.id, at(30_000)).await.unwrap();
+    let world = world.reopened().await;
+    world.catalog.recover(act(5)).await.unwrap();
     assert_eq!(kind_of(world.catalog.upload(&quiet.id).await), ErrorKind::NotFound);
     assert_eq!(world.catalog.upload(&announced.id).await.unwrap().upload, announced);
     assert_eq!(world.catalog.due_runs(at(5), 10).await.unwrap()[0].id, run.id);
-    world.catalog.claim_run(&run.id, at(5), at(30_000)).await.unwrap();
+    world.catalog.claim_run(act(5), &run.id, at(30_000)).await.unwrap();
     assert_eq!(world.catalog.run(&run.id).await.unwrap().attempt, 2);
 }
 
-#[tokio::test]
-async fn long_contents_are_found_by_offset_across_segments() {
-    let world = World::new().await;
-    world.catalog.create_bucket(bucket("big"), BucketPolicy::default(), at(0)).await.unwrap();
-    let in_big = NewUpload { bucket: bucket("big"), domain: world.domain_of("big").await, ..new_upload("a") };
-    let mut upload = world.catalog.create_upload(in_big).await.unwrap();
+pub(crate) async fn long_contents_are_found_by_offset_across_segments(world: World) {
+    world.catalog.create_bucket(act(0), bucket("big"), BucketPolicy::default()).await.unwrap();
+    let in_big =
+        NewUpload { bucket: bucket("big"), domain: world.domain_of("big").await, ..world.new_upload("a") };
+    let mut upload = world.catalog.create_upload(act(0), in_big).await.unwrap();
     let chunk_count = SEGMENT_ENTRY_COUNT_MAX as u64 * 2 + 100;
     let mut next = 0;
     // Steps that do not divide a segment, so that segments are filled up by several appends.
     while next < chunk_count {
         let end = (next + 1_500).min(chunk_count);
         let chunks = (next..end).map(|number| world.new_chunk(number % 50, 100)).collect();
-        upload = world.catalog.append_upload(progress(&upload, chunks, b"")).await.unwrap();
+        upload = world.catalog.append_upload(act(10), progress(&upload, chunks, b"")).await.unwrap();
         next = end;
     }
     let manifest = world.catalog.upload(&upload.id).await.unwrap().manifest;
@@ -220,7 +206,7 @@ async fn long_contents_are_found_by_offset_across_segments() {
     assert_eq!(resolve(ByteRange::whole(u64::MAX), usize::MAX).await.len() as u64, chunk_count);
     assert!(resolve(ByteRange::at(5, 0), 10).await.is_empty());
     assert!(resolve(ByteRange::at(chunk_count * 100, 10), 10).await.is_empty());
-    world.catalog.terminate_upload(&upload.id, at(1)).await.unwrap();
+    world.catalog.terminate_upload(act(1), &upload.id).await.unwrap();
     let gone = world.catalog.resolve(manifest, ByteRange::whole(1), 1).await;
     assert_eq!(kind_of(gone), ErrorKind::NotFound);
 }

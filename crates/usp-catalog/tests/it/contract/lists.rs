@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use usp_catalog::Catalog;
 use usp_catalog::records::NewVersion;
-use usp_model::{ErrorKind, File, FileQuery, FileSort, FileState, MediaType, Release};
+use usp_model::{Act, ErrorKind, File, FileQuery, FileSort, FileState, MediaType, Release};
 
-use crate::world::{World, at, bucket, digest, kind_of, new_run, tags};
+use super::world::{World, act, at, bucket, digest, kind_of, new_run, tags};
 
 const FILE_COUNT: u64 = 3_000;
 const SORTS: [FileSort; 4] = [
@@ -17,7 +16,8 @@ const SORTS: [FileSort; 4] = [
     FileSort::CreatedDescending,
 ];
 
-fn new_file(world: &World, number: u64) -> NewVersion {
+/// What is put, and when.
+fn new_file(world: &World, number: u64) -> (Act, NewVersion) {
     let text = match number % 5 {
         0 => format!("top-{number}"),
         1 => format!("logs/{}/{number}.csv", number % 7),
@@ -26,7 +26,6 @@ fn new_file(world: &World, number: u64) -> NewVersion {
         _ => format!("z\u{10ffff}/{number}"),
     };
     let mut new = world.new_version(&text, number % 50);
-    new.at = at(i64::try_from(number / 3).unwrap());
     new.media_type = MediaType::parse(match number % 3 {
         0 => "text/csv",
         1 => "text/plain",
@@ -43,22 +42,21 @@ fn new_file(world: &World, number: u64) -> NewVersion {
         new.runs = vec![new_run("profile")];
         new.release = if number.is_multiple_of(18) { Release::AfterSuccess } else { Release::Immediate };
     }
-    new
+    (act(i64::try_from(number / 3).unwrap()), new)
 }
 
-async fn filled() -> (World, Vec<File>) {
-    let world = World::new().await;
+async fn filled(world: &World) -> Vec<File> {
     let mut files = Vec::new();
     let tasks: Vec<_> = (0..FILE_COUNT)
         .map(|number| {
-            let (catalog, new) = (Arc::clone(&world.catalog), new_file(&world, number));
-            tokio::spawn(async move { catalog.commit_version(new).await.unwrap().file })
+            let (catalog, (act, new)) = (Arc::clone(&world.catalog), new_file(world, number));
+            tokio::spawn(async move { catalog.commit_version(act, new).await.unwrap().file })
         })
         .collect();
     for task in tasks {
         files.push(task.await.unwrap());
     }
-    (world, files)
+    files
 }
 
 fn takes(query: &FileQuery, file: &File) -> bool {
@@ -99,10 +97,8 @@ fn expected(query: &FileQuery, files: &[File]) -> Vec<String> {
     out
 }
 
-#[tokio::test]
-async fn a_page_of_files_with_long_metadata_is_short() {
+pub(crate) async fn a_page_of_files_with_long_metadata_is_short(world: World) {
     const COUNT: u64 = 40;
-    let world = World::new().await;
     let (names, long) = ((0..64).map(|n| format!("name-{n}")).collect::<Vec<_>>(), "x".repeat(2_048));
     let metadata = tags(&names.iter().map(|name| (name.as_str(), long.as_str())).collect::<Vec<_>>());
     for number in 0..COUNT {
@@ -110,7 +106,7 @@ async fn a_page_of_files_with_long_metadata_is_short() {
             metadata: metadata.clone(),
             ..world.new_version(&format!("long-{number:02}"), number)
         };
-        world.catalog.commit_version(new).await.unwrap();
+        world.catalog.commit_version(act(0), new).await.unwrap();
     }
     let query = FileQuery { limit: 100, ..FileQuery::default() };
     let page = world.catalog.list_files(&bucket("default"), query.clone()).await.unwrap();
@@ -179,9 +175,8 @@ fn queries() -> Vec<FileQuery> {
     ]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_filter_and_order_pages_through_all_that_matches_and_nothing_twice() {
-    let (world, files) = filled().await;
+pub(crate) async fn every_filter_and_order_pages_through_all_that_matches_and_nothing_twice(world: World) {
+    let files = filled(&world).await;
     for base in queries() {
         for sort in SORTS {
             let delimiters: &[Option<&str>] = match sort {
@@ -205,9 +200,7 @@ async fn every_filter_and_order_pages_through_all_that_matches_and_nothing_twice
     }
 }
 
-#[tokio::test]
-async fn pages_of_one_entry_pass_prefixes_and_keys_alike() {
-    let world = World::new().await;
+pub(crate) async fn pages_of_one_entry_pass_prefixes_and_keys_alike(world: World) {
     for (number, text) in (0..).zip(["a", "a/b", "a/c", "a0", "b/x/1", "b/x/2", "b/y", "c"]) {
         world.put(text, number).await;
     }
@@ -227,22 +220,18 @@ async fn pages_of_one_entry_pass_prefixes_and_keys_alike() {
     assert_eq!(listed(&world, &inner).await, ["b/x/", "b/y"]);
 }
 
-#[tokio::test]
-async fn a_prefix_that_holds_only_unreleased_files_is_not_shown() {
-    let world = World::new().await;
+pub(crate) async fn a_prefix_that_holds_only_unreleased_files_is_not_shown(world: World) {
     let mut hidden = world.new_version("secret/a", 1);
     hidden.runs = vec![new_run("profile")];
     hidden.release = Release::AfterSuccess;
-    world.catalog.commit_version(hidden).await.unwrap();
+    world.catalog.commit_version(act(0), hidden).await.unwrap();
     world.put("open/a", 2).await;
     let query = FileQuery { delimiter: Some("/".to_owned()), limit: 10, ..FileQuery::default() };
     assert_eq!(listed(&world, &query).await, ["open/"]);
     assert_eq!(listed(&world, &FileQuery { with_unreleased: true, ..query }).await, ["open/", "secret/"]);
 }
 
-#[tokio::test]
-async fn files_that_come_while_a_list_is_read_neither_repeat_nor_hide_others() {
-    let world = World::new().await;
+pub(crate) async fn files_that_come_while_a_list_is_read_neither_repeat_nor_hide_others(world: World) {
     for (number, text) in (0..).zip(["b", "d", "f"]) {
         world.put(text, number).await;
     }
@@ -258,9 +247,7 @@ async fn files_that_come_while_a_list_is_read_neither_repeat_nor_hide_others() {
     assert_eq!(keys, ["b", "c", "d", "e", "f"]);
 }
 
-#[tokio::test]
-async fn cursors_of_other_queries_and_impossible_questions_are_refused() {
-    let world = World::new().await;
+pub(crate) async fn cursors_of_other_queries_and_impossible_questions_are_refused(world: World) {
     for number in 0..3 {
         world.put(&format!("k{number}"), number).await;
     }

@@ -1,6 +1,6 @@
-//! The id under which a request is logged.
+//! The id under which a request is logged and answered.
 
-use axum::http::Extensions;
+use http::Extensions;
 use usp_model::ApiKeyId;
 
 /// Put into the extensions by the outermost layer of the door.
@@ -12,7 +12,7 @@ pub(crate) fn of(extensions: &Extensions) -> String {
     extensions.get::<RequestId>().map_or_else(fresh, |id| id.0.clone())
 }
 
-/// The same, and remembered, so that every part of the request speaks of one id.
+/// The request's id; a fresh one is stored, so that every part of the request uses the same.
 pub(crate) fn ensure(extensions: &mut Extensions) -> String {
     extensions.get_or_insert_with(|| RequestId(fresh())).0.clone()
 }

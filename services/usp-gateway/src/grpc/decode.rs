@@ -1,21 +1,20 @@
-//! Messages as questions: every field is checked here, and all that is wrong is told at once.
+//! Turns messages into queries and changes: every field is checked here, and all violations are reported at once.
 
 use std::collections::BTreeMap;
 
 use usp_api::NewFile;
 use usp_model::file::label_violations;
-use usp_model::limits::{FILE_SIZE_BYTES_MAX, LIST_COUNT_DEFAULT, LIST_COUNT_MAX};
+use usp_model::limits::{FILE_SIZE_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
 use usp_model::{
     BucketName, ContentDigest, DigestAlgorithm, Error, ErrorKind, FileId, FileKey, FilePatch, FileQuery,
-    FileRef, FileSort, FileState, KeyCondition, LabelKey, MediaType, Result, RuleName, RunQuery, RunState,
-    Timestamp, Violation,
+    FileRef, FileSort, FileState, KeyCondition, LabelKey, MediaType, PageLimit, Result, RuleName, RunQuery,
+    RunState, Timestamp, Violation,
 };
 use usp_proto::processor::ListRunsRequest;
 use usp_proto::shared::{self, Digests, ListFilesRequest, PrepareUploadRequest};
 use usp_proto::storage::{MapChange, UpdateFileRequest, UploadHeader};
 
 const BUCKET_DEFAULT: &str = "default";
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// Collects what is wrong with the fields of one message.
 #[derive(Debug, Default)]
@@ -24,7 +23,7 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Passes the value of a good field and notes why a bad one will not do.
+    /// Unwraps the value of a valid field, or records why it is not valid.
     pub(super) fn take<T>(&mut self, field: &str, checked: Result<T>) -> Option<T> {
         checked.map_err(|error| self.refuse(field, error.detail())).ok()
     }
@@ -117,15 +116,8 @@ impl Fields {
         }
     }
 
-    fn limit(&mut self, limit: u32) -> u32 {
-        match limit {
-            0 => LIST_COUNT_DEFAULT,
-            1..=LIST_COUNT_MAX => limit,
-            _ => {
-                self.refuse("limit", format!("at most {LIST_COUNT_MAX}"));
-                LIST_COUNT_MAX
-            }
-        }
+    fn limit(&mut self, count: u32) -> PageLimit {
+        self.take("limit", PageLimit::from_unset_zero(count)).unwrap_or_default()
     }
 
     fn time(&mut self, field: &str, at: Option<prost_types::Timestamp>) -> Option<Timestamp> {
@@ -173,21 +165,21 @@ pub(super) fn file_ref(file_id: &str, bucket: &str, key: &str) -> Result<FileRef
     FileId::parse(id).map(FileRef::Id)
 }
 
-pub(super) fn prepared_upload(ask: PrepareUploadRequest) -> Result<NewFile> {
+pub(super) fn prepared_upload(message: PrepareUploadRequest) -> Result<NewFile> {
     let mut fields = Fields::default();
-    fields.size(ask.size_bytes);
-    if ask.idempotency_key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+    fields.size(message.size_bytes);
+    if message.idempotency_key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
         fields.refuse("idempotency_key", format!("at most {IDEMPOTENCY_KEY_BYTES_MAX} bytes"));
     }
-    let place = fields.place(&ask.bucket, &ask.key);
+    let place = fields.place(&message.bucket, &message.key);
     let file = place.map(|(bucket, key)| NewFile {
-        size_bytes: ask.size_bytes,
-        declared_media_type: fields.media_type(&ask.media_type),
-        metadata: fields.labels("metadata", ask.metadata),
-        labels: fields.labels("labels", ask.labels),
-        condition: fields.condition(ask.if_absent, &ask.if_match),
-        expected_digests: fields.digests(ask.digests),
-        idempotency_key: optional(&ask.idempotency_key).map(str::to_owned),
+        size_bytes: message.size_bytes,
+        declared_media_type: fields.media_type(&message.media_type),
+        metadata: fields.labels("metadata", message.metadata),
+        labels: fields.labels("labels", message.labels),
+        condition: fields.condition(message.if_absent, &message.if_match),
+        expected_digests: fields.digests(message.digests),
+        idempotency_key: optional(&message.idempotency_key).map(str::to_owned),
         ..NewFile::at(bucket, key)
     });
     fields.end(file)
@@ -222,10 +214,10 @@ pub(super) fn sha256_list(asked: Vec<String>) -> Result<Vec<String>> {
     fields.end(Some(digests))
 }
 
-pub(super) fn file_list(ask: ListFilesRequest) -> Result<(BucketName, FileQuery)> {
+pub(super) fn file_list(message: ListFilesRequest) -> Result<(BucketName, FileQuery)> {
     let mut fields = Fields::default();
-    let bucket = fields.bucket(&ask.bucket);
-    let sort = match ask.sort.as_str() {
+    let bucket = fields.bucket(&message.bucket);
+    let sort = match message.sort.as_str() {
         "" | "key" => FileSort::KeyAscending,
         "-key" => FileSort::KeyDescending,
         "created_at" => FileSort::CreatedAscending,
@@ -235,50 +227,51 @@ pub(super) fn file_list(ask: ListFilesRequest) -> Result<(BucketName, FileQuery)
             FileSort::default()
         }
     };
-    let sha256 = optional(&ask.digest).and_then(|digest| {
+    let sha256 = optional(&message.digest).and_then(|digest| {
         let hex = digest.strip_prefix("sha256:").unwrap_or_default();
         fields.take("digest", ContentDigest::from_hex(DigestAlgorithm::Sha256, hex))
     });
     let query = FileQuery {
-        prefix: ask.prefix,
-        delimiter: optional(&ask.delimiter).map(str::to_owned),
-        state: file_state(&mut fields, ask.state),
-        media_type: optional(&ask.media_type).map(str::to_owned),
-        labels: fields.labels("labels", ask.labels),
-        metadata: fields.labels("metadata", ask.metadata),
+        prefix: message.prefix,
+        delimiter: optional(&message.delimiter).map(str::to_owned),
+        state: file_state(&mut fields, message.state),
+        media_type: optional(&message.media_type).map(str::to_owned),
+        labels: fields.labels("labels", message.labels),
+        metadata: fields.labels("metadata", message.metadata),
         sha256: sha256.map(|digest| digest.to_hex()),
-        created_after: fields.time("created_after", ask.created_after),
-        created_before: fields.time("created_before", ask.created_before),
+        created_after: fields.time("created_after", message.created_after),
+        created_before: fields.time("created_before", message.created_before),
         sort,
-        limit: fields.limit(ask.limit),
-        cursor: optional(&ask.cursor).map(str::to_owned),
+        limit: fields.limit(message.limit).get(),
+        cursor: optional(&message.cursor).map(str::to_owned),
+        // Storage decides it, for every dialect.
         with_unreleased: false,
     };
     fields.end(bucket.map(|bucket| (bucket, query)))
 }
 
-pub(super) fn file_patch(ask: UpdateFileRequest) -> Result<FilePatch> {
+pub(super) fn file_patch(message: UpdateFileRequest) -> Result<FilePatch> {
     let mut fields = Fields::default();
     let patch = FilePatch {
-        metadata: fields.changes("metadata", ask.metadata),
-        labels: fields.changes("labels", ask.labels),
-        condition_etags: fields.etags(&ask.if_match),
+        metadata: fields.changes("metadata", message.metadata),
+        labels: fields.changes("labels", message.labels),
+        condition_etags: fields.etags(&message.if_match),
         ..FilePatch::default()
     };
     fields.end(Some(patch))
 }
 
-pub(super) fn run_list(ask: &ListRunsRequest) -> Result<RunQuery> {
+pub(super) fn run_list(message: &ListRunsRequest) -> Result<RunQuery> {
     let mut fields = Fields::default();
-    let file = optional(&ask.file_id).map(FileId::parse).transpose()?;
+    let file = optional(&message.file_id).map(FileId::parse).transpose()?;
     let query = RunQuery {
-        state: run_state(&mut fields, ask.state),
-        bucket: optional(&ask.bucket).and_then(|bucket| fields.bucket(bucket)),
+        state: run_state(&mut fields, message.state),
+        bucket: optional(&message.bucket).and_then(|bucket| fields.bucket(bucket)),
         file,
-        rule: optional(&ask.rule).and_then(|rule| fields.take("rule", RuleName::parse(rule))),
+        rule: optional(&message.rule).and_then(|rule| fields.take("rule", RuleName::parse(rule))),
         buckets: None,
-        limit: fields.limit(ask.limit),
-        cursor: optional(&ask.cursor).map(str::to_owned),
+        limit: fields.limit(message.limit).get(),
+        cursor: optional(&message.cursor).map(str::to_owned),
     };
     fields.end(Some(query))
 }
@@ -322,13 +315,13 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_told_at_once() {
-        let ask = PrepareUploadRequest {
+        let message = PrepareUploadRequest {
             bucket: "NO".to_owned(),
             key: "../x".to_owned(),
             size_bytes: Some(u64::MAX),
             ..PrepareUploadRequest::default()
         };
-        let error = prepared_upload(ask).unwrap_err();
+        let error = prepared_upload(message).unwrap_err();
         let pointers: Vec<_> = error.violations().iter().map(|v| v.pointer.as_str()).collect();
         assert_eq!(pointers, ["/size_bytes", "/bucket", "/key"]);
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -1,14 +1,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use usp_catalog::Catalog;
-use usp_catalog::records::NewRun;
+use usp_catalog::records::{NewRun, ReportRun};
 use usp_model::{
-    ErrorKind, EventKind, File, FileId, FileRef, FileState, LeasedRun, Release, ReportOutcome, Run, RunId,
-    RunOutcome, RunQuery, RunReport, RunState, StepReport, StepState,
+    ErrorKind, EventBody, EventKind, File, FileId, FileRef, FileState, LeasedRun, Release, ReportOutcome,
+    Run, RunId, RunOutcome, RunQuery, RunReport, RunState, StepReport, StepState,
 };
 
-use crate::world::{World, at, bucket, kind_of, new_run, rule, rule_name, tags};
+use super::world::{World, act, at, bucket, kind_of, new_run, rule, rule_name, tags};
 
 const LEASE_MS: i64 = 30_000;
 
@@ -17,23 +16,28 @@ async fn put_with_runs(world: &World, text: &str, runs: Vec<NewRun>, release: Re
     let mut new = world.new_version(text, 1);
     new.runs = runs;
     new.release = release;
-    world.catalog.commit_version(new).await.unwrap().file
+    world.catalog.commit_version(act(0), new).await.unwrap().file
 }
 
 async fn claim(world: &World, id: RunId, ms: i64) -> Option<LeasedRun> {
-    world.catalog.claim_run(&id, at(ms), at(ms + LEASE_MS)).await.unwrap()
+    world.catalog.claim_run(act(ms), &id, at(ms + LEASE_MS)).await.unwrap()
 }
 
-fn report(leased: &LeasedRun, outcome: Option<RunOutcome>, ms: i64) -> RunReport {
-    RunReport {
-        run: leased.run.id,
-        lease_no: leased.lease_no,
-        steps: Vec::new(),
-        outcome,
-        lease_until: at(ms + LEASE_MS),
-        at: at(ms),
-        retry_wait_ms: 1_000,
-    }
+/// What a worker says, and when.
+#[derive(Clone)]
+struct Told {
+    report: RunReport,
+    ms: i64,
+}
+
+fn report(leased: &LeasedRun, outcome: Option<RunOutcome>, ms: i64) -> Told {
+    let (run, lease_no) = (leased.run.id, leased.lease_no);
+    Told { report: RunReport { run, lease_no, steps: Vec::new(), outcome }, ms }
+}
+
+async fn report_run(world: &World, Told { report, ms }: Told) -> usp_model::Result<ReportOutcome> {
+    let report = ReportRun { report, lease_until: at(ms + LEASE_MS), retry_wait_ms: 1_000 };
+    world.catalog.report_run(act(ms), report).await
 }
 
 fn step(name: &str, state: StepState) -> StepReport {
@@ -55,9 +59,9 @@ fn failed(is_permanent: bool) -> Option<RunOutcome> {
 }
 
 /// Reports and expects that the lease held.
-async fn tell(world: &World, report: RunReport) -> Run {
-    let id = report.run;
-    let outcome = world.catalog.report_run(report).await.unwrap();
+async fn tell(world: &World, told: Told) -> Run {
+    let id = told.report.run;
+    let outcome = report_run(world, told).await.unwrap();
     assert_eq!(outcome, ReportOutcome::Held { run_cancelled: false });
     world.catalog.run(&id).await.unwrap()
 }
@@ -66,9 +70,7 @@ async fn file_now(world: &World, id: FileId) -> File {
     world.catalog.file(&FileRef::Id(id), None).await.unwrap().file
 }
 
-#[tokio::test]
-async fn a_claimed_run_comes_with_its_rule_its_file_and_a_number() {
-    let world = World::new().await;
+pub(crate) async fn a_claimed_run_comes_with_its_rule_its_file_and_a_number(world: World) {
     let run = new_run("profile");
     let file = put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
     let leased = claim(&world, run.id, 5).await.unwrap();
@@ -83,15 +85,16 @@ async fn a_claimed_run_comes_with_its_rule_its_file_and_a_number() {
     assert_eq!(world.event_kinds().await.last(), Some(&EventKind::RunStarted));
 }
 
-#[tokio::test]
-async fn a_run_that_succeeds_makes_its_file_ready_and_publishes_with_the_end_of_a_step() {
-    let world = World::new().await;
+pub(crate) async fn a_run_that_succeeds_makes_its_file_ready_and_publishes_with_the_end_of_a_step(
+    world: World,
+) {
     let run = new_run("profile");
     let file = put_with_runs(&world, "a", vec![run.clone()], Release::AfterSuccess).await;
     assert!(!file.released);
     let leased = claim(&world, run.id, 0).await.unwrap();
     let mut going = report(&leased, None, 10);
-    going.steps = vec![StepReport { report: Some(json!({"n": 1})), ..step("first", StepState::Running) }];
+    going.report.steps =
+        vec![StepReport { report: Some(json!({"n": 1})), ..step("first", StepState::Running) }];
     let now = tell(&world, going).await;
     assert_eq!(
         (now.steps[0].state, now.steps[0].percent, now.steps[0].started_at),
@@ -99,7 +102,7 @@ async fn a_run_that_succeeds_makes_its_file_ready_and_publishes_with_the_end_of_
     );
     assert!(file_now(&world, file.id).await.reports.is_empty(), "a running step publishes nothing");
     let mut ended = report(&leased, Some(RunOutcome::Succeeded), 20);
-    ended.steps = vec![
+    ended.report.steps = vec![
         StepReport {
             report: Some(json!({"rows": 3})),
             labels: tags(&[("pii", "none")]),
@@ -120,9 +123,7 @@ async fn a_run_that_succeeds_makes_its_file_ready_and_publishes_with_the_end_of_
     assert!(claim(&world, run.id, 100_000).await.is_none());
 }
 
-#[tokio::test]
-async fn a_worker_whose_lease_was_taken_over_writes_nothing() {
-    let world = World::new().await;
+pub(crate) async fn a_worker_whose_lease_was_taken_over_writes_nothing(world: World) {
     let run = new_run("profile");
     let file = put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
     let zombie = claim(&world, run.id, 0).await.unwrap();
@@ -130,34 +131,32 @@ async fn a_worker_whose_lease_was_taken_over_writes_nothing() {
     assert_eq!((heir.lease_no, heir.run.attempt), (2, 2));
     let before = (world.catalog.run(&run.id).await.unwrap(), world.events().await.len());
     let mut late = report(&zombie, Some(RunOutcome::Succeeded), LEASE_MS + 1);
-    late.steps = vec![StepReport { report: Some(json!(1)), ..step("first", StepState::Succeeded) }];
-    assert_eq!(world.catalog.report_run(late).await.unwrap(), ReportOutcome::Lost);
+    late.report.steps = vec![StepReport { report: Some(json!(1)), ..step("first", StepState::Succeeded) }];
+    assert_eq!(report_run(&world, late).await.unwrap(), ReportOutcome::Lost);
     assert_eq!((world.catalog.run(&run.id).await.unwrap(), world.events().await.len()), before);
     assert!(file_now(&world, file.id).await.reports.is_empty());
     let now = tell(&world, report(&heir, Some(RunOutcome::Succeeded), LEASE_MS + 2)).await;
     assert_eq!(now.state, RunState::Succeeded);
     let again = report(&heir, Some(RunOutcome::Succeeded), LEASE_MS + 3);
-    assert_eq!(world.catalog.report_run(again).await.unwrap(), ReportOutcome::Lost);
+    assert_eq!(report_run(&world, again).await.unwrap(), ReportOutcome::Lost);
 }
 
-#[tokio::test]
-async fn a_late_word_that_a_step_runs_does_not_undo_its_end() {
-    let world = World::new().await;
+pub(crate) async fn a_late_word_that_a_step_runs_does_not_undo_its_end(world: World) {
     let run = new_run("profile");
     put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
     let leased = claim(&world, run.id, 0).await.unwrap();
     let say = async |state, ms| {
         let steps = vec![step("first", state)];
-        tell(&world, RunReport { steps, ..report(&leased, None, ms) }).await
+        let mut told = report(&leased, None, ms);
+        told.report.steps = steps;
+        tell(&world, told).await
     };
     say(StepState::Running, 1).await;
     let ended = say(StepState::Succeeded, 2).await;
     assert_eq!(say(StepState::Running, 3).await.steps, ended.steps);
 }
 
-#[tokio::test]
-async fn a_lease_that_is_extended_is_not_taken_over() {
-    let world = World::new().await;
+pub(crate) async fn a_lease_that_is_extended_is_not_taken_over(world: World) {
     let run = new_run("profile");
     put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
     let leased = claim(&world, run.id, 0).await.unwrap();
@@ -166,9 +165,7 @@ async fn a_lease_that_is_extended_is_not_taken_over() {
     assert!(claim(&world, run.id, 20_000 + LEASE_MS).await.is_some());
 }
 
-#[tokio::test]
-async fn a_failed_attempt_waits_and_the_last_one_kills_the_run_and_fails_the_file() {
-    let world = World::new().await;
+pub(crate) async fn a_failed_attempt_waits_and_the_last_one_kills_the_run_and_fails_the_file(world: World) {
     let run = new_run("profile");
     let file = put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
     let mut ms = 0;
@@ -176,7 +173,8 @@ async fn a_failed_attempt_waits_and_the_last_one_kills_the_run_and_fails_the_fil
         let leased = claim(&world, run.id, ms).await.unwrap();
         assert_eq!(leased.run.attempt, attempt);
         let mut told = report(&leased, failed(false), ms);
-        told.steps = vec![StepReport { error: Some("bad".to_owned()), ..step("first", StepState::Failed) }];
+        told.report.steps =
+            vec![StepReport { error: Some("bad".to_owned()), ..step("first", StepState::Failed) }];
         let now = tell(&world, told).await;
         assert_eq!(now.error.as_deref(), Some("no luck"));
         if attempt < 3 {
@@ -191,17 +189,17 @@ async fn a_failed_attempt_waits_and_the_last_one_kills_the_run_and_fails_the_fil
     }
     assert_eq!(file_now(&world, file.id).await.state, FileState::Failed);
     assert!(claim(&world, run.id, 1_000_000).await.is_none());
-    let dead = world.events().await.into_iter().rev().find(|event| event.kind == EventKind::RunDead).unwrap();
+    let dead =
+        world.events().await.into_iter().rev().find(|event| event.kind() == EventKind::RunDead).unwrap();
+    let EventBody::Run(dead) = dead.body else { panic!("{dead:?} is no event of a run") };
     assert_eq!(
-        (&dead.data["step"], &dead.data["error"], &dead.data["attempt"]),
-        (&json!("first"), &json!("no luck"), &json!(3))
+        (dead.step.as_deref(), dead.error.as_deref(), dead.attempt),
+        (Some("first"), Some("no luck"), 3)
     );
     assert_eq!(world.catalog.totals().await.unwrap().runs_dead, 1);
 }
 
-#[tokio::test]
-async fn a_permanent_failure_kills_the_run_at_the_first_attempt() {
-    let world = World::new().await;
+pub(crate) async fn a_permanent_failure_kills_the_run_at_the_first_attempt(world: World) {
     let run = new_run("profile");
     put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
     let leased = claim(&world, run.id, 0).await.unwrap();
@@ -209,9 +207,7 @@ async fn a_permanent_failure_kills_the_run_at_the_first_attempt() {
     assert_eq!((now.state, now.attempt), (RunState::Dead, 1));
 }
 
-#[tokio::test]
-async fn crashes_count_as_attempts_until_none_is_left() {
-    let world = World::new().await;
+pub(crate) async fn crashes_count_as_attempts_until_none_is_left(world: World) {
     let run = new_run("profile");
     let file = put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
     for attempt in 0..3 {
@@ -224,31 +220,27 @@ async fn crashes_count_as_attempts_until_none_is_left() {
     assert_eq!(file_now(&world, file.id).await.state, FileState::Failed);
 }
 
-#[tokio::test]
-async fn a_run_handed_back_is_due_at_once_and_its_attempt_does_not_count() {
-    let world = World::new().await;
+pub(crate) async fn a_run_handed_back_is_due_at_once_and_its_attempt_does_not_count(world: World) {
     let run = new_run("profile");
     put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
     let leased = claim(&world, run.id, 0).await.unwrap();
     let mut handed_back = report(&leased, Some(RunOutcome::Released), 7);
-    handed_back.steps = vec![step("first", StepState::Running)];
+    handed_back.report.steps = vec![step("first", StepState::Running)];
     let now = tell(&world, handed_back).await;
     assert_eq!((now.state, now.attempt, now.steps[0].state), (RunState::Queued, 0, StepState::Pending));
     let again = claim(&world, run.id, 7).await.unwrap();
     assert_eq!((again.run.attempt, again.lease_no), (1, 2));
 }
 
-#[tokio::test]
-async fn a_dead_run_that_is_retried_takes_its_file_to_processing_and_then_to_ready() {
-    let world = World::new().await;
+pub(crate) async fn a_dead_run_that_is_retried_takes_its_file_to_processing_and_then_to_ready(world: World) {
     let run = new_run("profile");
     let file = put_with_runs(&world, "a", vec![run.clone()], Release::AfterSuccess).await;
-    assert_eq!(kind_of(world.catalog.retry_run(&run.id, at(0)).await), ErrorKind::Conflict);
+    assert_eq!(kind_of(world.catalog.retry_run(act(0), &run.id).await), ErrorKind::Conflict);
     let leased = claim(&world, run.id, 0).await.unwrap();
     tell(&world, report(&leased, failed(true), 1)).await;
     let failed_file = file_now(&world, file.id).await;
     assert_eq!((failed_file.state, failed_file.released), (FileState::Failed, false));
-    let retried = world.catalog.retry_run(&run.id, at(2)).await.unwrap();
+    let retried = world.catalog.retry_run(act(2), &run.id).await.unwrap();
     assert_eq!((retried.state, retried.attempt, retried.error), (RunState::Queued, 0, None));
     assert!(retried.steps.iter().all(|step| step.state == StepState::Pending));
     assert_eq!(file_now(&world, file.id).await.state, FileState::Processing);
@@ -257,13 +249,11 @@ async fn a_dead_run_that_is_retried_takes_its_file_to_processing_and_then_to_rea
     tell(&world, report(&leased, Some(RunOutcome::Succeeded), 3)).await;
     let ready = file_now(&world, file.id).await;
     assert_eq!((ready.state, ready.released), (FileState::Ready, true));
-    let absent = world.catalog.retry_run(&RunId::random().unwrap(), at(2)).await;
+    let absent = world.catalog.retry_run(act(2), &RunId::random().unwrap()).await;
     assert_eq!(kind_of(absent), ErrorKind::NotFound);
 }
 
-#[tokio::test]
-async fn a_file_is_ready_once_all_ended_and_an_optional_death_is_only_noted() {
-    let world = World::new().await;
+pub(crate) async fn a_file_is_ready_once_all_ended_and_an_optional_death_is_only_noted(world: World) {
     let (needed, optional) = (new_run("profile"), NewRun { required: false, ..new_run("profile") });
     let runs = vec![needed.clone(), optional.clone()];
     let file = put_with_runs(&world, "a", runs, Release::AfterSuccess).await;
@@ -277,36 +267,32 @@ async fn a_file_is_ready_once_all_ended_and_an_optional_death_is_only_noted() {
     assert_eq!((ready.state, ready.released), (FileState::Ready, true));
 }
 
-#[tokio::test]
-async fn a_cancelled_run_stops_its_worker_and_its_file_is_not_released() {
-    let world = World::new().await;
+pub(crate) async fn a_cancelled_run_stops_its_worker_and_its_file_is_not_released(world: World) {
     let run = new_run("profile");
     let file = put_with_runs(&world, "a", vec![run.clone()], Release::AfterSuccess).await;
     let leased = claim(&world, run.id, 0).await.unwrap();
-    let cancelled = world.catalog.cancel_run(&run.id, at(5)).await.unwrap();
+    let cancelled = world.catalog.cancel_run(act(5), &run.id).await.unwrap();
     assert_eq!((cancelled.state, cancelled.ended_at), (RunState::Cancelled, Some(at(5))));
     let late = report(&leased, Some(RunOutcome::Succeeded), 6);
-    let outcome = world.catalog.report_run(late).await.unwrap();
+    let outcome = report_run(&world, late).await.unwrap();
     assert_eq!(outcome, ReportOutcome::Held { run_cancelled: true });
     assert_eq!(world.catalog.run(&run.id).await.unwrap().state, RunState::Cancelled);
     let file = file_now(&world, file.id).await;
     assert_eq!((file.state, file.released), (FileState::Failed, false));
-    assert_eq!(kind_of(world.catalog.cancel_run(&run.id, at(7)).await), ErrorKind::Conflict);
-    assert_eq!(world.catalog.retry_run(&run.id, at(8)).await.unwrap().state, RunState::Queued);
-    let absent = world.catalog.cancel_run(&RunId::random().unwrap(), at(2)).await;
+    assert_eq!(kind_of(world.catalog.cancel_run(act(7), &run.id).await), ErrorKind::Conflict);
+    assert_eq!(world.catalog.retry_run(act(8), &run.id).await.unwrap().state, RunState::Queued);
+    let absent = world.catalog.cancel_run(act(2), &RunId::random().unwrap()).await;
     assert_eq!(kind_of(absent), ErrorKind::NotFound);
 }
 
-#[tokio::test]
-async fn runs_of_a_superseded_version_end_without_touching_the_file() {
-    let world = World::new().await;
+pub(crate) async fn runs_of_a_superseded_version_end_without_touching_the_file(world: World) {
     let old = new_run("profile");
     let file = put_with_runs(&world, "a", vec![old.clone()], Release::Immediate).await;
     let leased = claim(&world, old.id, 0).await.unwrap();
     let newer = world.put("a", 2).await.file;
     assert_eq!((newer.version, newer.state), (2, FileState::Ready));
     let mut told = report(&leased, failed(true), 1);
-    told.steps = vec![StepReport {
+    told.report.steps = vec![StepReport {
         report: Some(json!("old")),
         labels: tags(&[("seen", "1")]),
         ..step("first", StepState::Failed)
@@ -319,12 +305,10 @@ async fn runs_of_a_superseded_version_end_without_touching_the_file() {
     assert!(!world.event_kinds().await.contains(&EventKind::FileFailed));
 }
 
-#[tokio::test]
-async fn a_run_asked_for_later_takes_the_file_back_to_processing() {
-    let world = World::new().await;
+pub(crate) async fn a_run_asked_for_later_takes_the_file_back_to_processing(world: World) {
     let file = world.put("a", 1).await.file;
     let run = new_run("profile");
-    let made = world.catalog.create_run(&file.id, run.clone(), at(5)).await.unwrap();
+    let made = world.catalog.create_run(act(5), &file.id, run.clone()).await.unwrap();
     assert_eq!(
         (made.id, made.state, made.version, made.bucket),
         (run.id, RunState::Queued, 1, bucket("default"))
@@ -332,13 +316,11 @@ async fn a_run_asked_for_later_takes_the_file_back_to_processing() {
     assert_eq!(made.steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(), ["first", "second"]);
     assert_eq!(file_now(&world, file.id).await.state, FileState::Processing);
     assert_eq!(world.catalog.runs_of_file(&file.id).await.unwrap()[0].id, run.id);
-    let absent = world.catalog.create_run(&FileId::random().unwrap(), new_run("profile"), at(5)).await;
+    let absent = world.catalog.create_run(act(5), &FileId::random().unwrap(), new_run("profile")).await;
     assert_eq!(kind_of(absent), ErrorKind::NotFound);
 }
 
-#[tokio::test]
-async fn reports_that_break_a_limit_write_nothing_at_all() {
-    let world = World::new().await;
+pub(crate) async fn reports_that_break_a_limit_write_nothing_at_all(world: World) {
     let run = new_run("profile");
     let file = put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
     let leased = claim(&world, run.id, 0).await.unwrap();
@@ -352,16 +334,15 @@ async fn reports_that_break_a_limit_write_nothing_at_all() {
     ];
     for bad in bad {
         let mut told = report(&leased, Some(RunOutcome::Succeeded), 1);
-        told.steps = vec![StepReport { report: Some(json!(1)), ..step("second", StepState::Succeeded) }, bad];
-        assert_eq!(kind_of(world.catalog.report_run(told).await), ErrorKind::InvalidInput);
+        told.report.steps =
+            vec![StepReport { report: Some(json!(1)), ..step("second", StepState::Succeeded) }, bad];
+        assert_eq!(kind_of(report_run(&world, told).await), ErrorKind::InvalidInput);
         assert_eq!(world.catalog.run(&run.id).await.unwrap(), before);
         assert!(file_now(&world, file.id).await.reports.is_empty());
     }
 }
 
-#[tokio::test]
-async fn due_runs_come_by_priority_and_leave_out_what_is_held_or_not_due_yet() {
-    let world = World::new().await;
+pub(crate) async fn due_runs_come_by_priority_and_leave_out_what_is_held_or_not_due_yet(world: World) {
     let runs: Vec<_> = (0..4).map(|priority| NewRun { priority, ..new_run("profile") }).collect();
     let ids: Vec<_> = runs.iter().map(|run| run.id).collect();
     put_with_runs(&world, "a", runs, Release::Immediate).await;
@@ -379,11 +360,9 @@ async fn due_runs_come_by_priority_and_leave_out_what_is_held_or_not_due_yet() {
     assert_eq!(world.catalog.totals().await.unwrap().runs_waiting, 3);
 }
 
-#[tokio::test]
-async fn run_lists_page_newest_first_by_every_filter() {
-    let world = World::new().await;
-    world.catalog.create_bucket(bucket("other"), usp_model::BucketPolicy::default(), at(0)).await.unwrap();
-    world.catalog.put_rule(rule("scan"), at(0)).await.unwrap();
+pub(crate) async fn run_lists_page_newest_first_by_every_filter(world: World) {
+    world.catalog.create_bucket(act(0), bucket("other"), usp_model::BucketPolicy::default()).await.unwrap();
+    world.catalog.put_rule(act(0), rule("scan")).await.unwrap();
     let mut ids = Vec::new();
     for number in 0..40 {
         let mut new = world.new_version(&format!("k{number}"), number);
@@ -392,10 +371,10 @@ async fn run_lists_page_newest_first_by_every_filter() {
         new.runs = vec![run];
         let name = if number % 4 == 0 { "other" } else { "default" };
         (new.bucket, new.domain) = (bucket(name), world.domain_of(name).await);
-        world.catalog.commit_version(new).await.unwrap();
+        world.catalog.commit_version(act(0), new).await.unwrap();
     }
     for id in ids.iter().step_by(5) {
-        world.catalog.cancel_run(id, at(1)).await.unwrap();
+        world.catalog.cancel_run(act(1), id).await.unwrap();
     }
     let expect = |takes: &dyn Fn(usize) -> bool| -> Vec<RunId> {
         (0..40).rev().filter(|number| takes(*number)).map(|number| ids[number]).collect()
@@ -430,31 +409,27 @@ async fn run_lists_page_newest_first_by_every_filter() {
     assert_eq!(kind_of(world.catalog.list_runs(foreign).await), ErrorKind::InvalidInput);
 }
 
-#[tokio::test]
-async fn a_rule_gets_a_new_version_just_when_its_meaning_changes() {
-    let world = World::new().await;
+pub(crate) async fn a_rule_gets_a_new_version_just_when_its_meaning_changes(world: World) {
     let described = usp_model::Rule { description: "why".to_owned(), version: 9, ..rule("profile") };
-    assert_eq!(world.catalog.put_rule(described, at(1)).await.unwrap().version, 1);
+    assert_eq!(world.catalog.put_rule(act(1), described).await.unwrap().version, 1);
     let changed = usp_model::Rule { when: "false".to_owned(), ..rule("profile") };
-    assert_eq!(world.catalog.put_rule(changed.clone(), at(2)).await.unwrap().version, 2);
-    assert_eq!(world.catalog.put_rule(rule("another"), at(2)).await.unwrap().version, 1);
+    assert_eq!(world.catalog.put_rule(act(2), changed.clone()).await.unwrap().version, 2);
+    assert_eq!(world.catalog.put_rule(act(2), rule("another")).await.unwrap().version, 1);
     let listed = world.catalog.list_rules().await.unwrap();
     let named: Vec<_> = listed.iter().map(|rule| (rule.name.as_str(), rule.version)).collect();
     assert_eq!(named, [("another", 1), ("profile", 2)]);
-    world.catalog.retire_rules(vec![rule_name("another")]).await.unwrap();
+    world.catalog.retire_rules(act(0), vec![rule_name("another")]).await.unwrap();
     assert_eq!(world.catalog.list_rules().await.unwrap().len(), 1);
-    assert_eq!(world.catalog.put_rule(changed, at(3)).await.unwrap().version, 2);
+    assert_eq!(world.catalog.put_rule(act(3), changed).await.unwrap().version, 2);
     assert_eq!(world.catalog.list_rules().await.unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn a_run_keeps_the_version_of_the_rule_that_it_began_with_even_when_retired() {
-    let world = World::new().await;
+pub(crate) async fn a_run_keeps_the_version_of_the_rule_that_it_began_with_even_when_retired(world: World) {
     let run = new_run("profile");
     put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;
     let changed = usp_model::Rule { when: "false".to_owned(), ..rule("profile") };
-    world.catalog.put_rule(changed, at(2)).await.unwrap();
-    world.catalog.retire_rules(Vec::new()).await.unwrap();
+    world.catalog.put_rule(act(2), changed).await.unwrap();
+    world.catalog.retire_rules(act(0), Vec::new()).await.unwrap();
     assert_eq!(claim(&world, run.id, 3).await.unwrap().rule, rule("profile"));
     let unknown = NewRun { rule_version: 7, ..new_run("profile") };
     put_with_runs(&world, "b", vec![unknown.clone()], Release::Immediate).await;

@@ -15,7 +15,7 @@ use usp_proto::shared;
 
 use super::MESSAGE_BYTES_MAX;
 
-/// Of a message, without what stands around its files or runs.
+/// The part of a message that files or runs may fill.
 pub(super) const ROOM_BYTES: usize = MESSAGE_BYTES_MAX - (64 << 10);
 
 /// A message holds a file without its reports in any case; with them only if they are not too long.
@@ -147,7 +147,7 @@ fn digests(known: &ContentDigests) -> shared::Digests {
     }
 }
 
-/// A JSON object as `Struct`; anything else stands under `value`.
+/// A JSON object as `Struct`; any other value becomes its field `value`.
 fn structure(value: Value) -> Struct {
     let fields = match value {
         Value::Object(fields) => fields,

@@ -1,22 +1,24 @@
-//! A catalogue in a directory of its own, and short forms for what tests put into it.
+//! A fresh catalogue, and short forms for what facts put into it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tempfile::TempDir;
-use usp_catalog::records::{CommittedVersion, NewRun, NewUpload, NewVersion};
-use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
+use super::Engine;
+use usp_catalog::Catalog;
+use usp_catalog::records::{CommittedVersion, NewRun, NewUpload, NewVersion, UploadTerms};
 use usp_model::{
-    BucketName, BucketPolicy, ChunkId, ChunkRef, Digest, DigestAlgorithm, DomainId, Error, ErrorKind, Event,
-    EventKind, EventQuery, FileId, FileKey, FramePlace, KeyCondition, LabelKey, MediaType, PackId, Release,
-    RetryPolicy, Rule, RuleName, RuleStep, RunId, StoredBytes, Timestamp, UploadId, UserName,
+    Act, BucketName, BucketPolicy, ChunkId, ChunkRef, Digest, DigestAlgorithm, DomainId, Error, ErrorKind,
+    Event, EventKind, EventQuery, FileId, FileKey, FramePlace, KeyCondition, LabelKey, ManifestId, MediaType,
+    PackId, Release, RetryPolicy, Rule, RuleName, RuleStep, RunId, StoredBytes, Timestamp, UploadId,
+    UserName,
 };
 
 pub(crate) struct World {
-    pub(crate) catalog: Arc<SqliteCatalog>,
-    dir: TempDir,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    engine: Box<dyn Engine>,
+    /// Of bucket `default`.
+    domain: DomainId,
     /// Where the next frame stands in its pack.
     next_offset: AtomicU64,
     pub(crate) pack: PackId,
@@ -25,6 +27,11 @@ pub(crate) struct World {
 /// The clock of most tests stands here; they say later times as `at(ms)`.
 pub(crate) fn at(ms: i64) -> Timestamp {
     Timestamp::from_unix_ms(1_800_000_000_000 + ms)
+}
+
+/// A change at `at(ms)`.
+pub(crate) fn act(ms: i64) -> Act {
+    Act::duty("test", at(ms))
 }
 
 pub(crate) fn bucket(name: &str) -> BucketName {
@@ -92,58 +99,54 @@ pub(crate) fn new_run(rule: &str) -> NewRun {
         priority: 0,
         required: true,
         steps: vec![("first".to_owned(), "profile".to_owned()), ("second".to_owned(), "profile".to_owned())],
-        trace: None,
-    }
-}
-
-/// Of the bucket that is made first.
-const DEFAULT_DOMAIN: DomainId = DomainId(1);
-
-pub(crate) fn new_upload(text: &str) -> NewUpload {
-    NewUpload {
-        terms: usp_catalog::records::UploadTerms::default(),
-        id: UploadId::random().unwrap(),
-        file_id: FileId::random().unwrap(),
-        bucket: bucket("default"),
-        domain: DEFAULT_DOMAIN,
-        key: key(text),
-        size_bytes: None,
-        declared_media_type: None,
-        metadata: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        owner: user("alice"),
-        at: at(0),
-        expires_at: at(1_000),
-        is_announced: true,
-        is_part: false,
     }
 }
 
 impl World {
     /// With bucket `default`, one open pack and rule `profile`.
-    pub(crate) async fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let catalog = SqliteCatalog::open(SqliteConfig::new(dir.path().join("catalog.db"))).unwrap();
-        catalog.create_bucket(bucket("default"), BucketPolicy::default(), at(0)).await.unwrap();
-        catalog.put_rule(rule("profile"), at(0)).await.unwrap();
-        let pack = catalog.begin_pack().await.unwrap();
-        Self { catalog, dir, next_offset: AtomicU64::new(4_096), pack }
+    pub(crate) async fn over(engine: Box<dyn Engine>) -> Self {
+        let catalog = engine.open().await;
+        catalog.create_bucket(act(0), bucket("default"), BucketPolicy::default()).await.unwrap();
+        catalog.put_rule(act(0), rule("profile")).await.unwrap();
+        let pack = catalog.begin_pack(act(0)).await.unwrap();
+        let domain = catalog.bucket(&bucket("default")).await.unwrap().domain;
+        Self { catalog, engine, domain, next_offset: AtomicU64::new(4_096), pack }
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path().join("catalog.db")
+    /// Another one of the same engine.
+    pub(crate) async fn another(&self) -> Self {
+        Self::over(self.engine.fresh().await).await
+    }
+
+    /// The same, closed and opened again.
+    pub(crate) async fn reopened(self) -> Self {
+        let Self { catalog, engine, .. } = self;
+        drop(catalog);
+        let catalog = engine.open().await;
+        Self { catalog, engine, ..self }
     }
 
     pub(crate) async fn domain_of(&self, name: &str) -> DomainId {
         self.catalog.bucket(&bucket(name)).await.unwrap().domain
     }
 
-    /// The same file, closed and opened again.
-    pub(crate) fn reopened(self) -> Self {
-        let Self { catalog, dir, next_offset, pack } = self;
-        drop(catalog);
-        let catalog = SqliteCatalog::open(SqliteConfig::new(dir.path().join("catalog.db"))).unwrap();
-        Self { catalog, dir, next_offset, pack }
+    pub(crate) fn new_upload(&self, text: &str) -> NewUpload {
+        NewUpload {
+            terms: UploadTerms::default(),
+            id: UploadId::random().unwrap(),
+            file_id: FileId::random().unwrap(),
+            bucket: bucket("default"),
+            domain: self.domain,
+            key: key(text),
+            size_bytes: None,
+            declared_media_type: None,
+            metadata: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            owner: user("alice"),
+            expires_at: at(1_000),
+            is_announced: true,
+            is_part: false,
+        }
     }
 
     /// A chunk that was appended to the open pack.
@@ -167,7 +170,7 @@ impl World {
             upload: None,
             file_id: FileId::random().unwrap(),
             bucket: bucket("default"),
-            domain: DEFAULT_DOMAIN,
+            domain: self.domain,
             key: key(text),
             condition: KeyCondition::Any,
             chunks: vec![self.new_chunk(number, size_bytes)],
@@ -185,12 +188,11 @@ impl World {
             derived_from: None,
             idempotency_key: None,
             quota_bytes: None,
-            at: at(0),
         }
     }
 
     pub(crate) async fn put(&self, text: &str, number: u64) -> CommittedVersion {
-        self.catalog.commit_version(self.new_version(text, number)).await.unwrap()
+        self.catalog.commit_version(act(0), self.new_version(text, number)).await.unwrap()
     }
 
     pub(crate) async fn events(&self) -> Vec<Event> {
@@ -198,6 +200,20 @@ impl World {
     }
 
     pub(crate) async fn event_kinds(&self) -> Vec<EventKind> {
-        self.events().await.iter().map(|event| event.kind).collect()
+        self.events().await.iter().map(|event| event.kind()).collect()
+    }
+
+    /// Contents, versions and sums agree with each other.
+    pub(crate) async fn assert_sound(&self) {
+        let mut findings = self.catalog.check_file().await.unwrap();
+        let mut after = Some(ManifestId(0));
+        while let Some(manifest) = after {
+            let check = self.catalog.check_contents(manifest, 100).await.unwrap();
+            findings.extend(check.findings);
+            after = check.next;
+        }
+        findings.extend(self.catalog.check_versions().await.unwrap());
+        findings.extend(self.catalog.check_sums().await.unwrap());
+        assert_eq!(findings, []);
     }
 }
