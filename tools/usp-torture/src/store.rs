@@ -78,6 +78,8 @@ impl Store {
             queue: Arc::new(EmbeddedQueue::new(config.lease_time)),
             tokens: TokenService::new(&SigningKeys::generate()?, TokenConfig::default())?,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            disk: None,
+            was_unclean: false,
             config,
         };
         let storage = Storage::start(parts, RuleSources::of_files(rules()?)).await?;

@@ -56,6 +56,8 @@ impl Workshop {
             queue: Arc::new(EmbeddedQueue::new(lease_time)),
             tokens: TokenService::new(&SigningKeys::generate().unwrap(), TokenConfig::default()).unwrap(),
             clock: Arc::new(SystemClock),
+            disk: None,
+            was_unclean: false,
             config,
         };
         let storage = Storage::start(parts, RuleSources::of_files(rules)).await.unwrap();

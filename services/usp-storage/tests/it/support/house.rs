@@ -135,6 +135,8 @@ impl House {
             queue: queue.clone(),
             tokens: TokenService::new(&SigningKeys::generate().unwrap(), TokenConfig::default()).unwrap(),
             clock: clock.clone(),
+            disk: None,
+            was_unclean: false,
             config,
         };
         let storage = Storage::start(parts, sources()).await.unwrap();

@@ -76,7 +76,7 @@ pub(super) fn open_catalog(dir: &Path) -> Result<Arc<SqliteCatalog>> {
 /// Checks the store of a directory whose lock the caller holds.
 pub(super) async fn check(catalog: Arc<SqliteCatalog>, dir: &Path, is_deep: bool) -> Result<CheckReport> {
     let packs = PackInspector::new(PackStore::in_one_place(Arc::new(LocalPacks::open(dir, Pool::disk())?)));
-    let report = Checker { catalog, packs, is_deep }.check().await?;
+    let report = Checker { facts: catalog.clone(), store: catalog, packs, is_deep }.check().await?;
     let finding =
         |finding: usp_model::Finding| Finding { kind: finding.kind.as_str().to_owned(), text: finding.text };
     Ok(CheckReport {
