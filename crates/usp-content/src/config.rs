@@ -103,9 +103,17 @@ pub struct ContentConfig {
 }
 
 impl ContentConfig {
+    /// Slabs of one upload that are being cut or placed while the next is filled.
+    pub(crate) const SLABS_IN_FLIGHT_MAX: usize = 3;
     const OPEN_PACK_COUNT_MAX: usize = 16;
     const SLAB_BYTES: std::ops::RangeInclusive<usize> = 4 << 10..=64 << 20;
     const PACK_BYTES_MOST: u64 = 1 << 40;
+
+    /// The least budget of bytes that uploads need between them, for slabs of this size: one upload fills a slab while
+    /// as many as may be in flight are on their way.
+    pub fn budget_bytes_min(slab_size_bytes: u64) -> u64 {
+        slab_size_bytes.saturating_mul(Self::SLABS_IN_FLIGHT_MAX as u64 + 1)
+    }
 
     /// Errors: `InvalidInput`, with one violation per setting that is out of bounds.
     pub fn validate(&self) -> Result<()> {

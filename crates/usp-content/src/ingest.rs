@@ -21,9 +21,10 @@ use usp_model::{
 };
 use usp_rt::Begun;
 
+use crate::config::ContentConfig;
+use crate::engine::{Engine, SHORT_BYTES_MAX};
 use crate::hashing::ContentHasher;
 use crate::pending::PackPins;
-use crate::shared::{SHORT_BYTES_MAX, Shared};
 
 mod cut;
 mod place;
@@ -74,7 +75,7 @@ pub struct Batch {
 /// errors; what it appended is never referenced.
 #[derive(Debug)]
 pub struct Ingest {
-    shared: Arc<Shared>,
+    engine: Arc<Engine>,
     placer: Arc<Placer>,
     cutter: CutterPlace,
     slab: Slab,
@@ -106,24 +107,22 @@ struct Cutting {
     edges: oneshot::Receiver<Edges>,
 }
 
-/// Slabs of one ingest that are being cut or placed while the next is filled.
-const IN_FLIGHT_COUNT_MAX: usize = 3;
 /// What media type sniffing looks at.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
 impl Ingest {
-    pub(crate) fn new(shared: Arc<Shared>, settings: IngestSettings) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, settings: IngestSettings) -> Self {
         let IngestSettings { key, compression, digests, resume } = settings;
-        let (cutter, refusal) = match Cutter::new(shared.config.chunk, &digests, resume) {
+        let (cutter, refusal) = match Cutter::new(engine.config.chunk, &digests, resume) {
             Ok(cutter) => (CutterPlace::Here(Box::new(cutter)), None),
             Err(error) => (CutterPlace::Nowhere, Some(error)),
         };
         Self {
-            placer: Arc::new(Placer::new(Arc::clone(&shared), key, compression)),
+            placer: Arc::new(Placer::new(Arc::clone(&engine), key, compression)),
             cutter,
             refusal,
             slab: Slab::first(),
-            shared,
+            engine,
             in_flight: VecDeque::new(),
             done: Placed::default(),
             head: Vec::new(),
@@ -204,14 +203,14 @@ impl Ingest {
         self.head.extend(bytes.iter().take(head_missing));
         self.received_bytes += bytes.len() as u64;
         self.uncommitted_bytes += bytes.len() as u64;
-        self.shared.counters.bytes_in.add(bytes.len() as u64);
+        self.engine.counters.bytes_in.add(bytes.len() as u64);
         // A slow sender's slab is cut before it is full: until then it holds memory that others need.
-        if self.slab.is_older_than(self.shared.config.slab_time_max) {
+        if self.slab.is_older_than(self.engine.config.slab_time_max) {
             self.cut(Edges::cut).await?;
         }
         while !bytes.is_empty() {
-            let slab_bytes_max = self.shared.config.slab_size_bytes;
-            let room = self.slab.make_room(bytes.len(), slab_bytes_max, &self.shared.budget).await;
+            let slab_bytes_max = self.engine.config.slab_size_bytes;
+            let room = self.slab.make_room(bytes.len(), slab_bytes_max, &self.engine.budget).await;
             if room == 0 {
                 self.cut(Edges::cut).await?;
                 continue;
@@ -233,11 +232,11 @@ impl Ingest {
         }
         let Cutter { mut hasher, mut edges } = *cutter;
         let hashed = slab.clone();
-        let hashed = self.shared.cpu.begin(move || {
+        let hashed = self.engine.cpu.begin(move || {
             hasher.update(&hashed);
             hasher
         });
-        let cut = self.shared.cpu.begin(move || {
+        let cut = self.engine.cpu.begin(move || {
             let chunks = how(&mut edges, slab);
             (edges, chunks)
         });
@@ -273,7 +272,7 @@ impl Ingest {
     ) -> Result<()> {
         // Never aborted: other streams may wait for chunks of this slab, and no write may end half-way.
         self.in_flight.push_back(tokio::spawn(placing));
-        while self.in_flight.len() > IN_FLIGHT_COUNT_MAX {
+        while self.in_flight.len() > ContentConfig::SLABS_IN_FLIGHT_MAX {
             self.settle_oldest().await?;
         }
         Ok(())
@@ -295,7 +294,7 @@ impl Ingest {
             self.settle_oldest().await?;
         }
         self.uncommitted_bytes = 0;
-        Ok(std::mem::take(&mut self.done).into_batch(resume, &self.shared.packs))
+        Ok(std::mem::take(&mut self.done).into_batch(resume, &self.engine.packs))
     }
 }
 

@@ -31,6 +31,7 @@ pub mod store;
 
 mod chunker;
 mod codec;
+mod engine;
 mod filter;
 mod hashing;
 mod packs;
@@ -39,7 +40,6 @@ mod recovery;
 mod scan;
 #[cfg(test)]
 mod schedules;
-mod shared;
 mod wire;
 
 pub use config::{ChunkBounds, ContentConfig};

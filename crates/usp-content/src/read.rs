@@ -173,7 +173,7 @@ impl Reader {
         let keeps_up = self.group_bytes > GROUP_BYTES_FIRST;
         let count_max = if keeps_up { AHEAD_COUNT_MAX } else { 1 };
         while self.ahead.len() < count_max && self.has_more() {
-            let permit = self.source.shared.read_ahead.acquire(self.group_bytes).now_or_never();
+            let permit = self.source.engine.read_ahead.acquire(self.group_bytes).now_or_never();
             let is_needed = self.ahead.is_empty() && self.ready.is_empty();
             if permit.is_none() && !is_needed {
                 break;

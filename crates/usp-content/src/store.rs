@@ -14,6 +14,7 @@ use usp_rt::{ByteBudget, Pool};
 
 use crate::codec::CodecPool;
 use crate::config::ContentConfig;
+use crate::engine::Engine;
 use crate::filter::DigestFilter;
 use crate::hashing::ContentHasher;
 use crate::index::ChunkIndex;
@@ -23,13 +24,12 @@ use crate::packs::Packs;
 use crate::pending::Pending;
 use crate::read::{Form, ReadStream, Source};
 use crate::recovery::{self, RecoveryReport};
-use crate::shared::Shared;
 use crate::stats::{ContentStats, Counters};
 
 /// Keeps every chunk once. Clones share one store.
 #[derive(Debug, Clone)]
 pub struct ContentStore {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) engine: Arc<Engine>,
 }
 
 /// Bytes that all reads together may hold ahead of their clients. A read that gets none goes chunk by chunk.
@@ -65,7 +65,7 @@ impl ContentStore {
             Arc::clone(&pending),
             Arc::clone(&counters),
         );
-        let shared = Shared {
+        let engine = Engine {
             config,
             pack_store,
             index,
@@ -78,16 +78,16 @@ impl ContentStore {
             counters,
             filter: DigestFilter::for_chunks(chunk_count),
         };
-        let store = Self { shared: Arc::new(shared) };
+        let store = Self { engine: Arc::new(engine) };
         if chunk_count > 0 {
-            store.shared.fill_filter();
+            store.engine.fill_filter();
         }
         Ok((store, report))
     }
 
     /// Begins to store a content, or continues one. The first call reports a damaged resume point (`Corrupt`).
     pub fn ingest(&self, settings: IngestSettings) -> Ingest {
-        Ingest::new(Arc::clone(&self.shared), settings)
+        Ingest::new(Arc::clone(&self.engine), settings)
     }
 
     /// Makes every frame durable that was appended to `packs` before the call, with one sync per pack that all who
@@ -97,9 +97,9 @@ impl ContentStore {
     /// more bytes. Cancel: safe, the sync goes on without its caller.
     pub async fn sync(&self, packs: &BTreeSet<PackId>) -> Result<()> {
         let syncs = packs.iter().map(|&pack| {
-            let shared = Arc::clone(&self.shared);
+            let engine = Arc::clone(&self.engine);
             // A task of its own: a failure is recorded even if the caller was cancelled.
-            let sync = tokio::spawn(async move { shared.packs.sync(pack).await });
+            let sync = tokio::spawn(async move { engine.packs.sync(pack).await });
             async {
                 sync.await.unwrap_or_else(|source| {
                     Err(Error::new(ErrorKind::Unavailable, "sync packs").caused_by(source))
@@ -126,8 +126,8 @@ impl ContentStore {
         range: ByteRange,
         known: Vec<PlacedChunk>,
     ) -> ReadStream {
-        let shared = Arc::clone(&self.shared);
-        ReadStream::new(Source { shared, key, manifest, form: Form::Plain }, range, known)
+        let engine = Arc::clone(&self.engine);
+        ReadStream::new(Source { engine, key, manifest, form: Form::Plain }, range, known)
     }
 
     /// A whole content of `size_bytes` in Zstandard frames, as it is stored where that can be: nothing is recompressed.
@@ -135,8 +135,8 @@ impl ContentStore {
     /// Shape: pieces that together are a sequence of frames, whose contents one after the other are the content; a window of
     /// at most the longest chunk. Errors, Cancel: as `read`. Source: RFC 8878, RFC 9659.
     pub fn read_zstd(&self, key: DomainKey, manifest: ManifestId, size_bytes: u64) -> ReadStream {
-        let shared = Arc::clone(&self.shared);
-        let source = Source { shared, key, manifest, form: Form::Zstd };
+        let engine = Arc::clone(&self.engine);
+        let source = Source { engine, key, manifest, form: Form::Zstd };
         ReadStream::new(source, ByteRange::whole(size_bytes), Vec::new())
     }
 
@@ -154,7 +154,7 @@ impl ContentStore {
             let mut pieces = pieces.ready_chunks(HASHED_COUNT_MAX);
             while let Some(ready) = pieces.next().await {
                 let ready: Vec<Bytes> = ready.into_iter().collect::<Result<_>>()?;
-                let hashed = self.shared.cpu.run(move || {
+                let hashed = self.engine.cpu.run(move || {
                     ready.iter().for_each(|piece| hasher.update(piece));
                     hasher
                 });
@@ -169,11 +169,11 @@ impl ContentStore {
 
     /// Makes what was appended durable, for a graceful stop. Open packs stay open; the next `open` seals them.
     pub async fn close(&self) -> Result<()> {
-        self.sync(&self.shared.packs.open_packs().into_iter().collect()).await
+        self.sync(&self.engine.packs.open_packs().into_iter().collect()).await
     }
 
     /// What the store did since it was opened.
     pub fn stats(&self) -> ContentStats {
-        self.shared.counters.snapshot()
+        self.engine.counters.snapshot()
     }
 }

@@ -237,9 +237,8 @@ impl Config {
         demand(self.storage.checkpoint_size.0 >= 1 << 20, "/storage/checkpoint_size", "at least 1MiB");
         demand(self.storage.lease_time.0.as_secs() >= 5, "/storage/lease_time", "at least 5s");
         demand(!self.storage.sweep_interval.0.is_zero(), "/storage/sweep_interval", "more than 0");
-        let slabs_min = self.content.slab_size.0.saturating_mul(4);
         demand(
-            self.storage.memory_budget.0 >= slabs_min,
+            self.storage.memory_budget.0 >= ContentConfig::budget_bytes_min(self.content.slab_size.0),
             "/storage/memory_budget",
             "at least four times content.slab_size",
         );

@@ -1,4 +1,4 @@
-//! What storing, reading and maintaining contents share.
+//! The parts of one store that storing, reading and maintaining contents work on.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) const SHORT_BYTES_MAX: usize = 64 << 10;
 
 /// One store, without what its callers see of it.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Engine {
     pub(crate) config: ContentConfig,
     pub(crate) pack_store: PackStore,
     pub(crate) index: Arc<dyn ChunkIndex>,
@@ -36,12 +36,12 @@ pub(crate) struct Shared {
     pub(crate) filter: DigestFilter,
 }
 
-impl Shared {
+impl Engine {
     /// In the background: until it is done every chunk is looked up.
     pub(crate) fn fill_filter(self: &Arc<Self>) {
-        let shared = Arc::clone(self);
+        let engine = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = shared.filter.fill(&*shared.index).await {
+            if let Err(error) = engine.filter.fill(&*engine.index).await {
                 tracing::warn!(error = %error.chain(), "every chunk is looked up: the filter could not be filled");
             }
         });
