@@ -150,6 +150,49 @@ fn what_is_dead_on_arrival_takes_nobodys_place() {
 }
 
 #[test]
+fn the_turn_goes_behind_a_lane_whose_runs_were_all_dead_on_arrival() {
+    let mut world = World::default().due(0, "a", 1, 2).due(0, "a", 2, 1);
+    world.waiting[..2].iter_mut().for_each(|run| run.is_doomed = true);
+    let one = World { waiting: world.waiting[..2].to_vec(), ..World::default() };
+    let (ids, turn) = one.clone().claim(&asked(1, Turn::default()));
+    assert_eq!((ids.len(), turn.last(0)), (0, Some(("a", 1))));
+}
+
+/// What is asked for at once: each share is as large as it would be if the others had been taken before it.
+#[test]
+fn shares_that_depend_on_others_are_asked_for_after_them() {
+    type Batches = &'static [&'static [(&'static str, i64, usize)]];
+    // Runs of lanes a 1, a 2, b 1; bound of a; what is wanted; shares.
+    let cases: [([usize; 3], Option<u32>, u32, Batches); 8] = [
+        ([9, 9, 9], None, 6, &[&[("a", 1, 2), ("a", 2, 2), ("b", 1, 2)]]),
+        ([9, 9, 9], None, 7, &[&[("a", 1, 2), ("a", 2, 2), ("b", 1, 2)], &[("a", 1, 1)]]),
+        ([9, 9, 9], None, 2, &[&[("a", 1, 1), ("a", 2, 1)]]),
+        ([9, 9, 9], None, 1, &[&[("a", 1, 1)]]),
+        // A lane that gave less than its share has no more.
+        ([1, 9, 1], None, 6, &[&[("a", 1, 2), ("a", 2, 2), ("b", 1, 2)], &[("a", 2, 2)]]),
+        // What a lane did not have is there for others.
+        ([1, 1, 9], None, 9, &[&[("a", 1, 3), ("a", 2, 3), ("b", 1, 3)], &[("b", 1, 4)]]),
+        // The second lane of a rule with a bound depends on the first; nothing is left for it.
+        ([9, 9, 9], Some(2), 6, &[&[("a", 1, 2)], &[("b", 1, 2)], &[("b", 1, 1)], &[("b", 1, 1)]]),
+        ([1, 9, 9], Some(3), 9, &[&[("a", 1, 3)], &[("a", 2, 2), ("b", 1, 3)], &[("b", 1, 3)]]),
+    ];
+    for ([a1, a2, b1], bound, wanted, expected) in cases {
+        let mut world = World::default().due(0, "a", 1, a1).due(0, "a", 2, a2).due(0, "b", 1, b1);
+        world.claim(&bounded(&[("a", bound), ("b", None)], asked(wanted, Turn::default())));
+        let batches: Vec<Vec<_>> = world
+            .asks
+            .iter()
+            .filter_map(|ask| match ask {
+                Ask::Take(shares) => Some(shares),
+                _ => None,
+            })
+            .map(|shares| shares.iter().map(|it| (it.lane.rule.as_str(), it.lane.bucket, it.count)).collect())
+            .collect();
+        assert_eq!(batches, expected, "{a1} {a2} {b1}, {bound:?}, {wanted} wanted");
+    }
+}
+
+#[test]
 fn a_rule_that_is_full_costs_one_look_however_many_buckets_it_has() {
     for style in [Style::OneByOne, Style::InBatches] {
         let mut world = World::default().due(0, "b", 1, 1);
@@ -221,6 +264,7 @@ fn a_claim_that_looked_long_enough_goes_on_where_it_ended() {
         let (mut world, mut turn, mut claim_count) = (world.clone(), Turn::default(), 0);
         loop {
             claim_count += 1;
+            assert!(claim_count < 20, "it never comes to the last lane");
             let (ids, next) = world.go(Claim::with_looks(&asked(1, turn), 20), style);
             turn = next;
             if !ids.is_empty() {
@@ -243,6 +287,25 @@ fn a_walk_comes_to_the_lane_that_was_served_last_and_not_beyond() {
     assert_eq!(one.looks[&0], 6);
     let walks = one.asks.iter().filter(|ask| matches!(ask, Ask::Looks(asked) if asked.until.is_some()));
     walks.for_each(|ask| assert!(matches!(ask, Ask::Looks(asked) if asked.until == Some(lane("b", 2)))));
+}
+
+#[test]
+fn a_walk_whose_looks_end_with_the_lanes_begins_no_second_one() {
+    let mut world = World::default();
+    for bucket in 1..=10 {
+        world = world.later(0, "a", bucket);
+    }
+    for style in [Style::OneByOne, Style::InBatches] {
+        let mut turn = Turn::default();
+        turn.served(0, "a", 5);
+        let asked = bounded(&[("a", None)], asked(1, turn));
+        // Half of twelve: for five lanes and the end.
+        let (_, turn) = world.clone().go(Claim::with_looks(&asked, 12), style);
+        assert_eq!(turn.last(0), Some(("a", 10)));
+        // One more begins at the first lane.
+        let (_, turn) = world.clone().go(Claim::with_looks(&asked, 14), style);
+        assert_eq!(turn.last(0), Some(("a", 1)));
+    }
 }
 
 #[test]
