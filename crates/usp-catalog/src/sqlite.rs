@@ -2,15 +2,13 @@
 //!
 //! Settings and what each table promises: docs/formats/catalogue.md. The writer's protocol: `writer`.
 
-#[macro_use]
-mod columns;
-
 mod ask;
 mod buckets;
 mod check;
 mod chunks;
 mod claim;
 mod collect;
+mod columns;
 mod commit;
 mod cursor;
 mod events;

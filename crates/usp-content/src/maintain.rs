@@ -12,21 +12,22 @@ use crate::pending::PackPins;
 use crate::scrub::PackInspector;
 use crate::store::ContentStore;
 
-/// Frames that stand a second time.
+/// Frames that were appended a second time.
 #[derive(Debug)]
 pub struct CopiedFrames {
     /// In the order asked.
     pub places: Vec<FramePlace>,
+    /// Keeps the packs of `places` from being doomed.
     pub pins: PackPins,
 }
 
 impl ContentStore {
     /// Looks at packs: scrubbing and checking go through it.
     pub fn inspector(&self) -> PackInspector {
-        PackInspector::new(Arc::clone(&self.shared.backend))
+        PackInspector::new(self.shared.pack_store.clone())
     }
 
-    /// Forgets what is remembered of a chunk whose frame failed its check; `lookup` no longer finds it by then.
+    /// Forgets where a chunk stands whose frame failed its check. Call it once `lookup` no longer finds the chunk.
     pub fn forget_chunk(&self, digest: &Digest) {
         self.shared.pending.forget(digest);
     }
@@ -80,26 +81,26 @@ impl ContentStore {
             .unwrap_or_else(|source| Err(Error::new(ErrorKind::Internal, "seal pack").caused_by(source)))
     }
 
-    /// Keeps everyone from referring to frames of a sealed pack from now on, so that it can be doomed. `false` while an
-    /// upload is about to refer to some: try again later.
-    pub fn condemn(&self, pack: PackId) -> bool {
-        self.shared.pending.condemn(pack)
+    /// Refuses new references to frames of a sealed pack from now on, so that it can be doomed. `false` while an upload is
+    /// about to commit some: try again later.
+    pub fn block_references(&self, pack: PackId) -> bool {
+        self.shared.pending.block_references(pack)
     }
 
-    /// Takes back what `condemn` said: the pack was not doomed.
-    pub fn acquit(&self, pack: PackId) {
-        self.shared.pending.acquit(pack);
+    /// Undoes `block_references`: the pack was not doomed.
+    pub fn allow_references(&self, pack: PackId) {
+        self.shared.pending.allow_references(pack);
     }
 
-    /// Erases a pack, and what this process remembers of it. The caller has made sure that no row names it.
-    pub async fn erase(&self, pack: PackId) -> Result<()> {
+    /// Deletes a pack, and forgets its frames. The caller has made sure that no row names it.
+    pub async fn delete_pack(&self, pack: PackId) -> Result<()> {
         self.shared.pending.forget_pack(pack);
-        self.shared.backend.delete(pack).await
+        self.shared.pack_store.delete(pack).await
     }
 
     async fn sound_frame(&self, place: FramePlace) -> Result<Frame> {
         let range = ByteRange::at(place.offset, u64::from(place.stored_bytes));
-        sound(place, self.shared.backend.read(place.pack, range).await?)
+        sound(place, self.shared.pack_store.read(place.pack, range).await?)
     }
 }
 

@@ -12,13 +12,21 @@
 //! |---|---|
 //! | what does a commit make of a content: etag, version, conditions, quota, first state | [`commit`] |
 //! | what do chunk references come to: known, new, doubted, gone | [`chunk`] |
+//! | how long does a content live that several versions share | [`manifest`] |
+//! | does a key of idempotency answer | [`idempotency`] |
+//! | what may be changed of a file | [`file`] |
+//! | what does a bucket take: quota, policy, deletion | [`bucket`] |
 //! | when does an upload expire, what may be appended, what may be joined | [`upload`] |
 //! | what becomes of a run: attempts, retries, reports, cancellation | [`run`] |
 //! | when is a file ready | [`rollup`] |
 //! | whose turn is it | [`claim`] |
-//! | what may be collected, and which pack erased | [`collect`] |
+//! | what may be collected | [`collect`] |
+//! | what may be done with a pack: seal, doom, erase | [`pack`] |
 //! | what an event says | [`event`] |
+//! | which version does a rule get, what is retired | [`rule`] |
+//! | what does a change of a user end, what is a refresh token good for | [`account`] |
 
+pub mod account;
 pub mod bucket;
 pub mod chunk;
 pub mod claim;
@@ -30,6 +38,7 @@ pub mod idempotency;
 pub mod manifest;
 pub mod pack;
 pub mod rollup;
+pub mod rule;
 pub mod run;
 pub mod upload;
 

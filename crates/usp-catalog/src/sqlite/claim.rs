@@ -1,64 +1,114 @@
-//! Who is next: due runs by priority, and among equals every rule and every bucket in turn.
+//! Answers what a claim asks for (`usp_decide::claim` decides who is next) by seeks in two indexes.
 //!
-//! Runs that wait stand in lanes: one for each priority, rule and bucket. A claim
-//!
-//! 1. takes back the runs whose lease is over (the attempt counts; the last one kills the run),
-//! 2. goes through the lanes of the highest priority, beginning behind the one that was served last, and takes an equal
-//!    share from each, then through the lanes of the next priority,
-//! 3. passes over rules that hold as many runs as they may.
-//!
-//! Each look is two or three seeks in the index `runs_waiting`: the cost grows with the lanes that are looked at, which
-//! are bounded, and with the logarithm of the runs that wait. A priority takes half of the looks that are left, so that
-//! lanes in which nothing is due yet hold up neither those behind them nor the priorities below.
+//! Each look at a lane is two or three seeks in `runs_waiting`, whose entries are the runs that wait, by priority, rule,
+//! bucket and time: the cost grows with the lanes that are looked at and with the logarithm of the runs that wait. Held
+//! runs stand in `runs_leased`.
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, Row};
-use usp_model::{LeasedRun, Rule, RuleName, RunChange, RunId, RunState, StepState, Timestamp};
+use usp_decide::claim::sweep::Sweep;
+use usp_decide::claim::{Answer, Ask as ClaimAsk, Claim, Lane, Look, LookAsk, Looks, Place, Served, Share};
+use usp_decide::run::{Begun, RunRecord};
+use usp_model::{LeasedRun, Rule, RuleName, RunId, Timestamp};
 
 use super::ask::{Ask, Column};
 use super::fail::{Outcome, corrupt};
-use super::run_row::{self, RUN, RunRow, run_row};
+use super::run_row::{self, RunPlace, RunRow, by_row_id};
 use super::tx::Tx;
 use super::{rules, version_row};
-use crate::records::{ClaimRuns, ClaimedRuns, DueRun, Turn};
-
-/// Lanes that one claim serves. What lies behind them is the next claim's: it begins where this one ended.
-const LANE_COUNT_MAX: usize = 512;
-/// Lanes that one claim looks at, for the few that have a run which is due: a few milliseconds of the writer.
-const LOOK_COUNT_MAX: usize = 4_096;
-/// Lanes that one look of the sweeper goes through; it holds up nobody.
-const SWEEP_LOOK_COUNT_MAX: usize = 65_536;
-/// Leases that one claim takes back.
-const EXPIRED_COUNT_MAX: u32 = 256;
+use crate::records::{ClaimRuns, ClaimedRuns, DueRun};
 
 const WAITING: &str = "runs INDEXED BY runs_waiting WHERE state IN ('queued', 'retrying')";
 
 pub(super) fn claim(tx: &Tx<'_>, asked: &ClaimRuns) -> Outcome<ClaimedRuns> {
-    take_back(tx, tx.at())?;
-    let mut claim = Claimer {
-        tx,
-        asked,
-        turn: asked.turn.clone(),
-        free: HashMap::new(),
-        rules: HashMap::new(),
-        leased: Vec::new(),
-        lanes_left: LANE_COUNT_MAX,
-        looks_left: LOOK_COUNT_MAX,
-    };
-    let mut below = i64::from(i32::MAX) + 1;
-    while claim.wanted() > 0 && claim.lanes_left > 0 && claim.looks_left > 0 {
-        let Some(priority) = next_priority(tx, below)? else { break };
-        below = i64::from(priority);
-        claim.take_from(priority)?;
+    let mut claim = Claim::new(asked);
+    let mut taker = Taker { tx, lease_until: asked.lease_until, rules: HashMap::new(), leased: Vec::new() };
+    loop {
+        let answer = match claim.ask() {
+            ClaimAsk::Expired { count_max } => Answer::Expired(end_leases(tx, count_max)?),
+            ClaimAsk::Priorities { below, .. } => Answer::Priorities(next_priority(tx, below)?),
+            ClaimAsk::Looks(asked) => {
+                Answer::Looks(look(tx, &asked, tx.at(), |rule| claim.may_hold_more(rule))?)
+            }
+            ClaimAsk::Bound { rule } => Answer::Bound(rules::bound_of_retired(tx, &rule)?),
+            ClaimAsk::Held { rule, count_max } => Answer::Held(held(tx, &rule, count_max)?),
+            ClaimAsk::Take(shares) => {
+                Answer::Served(shares.iter().map(|share| taker.take(share)).collect::<Outcome<_>>()?)
+            }
+            ClaimAsk::Done(turn) => return Ok(ClaimedRuns { runs: taker.leased, turn }),
+        };
+        claim.answer(answer)?;
     }
-    claim.turn.keep_highest();
-    Ok(ClaimedRuns { runs: claim.leased, turn: claim.turn })
 }
 
-fn next_priority(conn: &Connection, below: i64) -> Outcome<Option<i32>> {
+/// Ends leases that are over, and gives their number.
+fn end_leases(tx: &Tx<'_>, count_max: u32) -> Outcome<usize> {
+    let over = expired(tx, tx.at(), count_max)?;
+    for id in &over {
+        let RunRow { place, record } = by_row_id(tx, *id)?;
+        place.store(tx, record.end_lease(tx.at()))?;
+    }
+    Ok(over.len())
+}
+
+/// Runs whose lease is over. There are few rules among those that are held, so each is asked in turn.
+fn expired(conn: &Connection, by: Timestamp, count_max: u32) -> Outcome<Vec<i64>> {
+    let next = "SELECT rule FROM runs INDEXED BY runs_leased WHERE state = 'running' AND rule > ?1
+         ORDER BY rule LIMIT 1";
+    let over =
+        "SELECT id FROM runs INDEXED BY runs_leased WHERE state = 'running' AND rule = ?1 AND due_at <= ?2
+         ORDER BY due_at LIMIT ?3";
+    let mut found = Vec::new();
+    let mut rule = String::new();
+    while let Some(name) = conn.one(next, [&rule], |row| Ok(row.get::<_, String>(0)?))? {
+        let left = i64::from(count_max).saturating_sub(i64::try_from(found.len()).unwrap_or(i64::MAX));
+        found.extend(conn.all(over, (&name, by.unix_ms(), left.max(0)), |row| Ok(row.get::<_, i64>(0)?))?);
+        rule = name;
+    }
+    Ok(found)
+}
+
+/// The next one below, alone: most claims need no other.
+fn next_priority(conn: &Connection, below: Option<i32>) -> Outcome<Vec<i32>> {
+    let below = below.map_or(i64::from(i32::MAX) + 1, i64::from);
     let sql = format!("SELECT priority FROM {WAITING} AND priority < ?1 ORDER BY priority DESC LIMIT 1");
-    conn.one(&sql, [below], |row| Ok(row.get(0)?))
+    conn.all(&sql, [below], |row| Ok(row.get(0)?))
+}
+
+/// Looks lane by lane for runs that are due by some time, of rules that may hold more.
+fn look(
+    conn: &Connection,
+    asked: &LookAsk,
+    by: Timestamp,
+    may_hold_more: impl Fn(&str) -> bool,
+) -> Outcome<Looks> {
+    let mut looks = Looks::default();
+    let mut due_count = 0;
+    let (mut seen, mut found) = match asked.place.clone() {
+        Place::Behind(lane) => (lane, None),
+        Place::At(lane) => (lane.clone(), Some(lane)),
+    };
+    while looks.lanes.len() < asked.look_count_max && due_count < asked.due_count_max {
+        let next = match found.take() {
+            Some(lane) => Some(lane),
+            None => next_lane(conn, asked.priority, &seen)?,
+        };
+        let is_asked_for = |lane: &Lane| asked.until.as_ref().is_none_or(|until| lane <= until);
+        let Some(lane) = next.filter(is_asked_for) else {
+            looks.is_end = true;
+            break;
+        };
+        if !may_hold_more(&lane.rule) {
+            looks.lanes.push(Look { lane, is_due: None });
+            break;
+        }
+        let is_due = has_due(conn, asked.priority, &lane, by)?;
+        due_count += usize::from(is_due);
+        seen.clone_from(&lane);
+        looks.lanes.push(Look { lane, is_due: Some(is_due) });
+    }
+    Ok(looks)
 }
 
 /// The lane behind `seen`: another bucket of the rule, or the first of the next rule. Two seeks; one over both columns
@@ -86,273 +136,116 @@ fn has_due(conn: &Connection, priority: i32, lane: &Lane, by: Timestamp) -> Outc
     Ok(conn.one(&sql, params, |_row| Ok(()))?.is_some())
 }
 
-/// Waiting runs of one rule in one bucket, at one priority.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Lane {
-    rule: String,
-    bucket: i64,
+fn held(conn: &Connection, rule: &str, count_max: u32) -> Outcome<u64> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_leased
+         WHERE state = 'running' AND rule = ?1 LIMIT ?2)";
+    Ok(conn.one(sql, (rule, count_max), |row| row.count(0))?.unwrap_or(0))
 }
 
-struct Claimer<'a, 'c> {
+/// The due runs of a share, those that are due the longest first, read by `read` from `columns`.
+fn due_of<T>(
+    conn: &Connection,
+    columns: &str,
+    share: &Share,
+    by: Timestamp,
+    read: impl FnMut(&Row<'_>) -> Outcome<T>,
+) -> Outcome<Vec<T>> {
+    let sql = format!(
+        "SELECT {columns} FROM {WAITING} AND priority = ?1 AND rule = ?2 AND bucket = ?3 AND due_at <= ?4
+         ORDER BY due_at LIMIT ?5"
+    );
+    let Share { priority, lane, count } = share;
+    let count = i64::try_from(*count).unwrap_or(i64::MAX);
+    conn.all(&sql, (priority, lane.rule.as_str(), lane.bucket, by.unix_ms(), count), read)
+}
+
+/// Hands runs to a worker.
+struct Taker<'a, 'c> {
     tx: &'a Tx<'c>,
-    asked: &'a ClaimRuns,
-    turn: Turn,
-    /// How many more runs of a rule with a bound may be held.
-    free: HashMap<String, usize>,
+    lease_until: Timestamp,
     rules: HashMap<(RuleName, u32), Rule>,
     leased: Vec<LeasedRun>,
-    lanes_left: usize,
-    looks_left: usize,
 }
 
-impl Claimer<'_, '_> {
-    fn wanted(&self) -> usize {
-        (self.asked.count_max as usize).saturating_sub(self.leased.len())
-    }
-
-    /// Serves the lanes of one priority in turn until enough is taken or no lane has more. Equal shares first, then one
-    /// each, so that the turn ends behind a lane that got as much as any other.
-    fn take_from(&mut self, priority: i32) -> Outcome<()> {
-        let for_the_rest = self.looks_left / 2;
-        self.looks_left -= for_the_rest;
-        let lanes = self.lanes(priority);
-        self.looks_left += for_the_rest;
-        let mut lanes = lanes?;
-        while self.wanted() > 0 && !lanes.is_empty() {
-            let share = (self.wanted() / lanes.len()).max(1);
-            let mut with_more = Vec::new();
-            for lane in lanes {
-                if self.wanted() == 0 {
-                    break;
-                }
-                let count = share.min(self.wanted()).min(self.free(&lane.rule)?);
-                if self.serve(priority, &lane, count)? == share {
-                    with_more.push(lane);
-                }
-            }
-            lanes = with_more;
-        }
-        Ok(())
-    }
-
-    /// The lanes of one priority with runs that are due, from the one behind the last served around to it. If the looks are
-    /// used up before that, the next turn begins where they ended, or behind the lane that is served last.
-    fn lanes(&mut self, priority: i32) -> Outcome<Vec<Lane>> {
-        let last = match self.turn.last(priority) {
-            Some((rule, bucket)) => Lane { rule: rule.to_owned(), bucket },
-            None => Lane { rule: String::new(), bucket: 0 },
-        };
-        let mut lanes = Vec::new();
-        let mut seen = last.clone();
-        while let Some(lane) = self.lane_after(priority, &mut seen)? {
-            lanes.push(lane);
-        }
-        if self.looks_left > 0 {
-            seen = Lane { rule: String::new(), bucket: 0 };
-            while let Some(lane) = self.lane_after(priority, &mut seen)?.filter(|lane| *lane <= last) {
-                lanes.push(lane);
-            }
-        }
-        if self.looks_left == 0 {
-            self.turn.served(priority, &seen.rule, seen.bucket);
-        }
-        Ok(lanes)
-    }
-
-    /// The next lane, in order, that has a run which is due, of a rule that may hold more.
-    fn lane_after(&mut self, priority: i32, seen: &mut Lane) -> Outcome<Option<Lane>> {
-        while self.lanes_left > 0 && self.looks_left > 0 {
-            self.looks_left -= 1;
-            let Some(lane) = next_lane(self.tx, priority, seen)? else { return Ok(None) };
-            if self.free(&lane.rule)? == 0 {
-                // All buckets of the rule at once.
-                *seen = Lane { bucket: i64::MAX, ..lane };
-                continue;
-            }
-            *seen = lane.clone();
-            if has_due(self.tx, priority, &lane, self.tx.at())? {
-                self.lanes_left -= 1;
-                return Ok(Some(lane));
-            }
-        }
-        Ok(None)
-    }
-
-    fn free(&mut self, rule: &str) -> Outcome<usize> {
-        if let Some(free) = self.free.get(rule) {
-            return Ok(*free);
-        }
-        let bound = match self.asked.bounds.get(rule) {
-            Some(bound) => *bound,
-            None => rules::bound_of_retired(self.tx, rule)?,
-        };
-        let Some(bound) = bound else {
-            self.free.insert(rule.to_owned(), usize::MAX);
-            return Ok(usize::MAX);
-        };
-        let sql = "SELECT count(*) FROM (SELECT 1 FROM runs INDEXED BY runs_leased
-             WHERE state = 'running' AND rule = ?1 LIMIT ?2)";
-        let held = self.tx.one(sql, (rule, bound), |row| row.count(0))?.unwrap_or(0);
-        let free = usize::try_from(u64::from(bound).saturating_sub(held)).unwrap_or(usize::MAX);
-        self.free.insert(rule.to_owned(), free);
-        Ok(free)
-    }
-
-    /// Takes up to `count` due runs of a lane; gives how many were due, dead on arrival or not.
-    fn serve(&mut self, priority: i32, lane: &Lane, count: usize) -> Outcome<usize> {
-        let sql = format!(
-            "SELECT id FROM {WAITING} AND priority = ?1 AND rule = ?2 AND bucket = ?3 AND due_at <= ?4
-             ORDER BY due_at LIMIT ?5"
-        );
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let params = (priority, lane.rule.as_str(), lane.bucket, self.tx.at().unix_ms(), count);
-        let due: Vec<i64> = self.tx.all(&sql, params, |row| Ok(row.get(0)?))?;
+impl Taker<'_, '_> {
+    fn take(&mut self, share: &Share) -> Outcome<Served> {
+        let due: Vec<i64> = due_of(self.tx, "id", share, self.tx.at(), |row| Ok(row.get(0)?))?;
+        let leased_before = self.leased.len();
         for id in &due {
-            let row = by_row_id(self.tx, *id)?;
-            if let Some(leased) =
-                lease(self.tx, row, (self.tx.at(), self.asked.lease_until), &mut self.rules)?
-            {
-                self.leased.push(leased);
-                if let Some(free) = self.free.get_mut(&lane.rule) {
-                    *free = free.saturating_sub(1);
-                }
+            let RunRow { place, record } = by_row_id(self.tx, *id)?;
+            let leased = self.lease(&place, record)?;
+            self.leased.extend(leased);
+        }
+        Ok(Served { due: due.len(), leased: self.leased.len() - leased_before })
+    }
+
+    /// `None`: it cannot be worked on and is dead now.
+    fn lease(&mut self, place: &RunPlace, record: RunRecord) -> Outcome<Option<LeasedRun>> {
+        let rule = self.rule(&record.run.rule, record.run.rule_version)?;
+        let attempt = match record.begin(rule.as_ref(), self.tx.at(), self.lease_until) {
+            Begun::Attempt(attempt) => place.store(self.tx, attempt)?,
+            Begun::Dead(dead) => {
+                place.store(self.tx, dead)?;
+                return Ok(None);
             }
-        }
-        if !due.is_empty() {
-            self.turn.served(priority, &lane.rule, lane.bucket);
-        }
-        Ok(due.len())
-    }
-}
-
-fn by_row_id(conn: &Connection, id: i64) -> Outcome<RunRow> {
-    conn.one(&format!("{RUN} WHERE r.id = ?1"), [id], run_row)?
-        .ok_or_else(|| corrupt("claim runs", "a run has no file"))?
-        .with_steps(conn)
-}
-
-/// Begins an attempt; `None` when the run cannot be worked on and is dead now.
-fn lease(
-    tx: &Tx<'_>,
-    mut row: RunRow,
-    (now, until): (Timestamp, Timestamp),
-    known: &mut HashMap<(RuleName, u32), Rule>,
-) -> Outcome<Option<LeasedRun>> {
-    let name = (row.run.rule.clone(), row.run.rule_version);
-    if !known.contains_key(&name) {
-        let Some(rule) = rules::version(tx, &name.0, name.1)? else {
-            row.run.error = Some(format!("rule {} has no version {}", name.0, name.1));
-            row.die(tx, now)?;
-            return Ok(None);
         };
-        known.insert(name.clone(), rule);
+        let RunRecord { run, lease_no, due_at: _, trace } = attempt;
+        let file = version_row::version(self.tx, place.file_row, run.version)?
+            .ok_or_else(|| corrupt("claim run", "its version has no row").about(run.id))?
+            .file;
+        let rule = rule.ok_or_else(|| corrupt("claim run", "its rule is gone"))?;
+        Ok(Some(LeasedRun { run, lease_no, expires_at: self.lease_until, rule, file, trace }))
     }
-    row.begin_attempt(tx, now, until)?;
-    let file = version_row::version(tx, row.file_row, row.run.version)?
-        .ok_or_else(|| corrupt("claim run", "its version has no row").about(row.run.id))?
-        .file;
-    let rule = known.get(&name).cloned().ok_or_else(|| corrupt("claim run", "its rule is gone"))?;
-    Ok(Some(LeasedRun {
-        run: row.run,
-        lease_no: row.lease_no,
-        expires_at: until,
-        rule,
-        file,
-        trace: row.trace,
-    }))
-}
 
-/// Ends every lease that is over: the run waits again, or is dead without attempts left.
-fn take_back(tx: &Tx<'_>, now: Timestamp) -> Outcome<()> {
-    for id in expired(tx, now, EXPIRED_COUNT_MAX)? {
-        end_lease(tx, by_row_id(tx, id)?, now)?;
+    fn rule(&mut self, name: &RuleName, version: u32) -> Outcome<Option<Rule>> {
+        let key = (name.clone(), version);
+        if let Some(rule) = self.rules.get(&key) {
+            return Ok(Some(rule.clone()));
+        }
+        let found = rules::version(self.tx, name, version)?;
+        if let Some(rule) = &found {
+            self.rules.insert(key, rule.clone());
+        }
+        Ok(found)
     }
-    Ok(())
-}
-
-/// Runs whose lease is over. There are few rules among those that are held, so each is asked in turn.
-fn expired(conn: &Connection, now: Timestamp, count_max: u32) -> Outcome<Vec<i64>> {
-    let next = "SELECT rule FROM runs INDEXED BY runs_leased WHERE state = 'running' AND rule > ?1
-         ORDER BY rule LIMIT 1";
-    let over =
-        "SELECT id FROM runs INDEXED BY runs_leased WHERE state = 'running' AND rule = ?1 AND due_at <= ?2
-         ORDER BY due_at LIMIT ?3";
-    let mut found = Vec::new();
-    let mut rule = String::new();
-    while let Some(name) = conn.one(next, [&rule], |row| Ok(row.get::<_, String>(0)?))? {
-        let left = i64::from(count_max).saturating_sub(i64::try_from(found.len()).unwrap_or(i64::MAX));
-        found.extend(conn.all(over, (&name, now.unix_ms(), left.max(0)), |row| Ok(row.get::<_, i64>(0)?))?);
-        rule = name;
-    }
-    Ok(found)
-}
-
-/// What its worker did not say: that the attempt failed.
-pub(super) fn end_lease(tx: &Tx<'_>, mut row: RunRow, now: Timestamp) -> Outcome<()> {
-    row.run.error = Some("the worker gave no sign before its lease was over".to_owned());
-    if row.run.attempt >= row.run.attempts_max {
-        return row.die(tx, now);
-    }
-    row.run.state = RunState::Retrying;
-    row.run.next_attempt_at = Some(now);
-    row.due_at = Some(now);
-    for step in row.run.steps.iter_mut().filter(|step| step.state == StepState::Running) {
-        step.state = StepState::Failed;
-        step.ended_at = Some(now);
-    }
-    row.write(tx)?;
-    row.emit(tx, RunChange::Retrying)
 }
 
 /// Runs that should be looked for, at once or later: those that wait and become due before `until`, some of each lane,
 /// and those whose lease is over by then.
 pub(super) fn due(conn: &Connection, until: Timestamp, limit: u32) -> Outcome<Vec<DueRun>> {
-    let mut found = Vec::new();
     let due_run = |row: &Row<'_>| {
         let id = RunId::from_bytes(row.get(0)?);
         Ok(DueRun { id, priority: row.get(1)?, due_at: row.time(2)? })
     };
-    let one = "SELECT run_id, priority, due_at FROM runs WHERE id = ?1";
-    for id in expired(conn, until, limit)? {
-        found.extend(conn.one(one, [id], due_run)?);
-    }
-    let sql = format!(
-        "SELECT run_id, priority, due_at FROM {WAITING} AND priority = ?1 AND rule = ?2 AND bucket = ?3
-             AND due_at <= ?4 ORDER BY due_at LIMIT ?5"
-    );
-    let lanes = due_lanes(conn, until)?;
-    let share = (limit as usize).div_ceil(lanes.len().max(1));
-    for (priority, lane) in lanes {
-        let left = i64::try_from(share.min((limit as usize).saturating_sub(found.len()))).unwrap_or(0);
-        let params = (priority, lane.rule.as_str(), lane.bucket, until.unix_ms(), left);
-        found.extend(conn.all(&sql, params, due_run)?);
-    }
-    Ok(found)
-}
-
-/// Lanes with a run that is due by `until`, those of the highest priority first.
-fn due_lanes(conn: &Connection, until: Timestamp) -> Outcome<Vec<(i32, Lane)>> {
-    let (mut lanes, mut looks_left) = (Vec::new(), SWEEP_LOOK_COUNT_MAX);
-    let mut below = i64::from(i32::MAX) + 1;
-    while lanes.len() < LANE_COUNT_MAX
-        && looks_left > 0
-        && let Some(priority) = next_priority(conn, below)?
-    {
-        let for_the_rest = looks_left / 2;
-        let mut seen = Lane { rule: String::new(), bucket: 0 };
-        while lanes.len() < LANE_COUNT_MAX
-            && looks_left > for_the_rest
-            && let Some(lane) = next_lane(conn, priority, &seen)?
-        {
-            looks_left -= 1;
-            seen = lane.clone();
-            if has_due(conn, priority, &lane, until)? {
-                lanes.push((priority, lane));
+    let mut found = Vec::new();
+    let mut sweep = Sweep::new(limit);
+    loop {
+        let answer = match sweep.ask() {
+            ClaimAsk::Expired { count_max } => {
+                let one = "SELECT run_id, priority, due_at FROM runs WHERE id = ?1";
+                for id in expired(conn, until, count_max)? {
+                    found.extend(conn.one(one, [id], due_run)?);
+                }
+                Answer::Expired(found.len())
             }
-        }
-        below = i64::from(priority);
+            ClaimAsk::Priorities { below, .. } => Answer::Priorities(next_priority(conn, below)?),
+            ClaimAsk::Looks(asked) => Answer::Looks(look(conn, &asked, until, |_rule| true)?),
+            ClaimAsk::Take(shares) => {
+                let mut served = Vec::with_capacity(shares.len());
+                for share in &shares {
+                    let due = due_of(conn, "run_id, priority, due_at", share, until, due_run)?;
+                    served.push(Served { due: due.len(), leased: 0 });
+                    found.extend(due);
+                }
+                Answer::Served(served)
+            }
+            // A sweep is bounded by no rule.
+            ClaimAsk::Bound { .. } => Answer::Bound(None),
+            ClaimAsk::Held { .. } => Answer::Held(0),
+            ClaimAsk::Done(_turn) => return Ok(found),
+        };
+        sweep.answer(answer)?;
     }
-    Ok(lanes)
 }
 
 /// Takes one run, whoever's turn it is.
@@ -362,14 +255,15 @@ pub(super) fn claim_one(
     now: Timestamp,
     lease_until: Timestamp,
 ) -> Outcome<Option<LeasedRun>> {
-    let is_due = |row: &RunRow| row.due_at.is_some_and(|due_at| due_at <= now);
-    let Some(mut row) = run_row::find(tx, id)?.filter(is_due) else { return Ok(None) };
-    if row.run.state == RunState::Running {
-        end_lease(tx, row, now)?;
-        let Some(again) = run_row::find(tx, id)?.filter(is_due) else { return Ok(None) };
-        row = again;
+    let Some(RunRow { place, mut record }) = run_row::find(tx, id)? else { return Ok(None) };
+    if record.is_lease_over(now) {
+        record = place.store(tx, record.end_lease(now))?;
     }
-    lease(tx, row, (now, lease_until), &mut HashMap::new())
+    if !record.is_due(now) {
+        return Ok(None);
+    }
+    let mut taker = Taker { tx, lease_until, rules: HashMap::new(), leased: Vec::new() };
+    taker.lease(&place, record)
 }
 
 #[cfg(test)]

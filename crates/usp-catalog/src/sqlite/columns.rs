@@ -1,17 +1,34 @@
-//! Columns by name: the order in which a statement selects them and their places in its rows are one list.
+//! Columns by name: one list makes the text of a statement and the number of each column in it.
 
-/// Makes an enum of columns, each with its text in the statement; `as usize` it is its place in the rows.
+/// Makes a module with a constant for each column, its number, and `SELECT`, the statement that reads them all; a
+/// condition follows. Without `from` it has `LIST`, what a statement selects.
+///
+/// ```ignore
+/// columns! {
+///     mod user from "users" { NAME = "name", DISABLED = "disabled" }
+/// }
+/// conn.one(&format!("{} WHERE name = ?1", user::SELECT), [name], |row| row.get(user::DISABLED));
+/// ```
 macro_rules! columns {
-    ($(#[$meta:meta])* $name:ident { $($(#[$cmeta:meta])* $column:ident = $sql:literal,)+ }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy)]
-        pub(in crate::sqlite) enum $name { $($(#[$cmeta])* $column,)+ }
-
-        impl $name {
-            /// What a statement selects.
-            pub(in crate::sqlite) fn list() -> String {
-                [$($sql),+].join(", ")
-            }
+    (mod $name:ident { $($column:ident = $sql:literal),+ $(,)? }) => {
+        pub(in crate::sqlite) mod $name {
+            pub(in crate::sqlite) const LIST: &str = $crate::sqlite::columns::columns!(@list $($sql),+);
+            $crate::sqlite::columns::columns!(@number 0usize; $($column)+);
         }
     };
+    (mod $name:ident from $from:literal { $($column:ident = $sql:literal),+ $(,)? }) => {
+        mod $name {
+            pub(super) const SELECT: &str =
+                concat!("SELECT ", $crate::sqlite::columns::columns!(@list $($sql),+), " FROM ", $from, " ");
+            $crate::sqlite::columns::columns!(@number 0usize; $($column)+);
+        }
+    };
+    (@list $first:literal $(, $rest:literal)*) => { concat!($first $(, ", ", $rest)*) };
+    (@number $index:expr; $first:ident $($rest:ident)*) => {
+        pub(in crate::sqlite) const $first: usize = $index;
+        $crate::sqlite::columns::columns!(@number $index + 1; $($rest)*);
+    };
+    (@number $index:expr;) => {};
 }
+
+pub(in crate::sqlite) use columns;

@@ -18,7 +18,7 @@ use super::cursor::{self, Fingerprint};
 use super::fail::Outcome;
 use super::filter::Filter;
 use super::key_order::KeyWalk;
-use super::version_row::{self, VersionColumn, version_row};
+use super::version_row::{self, version, version_row};
 
 /// Rows that one page may look at: some ten milliseconds of work.
 pub(super) const EXAMINED_COUNT_MAX: u32 = 10_000;
@@ -139,8 +139,8 @@ fn walk_created(
         }
         let mut place = CreatedPlace::default();
         let (at, number) = place.split_at_mut(8);
-        at.copy_from_slice(&row.time(VersionColumn::CreatedAt as usize)?.unix_ms().to_be_bytes());
-        number.copy_from_slice(&row.get::<_, i64>(VersionColumn::FileRow as usize)?.to_be_bytes());
+        at.copy_from_slice(&row.time(version::CREATED_AT)?.unix_ms().to_be_bytes());
+        number.copy_from_slice(&row.get::<_, i64>(version::FILE_ROW)?.to_be_bytes());
         last = Some(place);
     }
     Ok(None)

@@ -6,7 +6,7 @@ use usp_model::{ContentDigest, DigestAlgorithm, FileQuery, FileState, MediaType,
 use super::ask::Column;
 use super::fail::Outcome;
 use super::tags::Tags;
-use super::version_row::{self, VersionColumn};
+use super::version_row::{self, version};
 
 /// The conditions of a query, in the order of what they cost.
 #[derive(Debug)]
@@ -40,24 +40,24 @@ impl Filter {
 
     /// `row` has the columns of `version_row`.
     pub(super) fn takes(&self, row: &Row<'_>) -> Outcome<bool> {
-        let created_at = row.time(VersionColumn::CreatedAt as usize)?;
+        let created_at = row.time(version::CREATED_AT)?;
         let is_in_time = self.created_after.is_none_or(|after| created_at > after)
             && self.created_before.is_none_or(|before| created_at < before);
-        if !is_in_time || !(self.with_unreleased || row.get::<_, bool>(VersionColumn::Released as usize)?) {
+        if !is_in_time || !(self.with_unreleased || row.get::<_, bool>(version::RELEASED)?) {
             return Ok(false);
         }
         if let Some(state) = self.state
-            && row.text::<FileState>(VersionColumn::State as usize)? != state
+            && row.text::<FileState>(version::STATE)? != state
         {
             return Ok(false);
         }
-        let key = row.get_ref(VersionColumn::Key as usize)?.as_str().map_err(rusqlite::Error::from)?;
+        let key = row.get_ref(version::KEY)?.as_str().map_err(rusqlite::Error::from)?;
         Ok(key.starts_with(&self.prefix) && self.takes_content(row)? && self.takes_tags(row)?)
     }
 
     fn takes_content(&self, row: &Row<'_>) -> Outcome<bool> {
         if let Some(pattern) = &self.media_type
-            && !row.text::<MediaType>(VersionColumn::MediaType as usize)?.matches(pattern)
+            && !row.text::<MediaType>(version::MEDIA_TYPE)?.matches(pattern)
         {
             return Ok(false);
         }
@@ -66,16 +66,15 @@ impl Filter {
     }
 
     fn takes_tags(&self, row: &Row<'_>) -> Outcome<bool> {
-        Ok(has_all(row, VersionColumn::Labels, &self.labels)?
-            && has_all(row, VersionColumn::Metadata, &self.metadata)?)
+        Ok(has_all(row, version::LABELS, &self.labels)? && has_all(row, version::METADATA, &self.metadata)?)
     }
 }
 
-fn has_all(row: &Row<'_>, column: VersionColumn, wanted: &Tags) -> Outcome<bool> {
+fn has_all(row: &Row<'_>, column: usize, wanted: &Tags) -> Outcome<bool> {
     if wanted.is_empty() {
         return Ok(true);
     }
-    let standing: Tags = row.json_or_empty(column as usize)?;
+    let standing: Tags = row.json_or_empty(column)?;
     Ok(wanted.iter().all(|(name, value)| standing.get(name) == Some(value)))
 }
 

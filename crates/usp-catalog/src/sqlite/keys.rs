@@ -1,29 +1,47 @@
 //! API keys and refresh tokens. Neither a key nor a token is here, only hashes of them.
 
 use rusqlite::{Connection, Row};
+use usp_decide::account::{self, RefreshToken, Rotate};
 use usp_model::{ApiKey, ApiKeyId, Error, ErrorKind, Timestamp, UserName};
 
 use super::ask::{Ask, Column, to_json};
+use super::columns::columns;
 use super::fail::{Outcome, absent, is_taken};
 use super::tx::Tx;
 use super::users;
 use crate::records::{ApiKeyRecord, RefreshRow, Rotation};
 
-/// A key in use is noted once a minute, not with every request.
-const TOUCH_MS: i64 = 60_000;
+columns! {
+    mod column from "api_keys" {
+        ID = "id",
+        NAME = "name",
+        USER = "user",
+        GRANTS = "grants",
+        CREATED_AT = "created_at",
+        EXPIRES_AT = "expires_at",
+        LAST_USED_AT = "last_used_at",
+        SECRET_HASH = "secret_hash",
+    }
+}
 
-const KEY: &str =
-    "SELECT id, name, user, grants, created_at, expires_at, last_used_at, secret_hash FROM api_keys";
+columns! {
+    mod token_column from "refresh_tokens" {
+        FAMILY = "family",
+        USER = "user",
+        IS_USED = "is_used",
+        EXPIRES_AT = "expires_at",
+    }
+}
 
 fn api_key(row: &Row<'_>) -> Outcome<ApiKey> {
     Ok(ApiKey {
-        id: row.text(0)?,
-        name: row.get(1)?,
-        user: row.text(2)?,
-        grants: row.json(3)?,
-        created_at: row.time(4)?,
-        expires_at: row.time_or_none(5)?,
-        last_used_at: row.time_or_none(6)?,
+        id: row.text(column::ID)?,
+        name: row.get(column::NAME)?,
+        user: row.text(column::USER)?,
+        grants: row.json(column::GRANTS)?,
+        created_at: row.time(column::CREATED_AT)?,
+        expires_at: row.time_or_none(column::EXPIRES_AT)?,
+        last_used_at: row.time_or_none(column::LAST_USED_AT)?,
     })
 }
 
@@ -54,29 +72,35 @@ pub(super) fn create(tx: &Tx<'_>, key: &ApiKey, secret_hash: [u8; 32]) -> Outcom
 }
 
 pub(super) fn record(conn: &Connection, id: &ApiKeyId) -> Outcome<ApiKeyRecord> {
-    let found = conn.one(&format!("{KEY} WHERE id = ?1"), [id.as_str()], |row| {
-        Ok(ApiKeyRecord { key: api_key(row)?, secret_hash: row.get(7)? })
+    let found = conn.one(&format!("{} WHERE id = ?1", column::SELECT), [id.as_str()], |row| {
+        Ok(ApiKeyRecord { key: api_key(row)?, secret_hash: row.get(column::SECRET_HASH)? })
     })?;
     Ok(found.ok_or_else(|| absent("find API key", id, "no such API key"))?)
 }
 
 pub(super) fn list(conn: &Connection, user: Option<&UserName>) -> Outcome<Vec<ApiKey>> {
+    let keys = column::SELECT;
     match user {
-        Some(user) => conn.all(&format!("{KEY} WHERE user = ?1 ORDER BY id"), [user.as_str()], api_key),
-        None => conn.all(&format!("{KEY} ORDER BY id"), [], api_key),
+        Some(user) => conn.all(&format!("{keys} WHERE user = ?1 ORDER BY id"), [user.as_str()], api_key),
+        None => conn.all(&format!("{keys} ORDER BY id"), [], api_key),
     }
 }
 
-/// Whether the last use on record is so old that it is worth a write.
-pub(super) fn wants_touch(conn: &Connection, id: &ApiKeyId, at: Timestamp) -> Outcome<bool> {
-    let sql = "SELECT last_used_at IS NULL OR last_used_at + ?2 <= ?3 FROM api_keys WHERE id = ?1";
-    Ok(conn.one(sql, (id.as_str(), TOUCH_MS, at.unix_ms()), |row| Ok(row.get(0)?))?.unwrap_or(false))
+/// The last use of a key on record. `None`: the key was deleted meanwhile, which is not an error.
+fn last_use(conn: &Connection, id: &ApiKeyId) -> Outcome<Option<Option<Timestamp>>> {
+    let sql = "SELECT last_used_at FROM api_keys WHERE id = ?1";
+    conn.one(sql, [id.as_str()], |row| Ok(row.time_or_none(0)?))
 }
 
-/// A key that was deleted meanwhile is not an error.
+pub(super) fn wants_touch(conn: &Connection, id: &ApiKeyId, at: Timestamp) -> Outcome<bool> {
+    Ok(last_use(conn, id)?.is_some_and(|last| account::wants_touch(last, at)))
+}
+
 pub(super) fn touch(tx: &Tx<'_>, id: &ApiKeyId, at: Timestamp) -> Outcome<()> {
-    let sql = "UPDATE api_keys SET last_used_at = ?2 WHERE id = ?1 AND coalesce(last_used_at, 0) < ?2";
-    tx.run(sql, (id.as_str(), at.unix_ms()))?;
+    if let Some(used_at) = last_use(tx, id)?.and_then(|last| account::touched(last, at)) {
+        let sql = "UPDATE api_keys SET last_used_at = ?2 WHERE id = ?1";
+        tx.run(sql, (id.as_str(), used_at.unix_ms()))?;
+    }
     Ok(())
 }
 
@@ -106,12 +130,11 @@ pub(super) fn prune_tokens(tx: &Tx<'_>, now: Timestamp, limit: u32) -> Outcome<u
     let forgotten = tx.run(
         "DELETE FROM refresh_tokens WHERE hash IN
              (SELECT hash FROM refresh_tokens WHERE expires_at <= ?1 LIMIT ?2)",
-        (now.unix_ms(), limit),
+        (account::last_expiry_that_is_over(now).unix_ms(), limit),
     )?;
     Ok(forgotten as u64)
 }
 
-/// A used token that comes again was stolen, or its successor was: the whole family ends.
 pub(super) fn rotate(
     tx: &Tx<'_>,
     hash: [u8; 32],
@@ -119,19 +142,28 @@ pub(super) fn rotate(
     next_expires_at: Timestamp,
     now: Timestamp,
 ) -> Outcome<Rotation> {
-    let sql = "SELECT family, user, is_used FROM refresh_tokens WHERE hash = ?1 AND expires_at > ?2";
-    let standing = tx.one(sql, (hash, now.unix_ms()), |row| {
-        Ok((row.get::<_, [u8; 16]>(0)?, row.text::<UserName>(1)?, row.get::<_, bool>(2)?))
-    })?;
-    let Some((family, user, is_used)) = standing else { return Ok(Rotation::Refused) };
-    if is_used {
-        tx.run("DELETE FROM refresh_tokens WHERE family = ?1", [family])?;
-        return Ok(Rotation::Refused);
+    match account::rotate(token(tx, hash)?, now) {
+        Rotate::Refused => Ok(Rotation::Refused),
+        Rotate::EndFamily(family) => {
+            tx.run("DELETE FROM refresh_tokens WHERE family = ?1", [family])?;
+            Ok(Rotation::Refused)
+        }
+        Rotate::Succeed { family, user } => {
+            tx.run("UPDATE refresh_tokens SET is_used = 1 WHERE hash = ?1", [hash])?;
+            let next = RefreshRow { hash: next_hash, family, user, expires_at: next_expires_at };
+            insert_token(tx, &next)?;
+            Ok(Rotation::Rotated { user: next.user })
+        }
     }
-    tx.run("UPDATE refresh_tokens SET is_used = 1 WHERE hash = ?1", [hash])?;
-    insert_token(
-        tx,
-        &RefreshRow { hash: next_hash, family, user: user.clone(), expires_at: next_expires_at },
-    )?;
-    Ok(Rotation::Rotated { user })
+}
+
+fn token(conn: &Connection, hash: [u8; 32]) -> Outcome<Option<RefreshToken>> {
+    conn.one(&format!("{} WHERE hash = ?1", token_column::SELECT), [hash], |row| {
+        Ok(RefreshToken {
+            family: row.get(token_column::FAMILY)?,
+            user: row.text(token_column::USER)?,
+            is_used: row.get(token_column::IS_USED)?,
+            expires_at: row.time(token_column::EXPIRES_AT)?,
+        })
+    })
 }

@@ -1,6 +1,7 @@
 //! Rules, every version of each, so that a run finds the one it began with.
 
 use rusqlite::Connection;
+use usp_decide::rule::{self, Erase};
 use usp_model::{Rule, RuleName, Timestamp};
 
 use super::ask::{Ask, Column, to_json};
@@ -8,23 +9,25 @@ use super::fail::Outcome;
 use super::tx::Tx;
 use crate::records::Erased;
 
-/// Versions count from 1 here, whatever the text said: equal meaning keeps its number, other meaning gets the next.
 pub(super) fn put(tx: &Tx<'_>, rule: Rule, at: Timestamp) -> Outcome<Rule> {
-    let sql = "SELECT body FROM rules WHERE name = ?1 ORDER BY version DESC LIMIT 1";
-    let newest: Option<Rule> = tx.one(sql, [rule.name.as_str()], |row| row.json(0))?;
-    let version = match &newest {
-        Some(newest) if has_same_meaning(newest, &rule) => newest.version,
-        Some(newest) => newest.version.saturating_add(1),
-        None => 1,
-    };
-    let rule = Rule { version, ..rule };
+    let newest = newest(tx, rule.name.as_str())?;
+    store(tx, rule::numbered(newest.as_ref(), rule), at)
+}
+
+/// In force from now on.
+fn store(tx: &Tx<'_>, rule: Rule, at: Timestamp) -> Outcome<Rule> {
     tx.run(
         "INSERT INTO rules (name, version, body, created_at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (name, version) DO UPDATE SET body = ?3",
-        (rule.name.as_str(), version, to_json(&rule)?, at.unix_ms()),
+        (rule.name.as_str(), rule.version, to_json(&rule)?, at.unix_ms()),
     )?;
     tx.run("UPDATE rules SET is_retired = 0 WHERE name = ?1 AND is_retired", [rule.name.as_str()])?;
     Ok(rule)
+}
+
+fn newest(conn: &Connection, name: &str) -> Outcome<Option<Rule>> {
+    let sql = "SELECT body FROM rules WHERE name = ?1 ORDER BY version DESC LIMIT 1";
+    conn.one(sql, [name], |row| row.json(0))
 }
 
 pub(super) fn write(tx: &Tx<'_>, rule: Rule, at: Timestamp) -> Outcome<Rule> {
@@ -36,11 +39,23 @@ pub(super) fn write(tx: &Tx<'_>, rule: Rule, at: Timestamp) -> Outcome<Rule> {
 }
 
 pub(super) fn erase(tx: &Tx<'_>, name: &RuleName, instead: Option<Rule>, at: Timestamp) -> Outcome<Erased> {
-    if tx.run("DELETE FROM written_rules WHERE name = ?1", [name.as_str()])? == 0 {
-        return Ok(Erased::NotWritten);
+    let is_written = tx.run("DELETE FROM written_rules WHERE name = ?1", [name.as_str()])? > 0;
+    let newest = match &instead {
+        Some(instead) if is_written => newest(tx, instead.name.as_str())?,
+        _ => None,
+    };
+    match rule::erase(is_written, newest.as_ref(), instead) {
+        Erase::NotWritten => Ok(Erased::NotWritten),
+        Erase::Retire { instead } => {
+            retire_one(tx, name)?;
+            Ok(Erased::Now(instead.map(|instead| store(tx, instead, at)).transpose()?))
+        }
     }
+}
+
+fn retire_one(tx: &Tx<'_>, name: &RuleName) -> Outcome<()> {
     tx.run("UPDATE rules SET is_retired = 1 WHERE name = ?1", [name.as_str()])?;
-    Ok(Erased::Now(instead.map(|instead| put(tx, instead, at)).transpose()?))
+    Ok(())
 }
 
 /// One that cannot be read any more is left out, and can be written anew.
@@ -60,15 +75,7 @@ pub(super) fn written(conn: &Connection) -> Outcome<Vec<Rule>> {
 
 /// The bound of a rule that counts no more, for its runs that still wait.
 pub(super) fn bound_of_retired(conn: &Connection, name: &str) -> Outcome<Option<u32>> {
-    let sql = "SELECT body FROM rules WHERE name = ?1 ORDER BY version DESC LIMIT 1";
-    let newest: Option<Rule> = conn.one(sql, [name], |row| row.json(0))?;
-    Ok(newest.and_then(|rule| rule.concurrency))
-}
-
-/// The description explains a rule and changes nothing.
-fn has_same_meaning(old: &Rule, new: &Rule) -> bool {
-    let bare = |rule: &Rule| Rule { version: 1, description: String::new(), ..rule.clone() };
-    bare(old) == bare(new)
+    Ok(rule::bound_of_retired(newest(conn, name)?.as_ref()))
 }
 
 pub(super) fn list(conn: &Connection) -> Outcome<Vec<Rule>> {
@@ -82,10 +89,7 @@ pub(super) fn list(conn: &Connection) -> Outcome<Vec<Rule>> {
 pub(super) fn retire(tx: &Tx<'_>, keep: &[RuleName]) -> Outcome<()> {
     let sql = "SELECT DISTINCT name FROM rules WHERE NOT is_retired";
     let listed: Vec<RuleName> = tx.all(sql, [], |row| row.text(0))?;
-    for name in listed.iter().filter(|name| !keep.contains(name)) {
-        tx.run("UPDATE rules SET is_retired = 1 WHERE name = ?1", [name.as_str()])?;
-    }
-    Ok(())
+    rule::retired(&listed, keep).into_iter().try_for_each(|name| retire_one(tx, name))
 }
 
 /// That version of the rule, retired or not.

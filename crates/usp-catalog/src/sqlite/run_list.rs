@@ -36,9 +36,9 @@ pub(super) fn list(conn: &Connection, query: &RunQuery) -> Outcome<RunPage> {
         }
         examined_count += 1;
         let row = run_row(row)?;
-        before = row.id;
-        if takes(query, &row.run) {
-            page.runs.push(row.with_steps(conn)?.run);
+        before = row.place.id;
+        if takes(query, &row.record.run) {
+            page.runs.push(row.with_steps(conn)?.record.run);
         }
     }
     Ok(page)

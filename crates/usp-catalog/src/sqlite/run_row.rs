@@ -1,63 +1,103 @@
 //! A run as its rows say it.
 
 use rusqlite::{Connection, Row};
-use usp_decide::event;
-use usp_model::{FileId, FileKey, Run, RunChange, RunId, Step, Timestamp};
+use usp_decide::run::{ChangedRun, RunRecord};
+use usp_model::{FileId, FileKey, Run, RunId, Step, Timestamp};
 
 use super::ask::{Ask, Column};
+use super::columns::columns;
 use super::events::{self, Subject};
-use super::fail::{Outcome, absent};
+use super::fail::{Outcome, absent, corrupt};
+use super::rollup::roll_up;
 use super::tx::Tx;
 
 /// A run with the numbers that other rows know it by.
 #[derive(Debug)]
 pub(super) struct RunRow {
+    pub(super) place: RunPlace,
+    pub(super) record: RunRecord,
+}
+
+/// Where a run stands.
+#[derive(Debug)]
+pub(super) struct RunPlace {
     pub(super) id: i64,
     pub(super) file_row: i64,
     pub(super) bucket_row: i64,
     pub(super) key: FileKey,
-    pub(super) lease_no: i64,
-    pub(super) due_at: Option<Timestamp>,
-    pub(super) trace: Option<String>,
-    pub(super) run: Run,
 }
 
-/// The columns that `run_row` reads; a condition on `r` follows.
-pub(super) const RUN: &str = "SELECT r.id, r.run_id, r.file, f.file_id, b.name, r.version, r.rule, r.rule_version,
-         r.state, r.attempt, r.attempts_max, r.priority, r.created_at, r.started_at, r.ended_at, r.next_attempt_at,
-         r.error, r.lease_no, r.due_at, r.trace, b.id, f.key
-     FROM runs r JOIN files f ON f.id = r.file JOIN buckets b ON b.id = f.bucket ";
+columns! {
+    mod column from "runs r JOIN files f ON f.id = r.file JOIN buckets b ON b.id = f.bucket" {
+        ID = "r.id",
+        RUN_ID = "r.run_id",
+        FILE = "r.file",
+        FILE_ID = "f.file_id",
+        KEY = "f.key",
+        BUCKET = "b.id",
+        BUCKET_NAME = "b.name",
+        VERSION = "r.version",
+        RULE = "r.rule",
+        RULE_VERSION = "r.rule_version",
+        STATE = "r.state",
+        ATTEMPT = "r.attempt",
+        ATTEMPTS_MAX = "r.attempts_max",
+        PRIORITY = "r.priority",
+        CREATED_AT = "r.created_at",
+        STARTED_AT = "r.started_at",
+        ENDED_AT = "r.ended_at",
+        NEXT_ATTEMPT_AT = "r.next_attempt_at",
+        ERROR = "r.error",
+        LEASE_NO = "r.lease_no",
+        DUE_AT = "r.due_at",
+        TRACE = "r.trace",
+    }
+}
+
+columns! {
+    mod step_column from "steps" {
+        NAME = "name",
+        USES = "uses",
+        STATE = "state",
+        ATTEMPT = "attempt",
+        PERCENT = "percent",
+        STARTED_AT = "started_at",
+        ENDED_AT = "ended_at",
+        ERROR = "error",
+    }
+}
+
+/// What `run_row` reads; a condition on `r` follows.
+pub(super) const RUN: &str = column::SELECT;
 
 /// Without steps; `with_steps` adds them.
 pub(super) fn run_row(row: &Row<'_>) -> Outcome<RunRow> {
     let run = Run {
-        id: RunId::from_bytes(row.get(1)?),
-        file_id: FileId::from_bytes(row.get(3)?),
-        bucket: row.text(4)?,
-        version: row.get(5)?,
-        rule: row.text(6)?,
-        rule_version: row.get(7)?,
-        state: row.text(8)?,
-        attempt: row.get(9)?,
-        attempts_max: row.get(10)?,
-        priority: row.get(11)?,
-        created_at: row.time(12)?,
-        started_at: row.time_or_none(13)?,
-        ended_at: row.time_or_none(14)?,
-        next_attempt_at: row.time_or_none(15)?,
-        error: row.get(16)?,
+        id: RunId::from_bytes(row.get(column::RUN_ID)?),
+        file_id: FileId::from_bytes(row.get(column::FILE_ID)?),
+        bucket: row.text(column::BUCKET_NAME)?,
+        version: row.get(column::VERSION)?,
+        rule: row.text(column::RULE)?,
+        rule_version: row.get(column::RULE_VERSION)?,
+        state: row.text(column::STATE)?,
+        attempt: row.get(column::ATTEMPT)?,
+        attempts_max: row.get(column::ATTEMPTS_MAX)?,
+        priority: row.get(column::PRIORITY)?,
+        created_at: row.time(column::CREATED_AT)?,
+        started_at: row.time_or_none(column::STARTED_AT)?,
+        ended_at: row.time_or_none(column::ENDED_AT)?,
+        next_attempt_at: row.time_or_none(column::NEXT_ATTEMPT_AT)?,
+        error: row.get(column::ERROR)?,
         steps: Vec::new(),
     };
-    Ok(RunRow {
-        id: row.get(0)?,
-        file_row: row.get(2)?,
-        lease_no: row.get(17)?,
-        due_at: row.time_or_none(18)?,
-        trace: row.get(19)?,
-        bucket_row: row.get(20)?,
-        key: row.text(21)?,
-        run,
-    })
+    let place = RunPlace {
+        id: row.get(column::ID)?,
+        file_row: row.get(column::FILE)?,
+        bucket_row: row.get(column::BUCKET)?,
+        key: row.text(column::KEY)?,
+    };
+    let (lease_no, due_at) = (row.get(column::LEASE_NO)?, row.time_or_none(column::DUE_AT)?);
+    Ok(RunRow { place, record: RunRecord { run, lease_no, due_at, trace: row.get(column::TRACE)? } })
 }
 
 pub(super) fn find(conn: &Connection, id: &RunId) -> Outcome<Option<RunRow>> {
@@ -71,33 +111,53 @@ pub(super) fn get(conn: &Connection, id: &RunId) -> Outcome<RunRow> {
     Ok(find(conn, id)?.ok_or_else(|| absent("find run", id, "no such run"))?)
 }
 
+/// Errors: `Corrupt`.
+pub(super) fn by_row_id(conn: &Connection, id: i64) -> Outcome<RunRow> {
+    conn.one(&format!("{RUN} WHERE r.id = ?1"), [id], run_row)?
+        .ok_or_else(|| corrupt("claim runs", "a run has no file"))?
+        .with_steps(conn)
+}
+
 impl RunRow {
     pub(super) fn with_steps(mut self, conn: &Connection) -> Outcome<Self> {
-        let sql = "SELECT name, uses, state, attempt, percent, started_at, ended_at, error
-             FROM steps WHERE run = ?1 ORDER BY position";
-        self.run.steps = conn.all(sql, [self.id], |row| {
+        let sql = format!("{} WHERE run = ?1 ORDER BY position", step_column::SELECT);
+        self.record.run.steps = conn.all(&sql, [self.place.id], |row| {
             Ok(Step {
-                name: row.get(0)?,
-                uses: row.get(1)?,
-                state: row.text(2)?,
-                attempt: row.get(3)?,
-                percent: row.get(4)?,
-                started_at: row.time_or_none(5)?,
-                ended_at: row.time_or_none(6)?,
-                error: row.get(7)?,
+                name: row.get(step_column::NAME)?,
+                uses: row.get(step_column::USES)?,
+                state: row.text(step_column::STATE)?,
+                attempt: row.get(step_column::ATTEMPT)?,
+                percent: row.get(step_column::PERCENT)?,
+                started_at: row.time_or_none(step_column::STARTED_AT)?,
+                ended_at: row.time_or_none(step_column::ENDED_AT)?,
+                error: row.get(step_column::ERROR)?,
             })
         })?;
         Ok(self)
     }
+}
 
-    /// Writes every column that a run changes in its life, as `self` has them now.
-    pub(super) fn write(&self, tx: &Tx<'_>) -> Outcome<()> {
-        self.write_run(tx)?;
-        self.write_steps(tx, &[])
+impl RunPlace {
+    /// Writes what became of the run, with its event, and what follows for its file. Gives the run as it is now.
+    pub(super) fn store(&self, tx: &Tx<'_>, changed: ChangedRun) -> Outcome<RunRecord> {
+        self.write_run(tx, &changed.record)?;
+        for index in &changed.steps {
+            if let Some(step) = changed.record.run.steps.get(*index) {
+                self.write_step(tx, *index, step)?;
+            }
+        }
+        if let Some(body) = changed.event {
+            events::emit(tx, self.bucket_row, Subject::File(self.file_row), &self.key, &[body])?;
+        }
+        if changed.rolls_up {
+            roll_up(tx, self.file_row, changed.record.run.version, tx.at())?;
+        }
+        Ok(changed.record)
     }
 
-    pub(super) fn write_run(&self, tx: &Tx<'_>) -> Outcome<()> {
-        let run = &self.run;
+    /// Every column that a run changes in its life.
+    fn write_run(&self, tx: &Tx<'_>, record: &RunRecord) -> Outcome<()> {
+        let run = &record.run;
         tx.run(
             "UPDATE runs SET state = ?2, attempt = ?3, started_at = ?4, ended_at = ?5, next_attempt_at = ?6,
                  error = ?7, lease_no = ?8, due_at = ?9 WHERE id = ?1",
@@ -109,30 +169,20 @@ impl RunRow {
                 run.ended_at.map(Timestamp::unix_ms),
                 run.next_attempt_at.map(Timestamp::unix_ms),
                 &run.error,
-                self.lease_no,
-                self.due_at.map(Timestamp::unix_ms),
+                record.lease_no,
+                record.due_at.map(Timestamp::unix_ms),
             ),
         )?;
         Ok(())
     }
 
-    /// Writes the steps that differ from what their rows hold; what is not in `standing` is written.
-    pub(super) fn write_steps(&self, tx: &Tx<'_>, standing: &[Step]) -> Outcome<()> {
-        for (index, step) in self.run.steps.iter().enumerate() {
-            if standing.get(index) != Some(step) {
-                self.write_step(tx, i64::try_from(index).unwrap_or(i64::MAX), step)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_step(&self, tx: &Tx<'_>, position: i64, step: &Step) -> Outcome<()> {
+    fn write_step(&self, tx: &Tx<'_>, index: usize, step: &Step) -> Outcome<()> {
         tx.run(
             "UPDATE steps SET state = ?3, attempt = ?4, percent = ?5, started_at = ?6, ended_at = ?7, error = ?8
              WHERE run = ?1 AND position = ?2",
             (
                 self.id,
-                position,
+                i64::try_from(index).unwrap_or(i64::MAX),
                 step.state.as_str(),
                 step.attempt,
                 step.percent,
@@ -142,10 +192,5 @@ impl RunRow {
             ),
         )?;
         Ok(())
-    }
-
-    pub(super) fn emit(&self, tx: &Tx<'_>, change: RunChange) -> Outcome<()> {
-        let body = event::of_run(&self.run, change, self.trace.as_deref());
-        events::emit(tx, self.bucket_row, Subject::File(self.file_row), &self.key, &[body])
     }
 }

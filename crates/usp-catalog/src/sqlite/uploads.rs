@@ -1,7 +1,6 @@
 //! Upload sessions: opened, continued, ended.
 
 use std::collections::HashSet;
-use std::sync::LazyLock;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -13,6 +12,7 @@ use usp_model::{
 
 use super::ask::{Ask, Column, int, to_json};
 use super::buckets;
+use super::columns::columns;
 use super::events::{self, Subject};
 use super::fail::{Outcome, absent};
 use super::tx::Tx;
@@ -37,93 +37,83 @@ pub(super) struct UploadRow {
 }
 
 columns! {
-    /// Of a session: uploads is `u`, buckets `b`, domains `d`.
-    UploadColumn {
-        Id = "u.id",
-        UploadId = "u.upload_id",
-        FileId = "u.file_id",
-        BucketRow = "b.id",
-        Bucket = "b.name",
-        Key = "u.key",
-        SizeBytes = "u.size_bytes",
-        ReceivedBytes = "u.received_bytes",
-        State = "u.state",
-        IsAnnounced = "u.is_announced",
-        Manifest = "u.manifest",
-        StoredBytes = "u.stored_bytes",
-        StoredChunks = "u.stored_chunks",
-        DeduplicatedBytes = "u.deduplicated_bytes",
-        DeclaredMediaType = "u.declared_media_type",
-        Metadata = "u.metadata",
-        Labels = "u.labels",
-        Owner = "u.owner",
-        CreatedAt = "u.created_at",
-        ExpiresAt = "u.expires_at",
-        Domain = "b.domain",
-        DomainKey = "d.key",
-        IsPart = "u.is_part",
-        Parts = "u.parts",
-        Joined = "u.joined",
-        TailBytes = "length(u.tail)",
+    mod session from "uploads u JOIN buckets b ON b.id = u.bucket JOIN domains d ON d.id = b.domain" {
+        ID = "u.id",
+        UPLOAD_ID = "u.upload_id",
+        FILE_ID = "u.file_id",
+        BUCKET_ROW = "b.id",
+        BUCKET = "b.name",
+        KEY = "u.key",
+        SIZE_BYTES = "u.size_bytes",
+        RECEIVED_BYTES = "u.received_bytes",
+        STATE = "u.state",
+        IS_ANNOUNCED = "u.is_announced",
+        MANIFEST = "u.manifest",
+        STORED_BYTES = "u.stored_bytes",
+        STORED_CHUNKS = "u.stored_chunks",
+        DEDUPLICATED_BYTES = "u.deduplicated_bytes",
+        DECLARED_MEDIA_TYPE = "u.declared_media_type",
+        METADATA = "u.metadata",
+        LABELS = "u.labels",
+        OWNER = "u.owner",
+        CREATED_AT = "u.created_at",
+        EXPIRES_AT = "u.expires_at",
+        DOMAIN = "b.domain",
+        DOMAIN_KEY = "d.key",
+        IS_PART = "u.is_part",
+        PARTS = "u.parts",
+        JOINED = "u.joined",
+        TAIL_BYTES = "length(u.tail)",
     }
 }
 
-/// Sessions; a condition on `u` follows.
-static UPLOAD: LazyLock<String> = LazyLock::new(|| {
-    let columns = UploadColumn::list();
-    format!(
-        "SELECT {columns} FROM uploads u JOIN buckets b ON b.id = u.bucket JOIN domains d ON d.id = b.domain"
-    )
-});
-
 fn upload_row(row: &Row<'_>) -> Outcome<UploadRow> {
-    use UploadColumn as Column;
-    let size_bytes: Option<i64> = row.get(Column::SizeBytes as usize)?;
-    let joined: Option<i64> = row.get(Column::Joined as usize)?;
+    let size_bytes: Option<i64> = row.get(session::SIZE_BYTES)?;
+    let joined: Option<i64> = row.get(session::JOINED)?;
     let upload = Upload {
-        id: UploadId::from_bytes(row.get(Column::UploadId as usize)?),
-        file_id: FileId::from_bytes(row.get(Column::FileId as usize)?),
-        bucket: row.text(Column::Bucket as usize)?,
-        key: row.text(Column::Key as usize)?,
+        id: UploadId::from_bytes(row.get(session::UPLOAD_ID)?),
+        file_id: FileId::from_bytes(row.get(session::FILE_ID)?),
+        bucket: row.text(session::BUCKET)?,
+        key: row.text(session::KEY)?,
         size_bytes: size_bytes.and_then(|size_bytes| u64::try_from(size_bytes).ok()),
-        received_bytes: row.count(Column::ReceivedBytes as usize)?,
-        state: row.text(Column::State as usize)?,
+        received_bytes: row.count(session::RECEIVED_BYTES)?,
+        state: row.text(session::STATE)?,
         shape: shape(row)?,
-        declared_media_type: row.text_or_none(Column::DeclaredMediaType as usize)?,
-        metadata: row.json(Column::Metadata as usize)?,
-        labels: row.json(Column::Labels as usize)?,
-        owner: row.get(Column::Owner as usize)?,
-        created_at: row.time(Column::CreatedAt as usize)?,
-        expires_at: row.time(Column::ExpiresAt as usize)?,
+        declared_media_type: row.text_or_none(session::DECLARED_MEDIA_TYPE)?,
+        metadata: row.json(session::METADATA)?,
+        labels: row.json(session::LABELS)?,
+        owner: row.get(session::OWNER)?,
+        created_at: row.time(session::CREATED_AT)?,
+        expires_at: row.time(session::EXPIRES_AT)?,
     };
     let stored = StoredBytes {
-        bytes: row.count(Column::StoredBytes as usize)?,
-        chunks: row.count(Column::StoredChunks as usize)?,
-        deduplicated_bytes: row.count(Column::DeduplicatedBytes as usize)?,
+        bytes: row.count(session::STORED_BYTES)?,
+        chunks: row.count(session::STORED_CHUNKS)?,
+        deduplicated_bytes: row.count(session::DEDUPLICATED_BYTES)?,
     };
     let session = Session {
         upload,
-        is_announced: row.get(Column::IsAnnounced as usize)?,
+        is_announced: row.get(session::IS_ANNOUNCED)?,
         stored,
-        tail_bytes: row.count(Column::TailBytes as usize)?,
+        tail_bytes: row.count(session::TAIL_BYTES)?,
         is_joined: joined.is_some(),
-        domain: DomainId(row.get(Column::Domain as usize)?),
+        domain: DomainId(row.get(session::DOMAIN)?),
     };
     Ok(UploadRow {
-        id: row.get(Column::Id as usize)?,
-        bucket_row: row.get(Column::BucketRow as usize)?,
-        manifest: ManifestId(row.get(Column::Manifest as usize)?),
+        id: row.get(session::ID)?,
+        bucket_row: row.get(session::BUCKET_ROW)?,
+        manifest: ManifestId(row.get(session::MANIFEST)?),
         joined,
-        domain_key: DomainKey::from_bytes(row.get(Column::DomainKey as usize)?),
+        domain_key: DomainKey::from_bytes(row.get(session::DOMAIN_KEY)?),
         session,
     })
 }
 
 fn shape(row: &Row<'_>) -> Outcome<UploadShape> {
-    if row.get_ref(UploadColumn::Parts as usize)? != ValueRef::Null {
-        return Ok(UploadShape::Joined(row.json(UploadColumn::Parts as usize)?));
+    if row.get_ref(session::PARTS)? != ValueRef::Null {
+        return Ok(UploadShape::Joined(row.json(session::PARTS)?));
     }
-    Ok(if row.get(UploadColumn::IsPart as usize)? { UploadShape::Part } else { UploadShape::Whole })
+    Ok(if row.get(session::IS_PART)? { UploadShape::Part } else { UploadShape::Whole })
 }
 
 /// Errors: `NotFound`.
@@ -133,11 +123,11 @@ pub(super) fn find(conn: &Connection, action: &'static str, id: &UploadId) -> Ou
 }
 
 fn by_id(conn: &Connection, id: &UploadId) -> Outcome<Option<UploadRow>> {
-    conn.one(&format!("{} WHERE u.upload_id = ?1", *UPLOAD), [id.as_bytes()], upload_row)
+    conn.one(&format!("{} WHERE u.upload_id = ?1", session::SELECT), [id.as_bytes()], upload_row)
 }
 
 fn by_row(conn: &Connection, row: i64) -> Outcome<Option<UploadRow>> {
-    conn.one(&format!("{} WHERE u.id = ?1", *UPLOAD), [row], upload_row)
+    conn.one(&format!("{} WHERE u.id = ?1", session::SELECT), [row], upload_row)
 }
 
 pub(super) fn create(tx: &Tx<'_>, new: &NewUpload) -> Outcome<Upload> {
@@ -203,7 +193,7 @@ pub(super) fn record(conn: &Connection, id: &UploadId) -> Outcome<UploadRecord> 
 }
 
 pub(super) fn of_file(conn: &Connection, file_id: &FileId) -> Outcome<Upload> {
-    let sql = format!("{} WHERE u.file_id = ?1 ORDER BY u.id DESC LIMIT 1", *UPLOAD);
+    let sql = format!("{} WHERE u.file_id = ?1 ORDER BY u.id DESC LIMIT 1", session::SELECT);
     let found = conn.one(&sql, [file_id.as_bytes()], upload_row)?;
     Ok(found
         .map(|row| row.session.upload)
@@ -264,8 +254,10 @@ pub(super) fn end_quietly(tx: &Tx<'_>, id: &UploadId) -> Outcome<()> {
 
 pub(super) fn expire(tx: &Tx<'_>, limit: u32, receiving: &HashSet<UploadId>) -> Outcome<u64> {
     let now = tx.at();
-    let sql =
-        format!("{} WHERE u.state = 'open' AND u.expires_at <= ?1 ORDER BY u.expires_at LIMIT ?2", *UPLOAD);
+    let sql = format!(
+        "{} WHERE u.state = 'open' AND u.expires_at <= ?1 ORDER BY u.expires_at LIMIT ?2",
+        session::SELECT
+    );
     let found_max = i64::from(limit).saturating_add(i64::try_from(receiving.len()).unwrap_or(i64::MAX));
     let mut over = tx.all(&sql, (now.unix_ms(), found_max), upload_row)?;
     over.retain(|row| upload::is_over(&row.session.upload, now, receiving));
@@ -284,7 +276,7 @@ fn forget(tx: &Tx<'_>, limit: u32) -> Outcome<()> {
     let sql = format!(
         "{} WHERE u.state <> 'open' AND u.expires_at <= ?1 AND NOT EXISTS
              (SELECT 1 FROM files f WHERE f.id = u.file AND f.file_id <> u.file_id) LIMIT ?2",
-        *UPLOAD
+        session::SELECT
     );
     for row in tx.all(&sql, (upload::forgotten_until(now).unix_ms(), limit), upload_row)? {
         let became = tx.one(
@@ -301,7 +293,7 @@ fn forget(tx: &Tx<'_>, limit: u32) -> Outcome<()> {
 
 /// Ends every session that no request stands behind any more.
 pub(super) fn end_unannounced(tx: &Tx<'_>) -> Outcome<()> {
-    let sql = format!("{} WHERE u.state = 'open' AND u.is_announced = 0", *UPLOAD);
+    let sql = format!("{} WHERE u.state = 'open' AND u.is_announced = 0", session::SELECT);
     for row in tx.all(&sql, [], upload_row)? {
         row.end(tx, UploadState::Terminated)?;
     }

@@ -8,10 +8,11 @@ use serde_json::Value;
 use usp_decide::commit;
 use usp_model::{
     BucketName, ContentDigests, DerivedFile, DigestAlgorithm, DomainKey, File, FileId, FileKey, LabelKey,
-    ManifestId, Release, StoredBytes, Timestamp,
+    ManifestId, MediaType, Release, StoredBytes, Timestamp,
 };
 
 use super::ask::{Ask, Column, to_json};
+use super::columns::columns;
 use super::fail::{Outcome, corrupt};
 use super::tags::Tags;
 use super::tx::Tx;
@@ -20,42 +21,41 @@ use crate::records::FileRecord;
 /// Derived files that one file shows; a step that makes more still finds them by listing.
 const DERIVED_COUNT_MAX: i64 = 100;
 
+// Of a version: files is `f`, buckets `b`, domains `d`, and `v` the table that the version stands in.
 columns! {
-    /// Of a version: files is `f`, buckets `b`, domains `d`, and `v` the table that the version stands in.
-    VersionColumn {
-        FileRow = "f.id",
-        FileId = "f.file_id",
-        Key = "f.key",
-        BucketRow = "b.id",
-        Bucket = "b.name",
-        DomainKey = "d.key",
-        Version = "v.version",
-        Manifest = "v.manifest",
-        SizeBytes = "v.size_bytes",
-        MediaType = "v.media_type",
-        DeclaredMediaType = "v.declared_media_type",
-        Etag = "v.etag",
-        Digests = "v.digests",
-        Sha256 = "v.sha256",
-        State = "v.state",
-        Release = "v.release",
-        Released = "v.released",
-        CreatedAt = "v.created_at",
-        UpdatedAt = "v.updated_at",
-        Owner = "v.owner",
-        Metadata = "v.metadata",
-        Labels = "v.labels",
-        StoredBytes = "v.stored_bytes",
-        StoredChunks = "v.stored_chunks",
-        DeduplicatedBytes = "v.deduplicated_bytes",
-        DerivedFrom = "v.derived_from",
-        ExpiresAt = "v.expires_at",
+    mod version {
+        FILE_ROW = "f.id",
+        FILE_ID = "f.file_id",
+        KEY = "f.key",
+        BUCKET_ROW = "b.id",
+        BUCKET = "b.name",
+        DOMAIN_KEY = "d.key",
+        VERSION = "v.version",
+        MANIFEST = "v.manifest",
+        SIZE_BYTES = "v.size_bytes",
+        MEDIA_TYPE = "v.media_type",
+        DECLARED_MEDIA_TYPE = "v.declared_media_type",
+        ETAG = "v.etag",
+        DIGESTS = "v.digests",
+        SHA256 = "v.sha256",
+        STATE = "v.state",
+        RELEASE = "v.release",
+        RELEASED = "v.released",
+        CREATED_AT = "v.created_at",
+        UPDATED_AT = "v.updated_at",
+        OWNER = "v.owner",
+        METADATA = "v.metadata",
+        LABELS = "v.labels",
+        STORED_BYTES = "v.stored_bytes",
+        STORED_CHUNKS = "v.stored_chunks",
+        DEDUPLICATED_BYTES = "v.deduplicated_bytes",
+        DERIVED_FROM = "v.derived_from",
+        EXPIRES_AT = "v.expires_at",
     }
 }
 
 /// The columns of current versions, for statements that bring their own tables.
-pub(super) static FILE_COLUMNS: LazyLock<String> =
-    LazyLock::new(|| VersionColumn::list().replace("v.", "f."));
+pub(super) static FILE_COLUMNS: LazyLock<String> = LazyLock::new(|| version::LIST.replace("v.", "f."));
 
 /// Current versions; a condition on `f` follows.
 static CURRENT: LazyLock<String> = LazyLock::new(|| {
@@ -67,7 +67,7 @@ static CURRENT: LazyLock<String> = LazyLock::new(|| {
 
 /// Superseded versions; a condition on `f` and `v` follows.
 pub(super) static SUPERSEDED: LazyLock<String> = LazyLock::new(|| {
-    let columns = VersionColumn::list();
+    let columns = version::LIST;
     format!(
         "SELECT {columns} FROM versions v JOIN files f ON f.id = v.file JOIN buckets b ON b.id = f.bucket
          JOIN domains d ON d.id = b.domain"
@@ -86,51 +86,63 @@ pub(super) struct VersionRow {
 }
 
 pub(super) fn version_row(row: &Row<'_>) -> Outcome<VersionRow> {
-    use VersionColumn as Column;
     let stored = StoredBytes {
-        bytes: row.count(Column::StoredBytes as usize)?,
-        chunks: row.count(Column::StoredChunks as usize)?,
-        deduplicated_bytes: row.count(Column::DeduplicatedBytes as usize)?,
+        bytes: row.count(version::STORED_BYTES)?,
+        chunks: row.count(version::STORED_CHUNKS)?,
+        deduplicated_bytes: row.count(version::DEDUPLICATED_BYTES)?,
     };
-    let version = row.get(Column::Version as usize)?;
+    let version = row.get(version::VERSION)?;
     let digests = digests(row)?;
-    let derived_from: Option<[u8; 32]> = row.get(Column::DerivedFrom as usize)?;
+    let media_type: MediaType = row.text(version::MEDIA_TYPE)?;
+    let declared_media_type = declared(row, &media_type)?;
+    let derived_from: Option<[u8; 32]> = row.get(version::DERIVED_FROM)?;
     let file = File {
-        id: FileId::from_bytes(row.get(Column::FileId as usize)?),
-        bucket: row.text::<BucketName>(Column::Bucket as usize)?,
-        key: row.text::<FileKey>(Column::Key as usize)?,
+        id: FileId::from_bytes(row.get(version::FILE_ID)?),
+        bucket: row.text::<BucketName>(version::BUCKET)?,
+        key: row.text::<FileKey>(version::KEY)?,
         version,
-        size_bytes: row.count(Column::SizeBytes as usize)?,
-        media_type: row.text(Column::MediaType as usize)?,
-        declared_media_type: row.text_or_none(Column::DeclaredMediaType as usize)?,
+        size_bytes: row.count(version::SIZE_BYTES)?,
+        media_type,
+        declared_media_type,
         etag: etag(row, &digests, version)?,
         digests,
-        state: row.text(Column::State as usize)?,
-        created_at: row.time(Column::CreatedAt as usize)?,
-        updated_at: row.time(Column::UpdatedAt as usize)?,
-        owner: row.get(Column::Owner as usize)?,
-        metadata: row.json_or_empty(Column::Metadata as usize)?,
-        labels: row.json_or_empty(Column::Labels as usize)?,
+        state: row.text(version::STATE)?,
+        created_at: row.time(version::CREATED_AT)?,
+        updated_at: row.time(version::UPDATED_AT)?,
+        owner: row.get(version::OWNER)?,
+        metadata: row.json_or_empty(version::METADATA)?,
+        labels: row.json_or_empty(version::LABELS)?,
         stored,
         reports: BTreeMap::new(),
         derived: Vec::new(),
         derived_from: derived_from.map(FileId::from_bytes),
-        expires_at: row.time_or_none(Column::ExpiresAt as usize)?,
-        released: row.get(Column::Released as usize)?,
+        expires_at: row.time_or_none(version::EXPIRES_AT)?,
+        released: row.get(version::RELEASED)?,
     };
     Ok(VersionRow {
-        file_row: row.get(Column::FileRow as usize)?,
-        bucket_row: row.get(Column::BucketRow as usize)?,
-        domain_key: DomainKey::from_bytes(row.get(Column::DomainKey as usize)?),
-        manifest: ManifestId(row.get(Column::Manifest as usize)?),
-        release: row.text_or_none(Column::Release as usize)?.unwrap_or(Release::Immediate),
+        file_row: row.get(version::FILE_ROW)?,
+        bucket_row: row.get(version::BUCKET_ROW)?,
+        domain_key: DomainKey::from_bytes(row.get(version::DOMAIN_KEY)?),
+        manifest: ManifestId(row.get(version::MANIFEST)?),
+        release: row.text_or_none(version::RELEASE)?.unwrap_or(Release::Immediate),
         file,
     })
 }
 
+/// Stands for a declared media type that is the one that was decided.
+pub(super) const AS_DECIDED: &str = "=";
+
+fn declared(row: &Row<'_>, decided: &MediaType) -> Outcome<Option<MediaType>> {
+    let kept = row.get_ref(version::DECLARED_MEDIA_TYPE)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+    match kept {
+        Some(AS_DECIDED) => Ok(Some(decided.clone())),
+        _ => row.text_or_none(version::DECLARED_MEDIA_TYPE),
+    }
+}
+
 /// The SHA-256 stands in a column of its own.
 fn digests(row: &Row<'_>) -> Outcome<ContentDigests> {
-    let mut digests: ContentDigests = row.json_or_empty(VersionColumn::Digests as usize)?;
+    let mut digests: ContentDigests = row.json_or_empty(version::DIGESTS)?;
     if let Some(sha256) = sha256(row)? {
         digests.insert(DigestAlgorithm::Sha256, hex::encode(sha256));
     }
@@ -138,12 +150,12 @@ fn digests(row: &Row<'_>) -> Outcome<ContentDigests> {
 }
 
 pub(super) fn sha256<'r>(row: &'r Row<'_>) -> Outcome<Option<&'r [u8]>> {
-    Ok(row.get_ref(VersionColumn::Sha256 as usize)?.as_blob_or_null().map_err(rusqlite::Error::from)?)
+    Ok(row.get_ref(version::SHA256)?.as_blob_or_null().map_err(rusqlite::Error::from)?)
 }
 
 /// One that follows from the SHA-256 is not kept.
 fn etag(row: &Row<'_>, digests: &ContentDigests, version: u32) -> Outcome<String> {
-    let kept: Option<String> = row.get(VersionColumn::Etag as usize)?;
+    let kept: Option<String> = row.get(version::ETAG)?;
     let etag = kept.or_else(|| commit::etag(digests, version));
     Ok(etag.ok_or_else(|| corrupt("read catalogue row", "a version has no etag"))?)
 }

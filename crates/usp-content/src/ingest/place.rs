@@ -24,7 +24,7 @@ use crate::codec::CodecChoice;
 use crate::frame::{Frame, digest_of};
 use crate::packs::Packs;
 use crate::pending::{Claim, Claimed, PackPins, Wait};
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// Places the chunks of one content.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Placer {
                     known.insert(chunk.digest, ChunkRef::from(*row));
                     false
                 }
-                // Its pack is on its way out: the chunk may have moved, or go with it.
+                // Its pack is about to be deleted: the chunk may have moved, or be deleted with it.
                 _ => true,
             }
         });

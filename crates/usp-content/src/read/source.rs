@@ -1,4 +1,4 @@
-//! Where the chunks of one content come from: the index says where they stand, the backend gives the bytes, the digest
+//! Where the chunks of one content come from: the index says where they stand, the pack gives the bytes, the digest
 //! decides whether they are the ones.
 
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use usp_model::{
 };
 
 use crate::frame::{Expected, PLAIN_BYTES_MAX, open_frame, open_frame_as_zstd, stored_bytes};
-use crate::store::Shared;
+use crate::shared::Shared;
 
 /// Chunks that are resolved in one go.
 const RESOLVE_COUNT_MAX: usize = 64;
@@ -138,7 +138,7 @@ impl Source {
         };
         let start = first.chunk.place.offset;
         let range = ByteRange::new(start, end_of(last.chunk.place))?;
-        let bytes = self.shared.backend.read(first.chunk.place.pack, range).await?;
+        let bytes = self.shared.pack_store.read(first.chunk.place.pack, range).await?;
         let size_bytes = usize::try_from(group.iter().map(cost).sum::<u64>()).unwrap_or(usize::MAX);
         let (group, key, form) = (group.to_vec(), self.key.clone(), self.form);
         let codecs = Arc::clone(&self.shared.codecs);
@@ -172,7 +172,7 @@ impl Source {
         }
     }
 
-    /// The chunk counts as not stored from now on, so that whoever brings it again mends it.
+    /// The chunk counts as not stored from now on, so that the next upload of the same bytes mends it.
     async fn doubt(&self, chunk: StoredChunk) -> Error {
         let place = chunk.place;
         tracing::error!(pack.id = %place.pack, offset = place.offset, "a frame failed its check");

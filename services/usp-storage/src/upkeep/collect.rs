@@ -8,7 +8,7 @@
 //! 4. Chunks that are not marked and were last referred to before E lose their rows, some per transaction. An upload that
 //!    found such a row before gets it back in its commit, for the same frame. [the next cycle takes the rest]
 //! 5. What is alive in packs that are mostly dead is copied, synced, and its rows are moved. [copies without rows are dead]
-//! 6. A pack without rows is condemned in memory, which fails while an upload is about to refer to it, and doomed in the
+//! 6. A pack without rows is blocked in memory, which fails while an upload is about to refer to it, and doomed in the
 //!    catalogue, which fails while a row names it. No commit makes a row in a doomed pack. [it is sealed still, or doomed]
 //!
 //! A disk that is nearly full stops step 5 alone: rows, dooms and erasures need little or no space, and copies leave it.
@@ -244,7 +244,7 @@ impl<'s> Cycle<'s> {
         let grace_ms = ms(self.collector.core.config.collect_grace);
         let doomed_before = self.collector.core.now().plus_ms(-grace_ms);
         for pack in self.collector.facts.erasable_packs(self.act(), doomed_before).await? {
-            match self.collector.content.erase(pack.record.pack).await {
+            match self.collector.content.delete_pack(pack.record.pack).await {
                 // A backup copies packs: the next cycle has them.
                 Err(error) if error.kind() == ErrorKind::Locked => return Ok(()),
                 erased => erased?,
@@ -382,7 +382,7 @@ impl<'s> Cycle<'s> {
 
     async fn doom(&mut self, pack: &PackUsage) -> Result<()> {
         let id = pack.record.pack;
-        if !self.collector.content.condemn(id) {
+        if !self.collector.content.block_references(id) {
             self.report.busy_packs += 1;
             return Ok(());
         }
@@ -390,8 +390,8 @@ impl<'s> Cycle<'s> {
             self.report.doomed_packs += 1;
             self.report.doomed_bytes += pack.record.committed_bytes;
         } else {
-            // A commit was faster, or it was set aside. After an error it stays condemned: it may be doomed.
-            self.collector.content.acquit(id);
+            // A commit was faster, or it was set aside. After an error it stays blocked: it may be doomed.
+            self.collector.content.allow_references(id);
             self.report.busy_packs += 1;
         }
         self.rest().await;

@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::Signal;
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{CatalogMetrics, SqliteCatalog, SqliteConfig};
-use usp_content::{ContentConfig, ContentStore, LocalPacks, RecoveryReport};
+use usp_content::{ContentConfig, ContentStore, LocalPacks, PackStore, RecoveryReport};
 use usp_model::{Error, ErrorKind};
 use usp_queue::{EmbeddedQueue, NatsConfig, NatsQueue, Queue};
 use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
@@ -76,10 +76,10 @@ impl Local {
             metrics: catalog_metrics.clone(),
             ..SqliteConfig::new(paths::catalog(dir))
         })?;
-        let packs = LocalPacks::open(dir, Pool::disk())?;
+        let packs = PackStore::in_one_place(Arc::new(LocalPacks::open(dir, Pool::disk())?));
         let index = Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(SystemClock)));
         let budget = ByteBudget::new(config.memory_budget_bytes);
-        let opened = ContentStore::open(config.content, Arc::new(packs), index, Pool::cpu(), budget).await;
+        let opened = ContentStore::open(config.content, packs, index, Pool::cpu(), budget).await;
         let (content, recovery) = opened?;
         report(&recovery);
         let rules = rules::load(&config.rules_dir)?;

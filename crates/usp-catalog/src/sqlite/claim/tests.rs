@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
+use usp_decide::claim::{LANE_COUNT_MAX, Turn};
 use usp_model::{Act, BucketName, BucketPolicy, RetryPolicy, RuleStep};
 
 use super::*;
@@ -154,32 +155,4 @@ fn lanes_in_which_nothing_is_due_hold_up_nobody() {
     let (cost, claimed) = cost(&mut conn, &ask(10, Turn::default()));
     assert_eq!(claimed.runs.len(), 3, "runs of a lower priority that are due");
     assert!(cost < 2_000, "{cost} hundred instructions");
-}
-
-#[test]
-fn a_claim_that_looked_long_enough_goes_on_where_it_ended() {
-    let dir = TempDir::new().unwrap();
-    let conn = open(&dir);
-    fill_with_lanes_that_wait(&conn);
-    // The last lane of all.
-    conn.run("UPDATE runs SET due_at = 0 WHERE id = (SELECT max(id) FROM runs)", []).unwrap();
-    let act = act();
-    let mut claim = Claimer {
-        tx: &Tx::new(&conn, &act),
-        asked: &ask(1, Turn::default()),
-        turn: Turn::default(),
-        free: HashMap::new(),
-        rules: HashMap::new(),
-        leased: Vec::new(),
-        lanes_left: LANE_COUNT_MAX,
-        looks_left: 0,
-    };
-    let mut claim_count = 0;
-    while claim.leased.is_empty() {
-        claim.looks_left = 200;
-        claim.take_from(10).unwrap();
-        claim_count += 1;
-        assert!(claim_count < 20, "it never comes to the last lane");
-    }
-    assert!(claim_count > 5, "{claim_count}");
 }

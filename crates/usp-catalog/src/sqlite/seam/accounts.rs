@@ -1,10 +1,10 @@
 use async_trait::async_trait;
+use usp_decide::account::UserPatch;
 use usp_model::{Act, ApiKey, ApiKeyId, Grant, Result, Timestamp, User, UserName};
 
 use crate::AccountFacts;
 use crate::records::{ApiKeyRecord, RefreshRow, Rotation, UserRecord};
 use crate::sqlite::tx::Tx;
-use crate::sqlite::users::UserPatch;
 use crate::sqlite::{SqliteCatalog, idempotency, keys, users};
 
 #[async_trait]

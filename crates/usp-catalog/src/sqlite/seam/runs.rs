@@ -14,7 +14,7 @@ impl RunFacts for SqliteCatalog {
 
     async fn run(&self, id: &RunId) -> Result<Run> {
         let id = *id;
-        self.readers.read("find run", move |conn| Ok(run_row::get(conn, &id)?.run)).await
+        self.readers.read("find run", move |conn| Ok(run_row::get(conn, &id)?.record.run)).await
     }
 
     async fn runs_of_file(&self, id: &FileId) -> Result<Vec<Run>> {

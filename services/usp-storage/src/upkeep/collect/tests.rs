@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use usp_api::{AppendUpload, Caller, CollectReport, NewFile, ReadFile, StorageApi, StorageCalls};
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
-use usp_content::{ChunkBounds, ContentConfig, ContentStore, MemoryPacks, PackBackend};
+use usp_content::{ChunkBounds, ContentConfig, ContentStore, MemoryPacks, PackStore};
 use usp_model::{
     BucketName, ByteRange, ErrorKind, FileKey, FileRef, Grant, PackState, Principal, PrincipalKind, Result,
     Role, UserName,
@@ -103,8 +103,8 @@ impl World {
     /// Bytes that lie on the medium, whatever rows say.
     async fn disk_bytes(&self) -> u64 {
         let mut sum = 0;
-        for pack in self.packs.list().await.unwrap() {
-            sum += self.packs.len(pack).await.unwrap();
+        for pack in self.packs.list() {
+            sum += self.packs.len(pack).unwrap();
         }
         sum
     }
@@ -133,7 +133,8 @@ async fn open_storage(dir: &TempDir, packs: &Arc<MemoryPacks>) -> (Storage, Arc<
     let index =
         Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(ManualClock::at_unix_ms(1_795_000_000_000))));
     let budget = ByteBudget::new(BUDGET_BYTES);
-    let opened = ContentStore::open(content, packs.clone(), index, Pool::cpu(), budget).await;
+    let opened =
+        ContentStore::open(content, PackStore::in_one_place(packs.clone()), index, Pool::cpu(), budget).await;
     let config = StorageConfig {
         checkpoint_bytes: 24 << 10,
         collect_grace: Duration::ZERO,

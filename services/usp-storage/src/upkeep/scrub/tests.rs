@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use usp_api::{Caller, DamageReport, NewFile, ReadFile, ScrubOptions, ScrubStatus, StorageApi, StorageCalls};
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
-use usp_content::{ChunkBounds, ContentConfig, ContentStore, LocalPacks};
+use usp_content::{ChunkBounds, ContentConfig, ContentStore, LocalPacks, PackStore};
 use usp_model::{
     BucketName, ErrorKind, FileKey, FileRef, Grant, PackState, Principal, PrincipalKind, Result, Role,
     StoredChunk, UserName,
@@ -99,7 +99,7 @@ async fn open_storage(dir: &TempDir) -> (Storage, Arc<dyn Catalog>) {
         slab_size_bytes: 16 << 10,
         ..ContentConfig::default()
     };
-    let packs = Arc::new(LocalPacks::open(dir.path(), Pool::disk()).unwrap());
+    let packs = PackStore::in_one_place(Arc::new(LocalPacks::open(dir.path(), Pool::disk()).unwrap()));
     let index =
         Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(ManualClock::at_unix_ms(1_795_000_000_000))));
     let opened = ContentStore::open(content, packs, index, Pool::cpu(), ByteBudget::new(32 << 20)).await;

@@ -45,7 +45,7 @@ async fn steps(world: &World, count: usize) {
         }
         // The file goes, the row stays.
         for doomed in catalog.erasable_packs(act(), world.storage.core.now()).await.unwrap() {
-            world.storage.upkeep.content.erase(doomed.record.pack).await.unwrap();
+            world.storage.upkeep.content.delete_pack(doomed.record.pack).await.unwrap();
         }
     }
 }
@@ -77,7 +77,7 @@ async fn a_crash_behind_any_step_loses_nothing_and_the_next_cycles_end_the_work(
         let packs = world.catalog.packs().await.unwrap();
         assert!(packs.iter().all(|pack| pack.state != PackState::SetAside), "nothing is damaged");
         let rows: Vec<_> = packs.iter().map(|pack| pack.pack).collect();
-        assert_eq!(rows, world.packs.list().await.unwrap(), "after step {count} rows and files agree");
+        assert_eq!(rows, world.packs.list(), "after step {count} rows and files agree");
         assert_eq!(world.packs.lost_and_found(), [], "no file lost its row");
     }
 }
