@@ -23,7 +23,8 @@ use crate::types::{
 };
 use crate::wire::{
     Answer, Ask, CONNECTION_WINDOW_BYTES, MESSAGE_BYTES_MAX, NODE_SECRET_HEADER, TRAILER_BYTES_MAX,
-    TRANSFER_WINDOW_BYTES, decode, encode, from_status, is_answer, outcome_unknown, unexpected_reply, was_unsent,
+    TRANSFER_WINDOW_BYTES, decode, encode, from_status, is_answer, outcome_unknown, unexpected_reply,
+    was_unsent,
 };
 use crate::{ByteStream, EventStream, Reply, Request, StorageApi};
 

@@ -153,7 +153,8 @@ pub(crate) fn was_unsent(status: &Status) -> bool {
     let Some(cause) = std::error::Error::source(status) else { return false };
     // hyper cancels only what it has not begun to send.
     let is_cancelled = status.code() == Code::Cancelled;
-    is_cancelled || std::iter::successors(Some(cause), |cause| cause.source()).any(|cause| cause.is::<ConnectError>())
+    is_cancelled
+        || std::iter::successors(Some(cause), |cause| cause.source()).any(|cause| cause.is::<ConnectError>())
 }
 
 /// The error of a call that may have changed something and whose answer is lost.
