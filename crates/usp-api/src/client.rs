@@ -23,7 +23,8 @@ use crate::types::{
 };
 use crate::wire::{
     Answer, Ask, CONNECTION_WINDOW_BYTES, MESSAGE_BYTES_MAX, NODE_SECRET_HEADER, TRAILER_BYTES_MAX,
-    TRANSFER_WINDOW_BYTES, decode, encode, from_status, is_answer, unexpected_reply,
+    TRANSFER_WINDOW_BYTES, decode, encode, from_status, is_answer, outcome_unknown, unexpected_reply,
+    was_unsent,
 };
 use crate::{ByteStream, EventStream, Reply, Request, StorageApi};
 
@@ -99,7 +100,7 @@ impl GrpcStorage {
         let mut pause = PAUSE_FIRST;
         for _ in 1..try_count {
             match self.within(timeout, self.questions.clone().call(self.signed(request.clone()))).await {
-                Err(Missed::OnTheWay(_)) => {
+                Err(Missed::Unsent(_) | Missed::Unanswered(_)) => {
                     tokio::time::sleep(jittered(pause)).await;
                     pause *= 2;
                 }
@@ -107,7 +108,8 @@ impl GrpcStorage {
                 Ok(reply) => return answer(reply),
             }
         }
-        answer(self.within(timeout, self.questions.clone().call(self.signed(request))).await?)
+        let asked = self.within(timeout, self.questions.clone().call(self.signed(request))).await;
+        answer(asked.map_err(|missed| missed.of(ask))?)
     }
 
     /// One call: through the breaker, and with a deadline for its answer or the head of it.
@@ -122,7 +124,7 @@ impl GrpcStorage {
             Err(_elapsed) => {
                 self.breaker.missed();
                 let late = Error::new(ErrorKind::Unavailable, "ask the storage role");
-                Err(Missed::OnTheWay(late.because("the storage role took too long to answer")))
+                Err(Missed::Unanswered(late.because("the storage role took too long to answer")))
             }
         }
     }
@@ -131,7 +133,7 @@ impl GrpcStorage {
         self.breaker.admit().map_err(|wait| {
             let away = Error::new(ErrorKind::Unavailable, "ask the storage role")
                 .because(format!("the storage role at {} does not answer; try again shortly", self.url));
-            Missed::OnTheWay(away.retry_after(wait.max(Duration::from_secs(1))))
+            Missed::Unsent(away.retry_after(wait.max(Duration::from_secs(1))))
         })
     }
 
@@ -142,13 +144,13 @@ impl GrpcStorage {
                 self.breaker.reached();
                 Ok(reply)
             }
-            Err(status) if is_answer(&status) => {
-                self.breaker.reached();
-                Err(Missed::Refused(from_status(&status)))
-            }
             Err(status) => {
-                self.breaker.missed();
-                Err(Missed::OnTheWay(from_status(&status)))
+                let missed = Missed::from(&status);
+                match &missed {
+                    Missed::Refused(_) => self.breaker.reached(),
+                    Missed::Unsent(_) | Missed::Unanswered(_) => self.breaker.missed(),
+                }
+                Err(missed)
             }
         }
     }
@@ -206,28 +208,32 @@ impl StorageApi for GrpcStorage {
     }
 
     async fn put(&self, caller: &Caller, file: NewFile, content: ByteStream) -> Result<PutOutcome> {
-        let (frames, broken) = transfer(message(Some(caller), &Ask::Put(file))?, content);
-        self.admit()?;
+        let ask = Ask::Put(file);
+        let (frames, broken) = transfer(message(Some(caller), &ask)?, content);
+        self.admit().map_err(|missed| missed.of(&ask))?;
         let sent = self.transfers.clone().put(self.signed(frames)).await;
-        match finish_transfer(sent, &broken)? {
+        match finish_transfer(&ask, sent, &broken)? {
             Answer::Put(outcome) => Ok(*outcome),
             other => Err(unexpected_reply(&other)),
         }
     }
 
     async fn append(&self, caller: &Caller, append: AppendUpload, content: ByteStream) -> Result<Upload> {
-        let (frames, broken) = transfer(message(Some(caller), &Ask::Append(append))?, content);
-        self.admit()?;
+        let ask = Ask::Append(append);
+        let (frames, broken) = transfer(message(Some(caller), &ask)?, content);
+        self.admit().map_err(|missed| missed.of(&ask))?;
         let sent = self.transfers.clone().append(self.signed(frames)).await;
-        match finish_transfer(sent, &broken)? {
+        match finish_transfer(&ask, sent, &broken)? {
             Answer::Appended(upload) => Ok(*upload),
             other => Err(unexpected_reply(&other)),
         }
     }
 
     async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {
-        let request = self.signed(message(Some(caller), &Ask::Read(read))?);
-        let mut frames = self.within(self.call_timeout, self.transfers.clone().read(request)).await?;
+        let ask = Ask::Read(read);
+        let request = self.signed(message(Some(caller), &ask)?);
+        let opened = self.within(self.call_timeout, self.transfers.clone().read(request)).await;
+        let mut frames = opened.map_err(|missed| missed.of(&ask))?;
         let head = frames.message().await.map_err(|status| from_status(&status))?.unwrap_or_default();
         let Answer::Reading { file, range } = decode(&head.head)? else {
             return Err(unexpected_reply(&"a read without a head"));
@@ -240,9 +246,10 @@ impl StorageApi for GrpcStorage {
     }
 
     async fn watch(&self, caller: &Caller, query: EventQuery) -> Result<EventStream> {
-        let request = self.signed(message(Some(caller), &Ask::Watch(query))?);
-        let opened = self.within(self.call_timeout, self.transfers.clone().watch(request)).await?;
-        let events = opened.map(|frame| match frame {
+        let ask = Ask::Watch(query);
+        let request = self.signed(message(Some(caller), &ask)?);
+        let opened = self.within(self.call_timeout, self.transfers.clone().watch(request)).await;
+        let events = opened.map_err(|missed| missed.of(&ask))?.map(|frame| match frame {
             Ok(frame) => decode(&frame.event),
             Err(status) => Err(from_status(&status)),
         });
@@ -254,14 +261,31 @@ impl StorageApi for GrpcStorage {
 enum Missed {
     /// Storage said no.
     Refused(Error),
-    /// It may not have heard the question.
-    OnTheWay(Error),
+    /// There was no connection to send the question on.
+    Unsent(Error),
+    /// The question was sent, at least in part, and the answer is lost.
+    Unanswered(Error),
 }
 
-impl From<Missed> for Error {
-    fn from(missed: Missed) -> Self {
-        match missed {
-            Missed::Refused(error) | Missed::OnTheWay(error) => error,
+impl From<&Status> for Missed {
+    fn from(status: &Status) -> Self {
+        let error = from_status(status);
+        if is_answer(status) {
+            Self::Refused(error)
+        } else if was_unsent(status) {
+            Self::Unsent(error)
+        } else {
+            Self::Unanswered(error)
+        }
+    }
+}
+
+impl Missed {
+    /// The error of a question: where it may have changed something, nobody knows whether it has.
+    fn of(self, ask: &Ask) -> Error {
+        match self {
+            Self::Unanswered(error) if !ask.changes_nothing() => outcome_unknown(error),
+            Self::Refused(error) | Self::Unsent(error) | Self::Unanswered(error) => error,
         }
     }
 }
@@ -310,11 +334,15 @@ fn transfer(
     (head.chain(pieces).chain(end).map(|frame| PutFrame { frame }), broken)
 }
 
-fn finish_transfer(sent: Result<tonic::Response<CallReply>, Status>, broken: &Broken) -> Result<Answer> {
+fn finish_transfer(
+    ask: &Ask,
+    sent: Result<tonic::Response<CallReply>, Status>,
+    broken: &Broken,
+) -> Result<Answer> {
     if let Some(error) = broken.lock().take() {
         return Err(error);
     }
-    answer(sent.map_err(|status| from_status(&status))?.into_inner())
+    answer(sent.map_err(|status| Missed::from(&status).of(ask))?.into_inner())
 }
 
 impl fmt::Debug for GrpcStorage {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 use usp_model::{ByteRange, Error, ErrorKind, EventQuery, File, Principal, Result, Upload, Violation};
 
 use crate::types::{AppendUpload, NewFile, PutOutcome, ReadFile, Readiness, TokenGrant, TokenPair};
@@ -113,6 +113,20 @@ pub(crate) fn is_answer(status: &Status) -> bool {
 }
 
 impl Ask {
+    /// Whether everything is as before once it was answered: when the answer is lost, nothing else is.
+    pub(crate) fn changes_nothing(&self) -> bool {
+        let looks = ["queue_status", "scrub_status", "check_store", "store_damage"];
+        match self {
+            Self::Readiness | Self::Read(_) | Self::Watch(_) => true,
+            Self::Call(request) if looks.contains(&request.name()) => true,
+            Self::Authenticate { .. }
+            | Self::IssueToken { .. }
+            | Self::Call(_)
+            | Self::Put(_)
+            | Self::Append(_) => self.is_question(),
+        }
+    }
+
     /// Whether it may be asked twice: it changes nothing.
     pub(crate) fn is_question(&self) -> bool {
         match self {
@@ -132,6 +146,22 @@ impl Ask {
             | Self::Watch(_) => false,
         }
     }
+}
+
+/// Whether the question never left: there was no connection, or the one there was had ended before.
+pub(crate) fn was_unsent(status: &Status) -> bool {
+    let Some(cause) = std::error::Error::source(status) else { return false };
+    // hyper cancels only what it has not begun to send.
+    let is_cancelled = status.code() == Code::Cancelled;
+    is_cancelled
+        || std::iter::successors(Some(cause), |cause| cause.source()).any(|cause| cause.is::<ConnectError>())
+}
+
+/// The error of a call that may have changed something and whose answer is lost.
+pub(crate) fn outcome_unknown(lost: Error) -> Error {
+    Error::new(ErrorKind::OutcomeUnknown, "ask the storage role")
+        .because("the answer of the storage role was lost; what was asked for may have happened: look before asking again")
+        .caused_by(lost)
 }
 
 /// The error that storage meant; a broken connection is `Unavailable`.
@@ -191,6 +221,23 @@ mod tests {
             (Request::Collect { dry_run: true }, false),
         ] {
             assert_eq!(Ask::Call(request.clone()).is_question(), is_question, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_twice_changes_nothing_and_some_more_does_not() {
+        let id = usp_model::RunId::from_bytes([1; 32]);
+        for (ask, changes_nothing) in [
+            (Ask::Call(Request::GetRun { id }), true),
+            (Ask::Call(Request::CheckStore { is_deep: false }), true),
+            (Ask::Readiness, true),
+            (Ask::Watch(EventQuery::default()), true),
+            (Ask::Call(Request::CancelRun { id }), false),
+            (Ask::Call(Request::StartScrub { options: crate::ScrubOptions::default() }), false),
+            (Ask::IssueToken { grant: TokenGrant::Refresh { token: String::new() } }, false),
+        ] {
+            assert_eq!(ask.changes_nothing(), changes_nothing, "{ask:?}");
+            assert!(ask.changes_nothing() || !ask.is_question(), "{ask:?}");
         }
     }
 

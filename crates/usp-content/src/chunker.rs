@@ -10,9 +10,9 @@ use fastcdc::v2020::{Normalization, get_gear_with_seed, select_masks};
 
 use crate::config::ChunkBounds;
 
-/// Bytes that a hash remembers.
+/// Bytes that a hash depends on.
 const WINDOW_BYTES: usize = 64;
-/// What one of the stretches is long that are scanned together. A hit in the first makes the rest vain.
+/// Length of each of the stretches that are scanned together. A hit in the first makes the others useless.
 const STRETCH_BYTES: usize = 512;
 const STRETCH_COUNT: usize = 4;
 
@@ -60,7 +60,7 @@ impl Chunker {
     }
 }
 
-/// The rolling hash on its way through a chunk.
+/// The rolling hash at one position of a chunk.
 struct Scan<'a> {
     gear: &'a [u64; 256],
     hash: u64,

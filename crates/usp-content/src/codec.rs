@@ -9,8 +9,11 @@ use zstd_safe::{CCtx, CParameter, DCtx};
 /// How the payload of a frame is coded. The numbers are part of the pack format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
+    /// The chunk as it is.
     None = 0,
+    /// An LZ4 block.
     Lz4 = 1,
+    /// A Zstandard frame.
     Zstd = 2,
 }
 
@@ -156,7 +159,7 @@ pub(crate) fn as_zstd_frame(plain: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Contexts that jobs borrow, so that there are as many as jobs at the same time and no more.
+/// Contexts that jobs borrow: at most as many as jobs that ran at the same time.
 #[derive(Default)]
 pub(crate) struct CodecPool {
     idle: Mutex<Vec<Codecs>>,
@@ -193,7 +196,7 @@ pub(crate) struct CodecChoice {
 }
 
 impl CodecChoice {
-    /// At least one chunk in this many is tried, so that a content that changes its nature is noticed.
+    /// At least one chunk in this many is tried, so that a content that becomes compressible is noticed.
     const PASS_COUNT_MAX: u32 = 31;
 
     pub(crate) fn new(compression: Compression) -> Self {
@@ -213,7 +216,7 @@ impl CodecChoice {
         }
     }
 
-    /// Learns whether the codec that was tried on a chunk made it shorter.
+    /// Records whether the codec that was tried on a chunk made it shorter.
     pub(crate) fn tried(&mut self, shrank: bool) {
         self.miss_count = if shrank { 0 } else { self.miss_count.saturating_add(1) };
         // 0, 1, 3, 7, 15, 31 chunks pass after the first, second, … miss in a row.

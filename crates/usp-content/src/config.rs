@@ -9,9 +9,7 @@ use crate::frame::PLAIN_BYTES_MAX;
 /// The average chunk: the one figure to change when a measurement says so (docs/adr/0001-chunk-size.md).
 pub const CHUNK_SIZE_BYTES_AVG: u32 = 32 * 1024;
 
-/// How far the bounds of a chunk lie from its average: a quarter and four times.
-const BOUND_FACTOR: u32 = 4;
-/// FastCDC knows cut masks for averages in this range.
+/// FastCDC defines masks for averages in this range.
 const AVG_BYTES_LEAST: u32 = 256;
 const AVG_BYTES_MOST: u32 = 4 << 20;
 const MIN_BYTES_LEAST: u32 = 64;
@@ -25,6 +23,9 @@ pub struct ChunkBounds {
 }
 
 impl ChunkBounds {
+    /// How far the bounds lie from the average unless they are given: a quarter of it, and four times as much.
+    pub const FACTOR: u32 = 4;
+
     /// Errors: `InvalidInput` unless the sizes are even and in order, the average is 256 bytes to 4 MiB, and the
     /// longest chunk is at most 16 MiB.
     pub fn new(size_bytes_min: u32, size_bytes_avg: u32, size_bytes_max: u32) -> Result<Self> {
@@ -45,17 +46,31 @@ impl ChunkBounds {
 
     /// A quarter of the average to four times the average. Errors: as `new`.
     pub fn around(size_bytes_avg: u32) -> Result<Self> {
-        Self::new(size_bytes_avg / BOUND_FACTOR, size_bytes_avg, size_bytes_avg.saturating_mul(BOUND_FACTOR))
+        Self::around_unless(size_bytes_avg, None, None)
     }
 
+    /// As `around`, but for the bounds that are given. Errors: as `new`.
+    pub fn around_unless(
+        size_bytes_avg: u32,
+        size_bytes_min: Option<u32>,
+        size_bytes_max: Option<u32>,
+    ) -> Result<Self> {
+        let size_bytes_min = size_bytes_min.unwrap_or(size_bytes_avg / Self::FACTOR);
+        let size_bytes_max = size_bytes_max.unwrap_or(size_bytes_avg.saturating_mul(Self::FACTOR));
+        Self::new(size_bytes_min, size_bytes_avg, size_bytes_max)
+    }
+
+    /// Of the shortest chunk but the last of a content.
     pub fn size_bytes_min(self) -> u32 {
         self.size_bytes_min
     }
 
+    /// What boundaries aim at.
     pub fn size_bytes_avg(self) -> u32 {
         self.size_bytes_avg
     }
 
+    /// Of the longest chunk.
     pub fn size_bytes_max(self) -> u32 {
         self.size_bytes_max
     }
@@ -64,9 +79,9 @@ impl ChunkBounds {
 impl Default for ChunkBounds {
     fn default() -> Self {
         Self {
-            size_bytes_min: CHUNK_SIZE_BYTES_AVG / BOUND_FACTOR,
+            size_bytes_min: CHUNK_SIZE_BYTES_AVG / Self::FACTOR,
             size_bytes_avg: CHUNK_SIZE_BYTES_AVG,
-            size_bytes_max: CHUNK_SIZE_BYTES_AVG * BOUND_FACTOR,
+            size_bytes_max: CHUNK_SIZE_BYTES_AVG * Self::FACTOR,
         }
     }
 }
@@ -74,6 +89,7 @@ impl Default for ChunkBounds {
 /// Settings of a [`crate::ContentStore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentConfig {
+    /// Where contents are cut.
     pub chunk: ChunkBounds,
     /// A pack is sealed before it grows beyond this, footer included. Default 64 MiB.
     pub pack_size_bytes_max: u64,
@@ -81,14 +97,23 @@ pub struct ContentConfig {
     pub open_pack_count: usize,
     /// Bytes that one upload buffers before they are cut. Default 1 MiB.
     pub slab_size_bytes: usize,
-    /// How long an upload may gather them: what comes slowly is cut sooner, and keeps no memory from others. Default 1 s.
+    /// How long an upload may buffer them: the bytes of a slow sender are cut sooner, so that they hold no memory that others
+    /// need. Default 1 s.
     pub slab_time_max: Duration,
 }
 
 impl ContentConfig {
+    /// Slabs of one upload that are being cut or placed while the next is filled.
+    pub(crate) const SLABS_IN_FLIGHT_MAX: usize = 3;
     const OPEN_PACK_COUNT_MAX: usize = 16;
     const SLAB_BYTES: std::ops::RangeInclusive<usize> = 4 << 10..=64 << 20;
     const PACK_BYTES_MOST: u64 = 1 << 40;
+
+    /// The least budget of bytes that uploads need between them, for slabs of this size: one upload fills a slab while
+    /// as many as may be in flight are on their way.
+    pub fn budget_bytes_min(slab_size_bytes: u64) -> u64 {
+        slab_size_bytes.saturating_mul(Self::SLABS_IN_FLIGHT_MAX as u64 + 1)
+    }
 
     /// Errors: `InvalidInput`, with one violation per setting that is out of bounds.
     pub fn validate(&self) -> Result<()> {

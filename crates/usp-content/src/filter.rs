@@ -1,4 +1,4 @@
-//! Which chunks are surely new: most bytes that arrive were never seen, and for those no look-up is worth its way.
+//! Which chunks are certainly new: most bytes that arrive were never stored, and looking them up would be wasted work.
 //!
 //! A blocked Bloom filter over the digests of the index. `false` is certain, but for one case that costs space and nothing
 //! else: a chunk that was appended while the filter was being filled anew may be stored a second time, and the commit then
@@ -39,7 +39,7 @@ struct Bits {
 }
 
 impl DigestFilter {
-    /// Of an index that holds so many chunks. It says nothing before it was filled, unless there are none.
+    /// For an index of so many chunks. Until it was filled `may_hold` is always true, unless there are none.
     pub(crate) fn for_chunks(chunk_count: u64) -> Self {
         let bits = Bits::for_digests(chunk_count.saturating_mul(2), chunk_count == 0);
         Self { bits: RwLock::new(Arc::new(bits)), is_filling: AtomicBool::new(false) }
@@ -50,7 +50,7 @@ impl DigestFilter {
         !bits.is_complete.load(Ordering::Acquire) || bits.may_hold(digest)
     }
 
-    /// Notes that a chunk is about to be known. `true`: the filter is too small by now and wants to be filled anew.
+    /// Notes that a chunk is about to be known. `true`: the filter is too small by now; fill it again.
     pub(crate) fn add(&self, digest: &Digest) -> bool {
         let bits = self.bits.read();
         bits.add(digest);
@@ -58,8 +58,8 @@ impl DigestFilter {
             && !self.is_filling.load(Ordering::Relaxed)
     }
 
-    /// Takes in every chunk of the index, into a new filter if this one is too small. One at a time; errors leave a
-    /// filter that says nothing.
+    /// Adds every chunk of the index, to a new filter if this one is too small. One at a time; after an error `may_hold` is
+    /// always true.
     pub(crate) async fn fill(&self, index: &dyn ChunkIndex) -> Result<()> {
         if self.is_filling.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -82,7 +82,7 @@ impl DigestFilter {
         Ok(())
     }
 
-    /// What is too small gives way to one for twice the chunks that there are, which may be fewer than were ever added.
+    /// A filter that is too small is replaced by one for twice the chunks of the index, which may be fewer than were added.
     fn bits_to_fill(&self, chunk_count: u64) -> Arc<Bits> {
         let standing = Arc::clone(&self.bits.read());
         if standing.digest_count.load(Ordering::Relaxed) <= standing.digest_count_max {

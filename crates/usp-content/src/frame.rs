@@ -26,6 +26,7 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
+    /// The 56 bytes of the header, checksum included.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FRAME_HEADER_BYTES);
         out.extend_from_slice(MAGIC);
@@ -118,7 +119,7 @@ impl Frame {
             .then(|| Self { header, payload: bytes.slice(FRAME_HEADER_BYTES..) })
     }
 
-    /// Codes a chunk with whatever the choice proposes, and tells it the outcome.
+    /// Codes a chunk with the codec that `choice` proposes, and records the outcome there.
     pub(crate) fn of_chunk_adaptively(
         plain: Bytes,
         digest: Digest,
@@ -213,7 +214,7 @@ fn is_sound(header: &FrameHeader, payload: &[u8]) -> bool {
     wire::crc32c(payload) == header.payload_crc || usp_rt::is_planted("digest-not-compared")
 }
 
-/// What a chunk is called in the domain of `key`.
+/// The digest of a chunk in the domain of `key`.
 pub(crate) fn digest_of(plain: &[u8], key: &DomainKey) -> Digest {
     Digest::from_bytes(*blake3::keyed_hash(key.as_bytes(), plain).as_bytes())
 }

@@ -1,4 +1,4 @@
-//! Digests of a whole content, fed in stream order; the SHA-256 can be put down and taken up again.
+//! Digests of a whole content, updated in stream order; the state of the SHA-256 can be saved and restored.
 
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256, Sha512};
@@ -11,7 +11,7 @@ const STATE_FORMAT: u8 = 1;
 #[derive(Debug, Clone)]
 pub(crate) struct ContentHasher {
     sha256: Sha256,
-    /// Only from the first byte on: their states cannot be put down.
+    /// Only of contents hashed in one go: their states cannot be saved.
     others: Vec<Other>,
 }
 

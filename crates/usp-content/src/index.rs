@@ -8,7 +8,7 @@ use usp_model::{
     StoredChunk,
 };
 
-/// Finds chunks and keeps the births and ends of packs.
+/// Finds chunks, and records when packs begin and end.
 #[async_trait]
 pub trait ChunkIndex: fmt::Debug + Send + Sync + 'static {
     /// The committed chunk of each digest, in the order asked, without those in doubt. A hit is a hint: only the commit
@@ -48,7 +48,7 @@ pub trait ChunkIndex: fmt::Debug + Send + Sync + 'static {
     /// Frames of the pack that were committed without a sync and not forgotten since, in order of their offsets.
     async fn redo(&self, pack: PackId) -> Result<Vec<RedoFrame>>;
 
-    /// Lets go of the frames of the pack that begin below `synced_bytes`, and of all that stand in sealed packs.
+    /// Deletes the kept frames of the pack that begin below `synced_bytes`, and all of sealed packs.
     async fn forget_redo(&self, pack: PackId, synced_bytes: u64) -> Result<()>;
 
     /// Where the frames stand that committed chunks name in the pack, in order of their offsets.

@@ -1,11 +1,10 @@
-//! One content on its way in.
+//! Storing one content.
 //!
-//! Bytes gather in a slab. A full slab is cut into chunks and hashed, each in stream order and both at the same time,
-//! while the next one is filled. A task of its own waits for its chunks and has them digested, looked up, compressed,
-//! verified and appended while the next slab is cut. That task holds the permit for the slab's bytes until they are
-//! appended, so a slow disk slows the sender and never grows memory, and it needs nobody to go on: an ingest that waits
-//! for room has no bytes in its hands. What is short is computed where it is, without a way to another thread
-//! and back.
+//! Bytes are buffered in a slab. A full slab is cut into chunks and hashed, each in stream order and both at the same time,
+//! while the next one is filled. A task per slab digests its chunks, looks them up, compresses, verifies and appends them
+//! while the next slab is cut. That task holds the permit for the slab's bytes until they are appended, so a slow disk
+//! slows the sender and never grows memory. It depends on no other ingest: one that waits for memory holds no permit. Short
+//! slabs are computed on the current thread.
 //!
 //! Nothing is durable before [`ContentStore::sync`](crate::ContentStore::sync), and nothing counts before the caller
 //! committed the batch.
@@ -22,9 +21,10 @@ use usp_model::{
 };
 use usp_rt::Begun;
 
+use crate::config::ContentConfig;
+use crate::engine::{Engine, SHORT_BYTES_MAX};
 use crate::hashing::ContentHasher;
 use crate::pending::PackPins;
-use crate::store::{SHORT_BYTES_MAX, Shared};
 
 mod cut;
 mod place;
@@ -40,6 +40,7 @@ use slab::Slab;
 pub struct IngestSettings {
     /// Keys the digests of the dedup domain.
     pub key: DomainKey,
+    /// What chunks are compressed with.
     pub compression: Compression,
     /// Digests of the whole content to make besides SHA-256. With a resume point they are left out: only the SHA-256
     /// can be taken up again.
@@ -61,6 +62,7 @@ pub struct Batch {
     pub resume: ResumePoint,
     /// Plain bytes of `chunks`.
     pub size_bytes: u64,
+    /// What storing `chunks` cost, and what deduplication saved.
     pub stored: StoredBytes,
     /// Keeps the packs that `chunks` name from being doomed: hold it until the commit has answered.
     pub pins: PackPins,
@@ -73,7 +75,7 @@ pub struct Batch {
 /// errors; what it appended is never referenced.
 #[derive(Debug)]
 pub struct Ingest {
-    shared: Arc<Shared>,
+    engine: Arc<Engine>,
     placer: Arc<Placer>,
     cutter: CutterPlace,
     slab: Slab,
@@ -84,16 +86,16 @@ pub struct Ingest {
     uncommitted_bytes: u64,
     /// True while a call runs; still true at the next one if that call failed or was dropped half-way.
     broken: bool,
-    /// Why this ingest never began: told once, by the first call.
+    /// Why this ingest cannot begin; the first call returns it.
     refusal: Option<Error>,
 }
 
-/// Where the cutter is: at hand, or busy with a slab.
+/// The cutter, or what is known of it while it cuts a slab.
 #[derive(Debug)]
 enum CutterPlace {
     Here(Box<Cutter>),
     Cutting(Cutting),
-    /// It never was, or a call was cancelled.
+    /// It was never made, or a cancelled call lost it.
     Nowhere,
 }
 
@@ -101,28 +103,26 @@ enum CutterPlace {
 #[derive(Debug)]
 struct Cutting {
     hashed: Begun<ContentHasher>,
-    /// Told by the task that places the chunks.
+    /// Sent by the task that places the chunks.
     edges: oneshot::Receiver<Edges>,
 }
 
-/// Slabs of one ingest that are being cut or placed while the next is filled.
-const IN_FLIGHT_COUNT_MAX: usize = 3;
 /// What media type sniffing looks at.
 const HEAD_BYTES_MAX: usize = 8 << 10;
 
 impl Ingest {
-    pub(crate) fn new(shared: Arc<Shared>, settings: IngestSettings) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, settings: IngestSettings) -> Self {
         let IngestSettings { key, compression, digests, resume } = settings;
-        let (cutter, refusal) = match Cutter::new(shared.config.chunk, &digests, resume) {
+        let (cutter, refusal) = match Cutter::new(engine.config.chunk, &digests, resume) {
             Ok(cutter) => (CutterPlace::Here(Box::new(cutter)), None),
             Err(error) => (CutterPlace::Nowhere, Some(error)),
         };
         Self {
-            placer: Arc::new(Placer::new(Arc::clone(&shared), key, compression)),
+            placer: Arc::new(Placer::new(Arc::clone(&engine), key, compression)),
             cutter,
             refusal,
             slab: Slab::first(),
-            shared,
+            engine,
             in_flight: VecDeque::new(),
             done: Placed::default(),
             head: Vec::new(),
@@ -132,7 +132,7 @@ impl Ingest {
         }
     }
 
-    /// Takes the next bytes of the content; waits while memory or disk are busy.
+    /// Takes the next bytes of the content; waits while there is no memory for them.
     ///
     /// Errors: `StorageFull`, `Unavailable`, and what the index answers; after an error the ingest is of no use.
     pub async fn push(&mut self, bytes: Bytes) -> Result<()> {
@@ -190,7 +190,7 @@ impl Ingest {
         Ok((batch, cutter.finish()))
     }
 
-    /// Enters a call that leaves `broken` behind unless it comes to its good end.
+    /// Marks the ingest as broken until the call that begins here has succeeded.
     fn begin(&mut self) -> Result<()> {
         if let Some(refusal) = self.refusal.take() {
             return Err(refusal);
@@ -203,14 +203,14 @@ impl Ingest {
         self.head.extend(bytes.iter().take(head_missing));
         self.received_bytes += bytes.len() as u64;
         self.uncommitted_bytes += bytes.len() as u64;
-        self.shared.counters.bytes_in.add(bytes.len() as u64);
-        // What comes slowly is cut as it is: its slab would keep memory from others for as long as it takes to fill.
-        if self.slab.is_older_than(self.shared.config.slab_time_max) {
+        self.engine.counters.bytes_in.add(bytes.len() as u64);
+        // A slow sender's slab is cut before it is full: until then it holds memory that others need.
+        if self.slab.is_older_than(self.engine.config.slab_time_max) {
             self.cut(Edges::cut).await?;
         }
         while !bytes.is_empty() {
-            let slab_bytes_max = self.shared.config.slab_size_bytes;
-            let room = self.slab.make_room(bytes.len(), slab_bytes_max, &self.shared.budget).await;
+            let slab_bytes_max = self.engine.config.slab_size_bytes;
+            let room = self.slab.make_room(bytes.len(), slab_bytes_max, &self.engine.budget).await;
             if room == 0 {
                 self.cut(Edges::cut).await?;
                 continue;
@@ -220,7 +220,7 @@ impl Ingest {
         Ok(())
     }
 
-    /// Begins to cut what has gathered, once the slab before it is cut and on its way to its place.
+    /// Begins to cut the buffered bytes, once the slab before them is cut.
     async fn cut(&mut self, how: fn(&mut Edges, Bytes) -> Vec<Bytes>) -> Result<()> {
         let mut cutter = self.settle_cut().await?;
         let (slab, permits) = self.slab.take();
@@ -232,21 +232,21 @@ impl Ingest {
         }
         let Cutter { mut hasher, mut edges } = *cutter;
         let hashed = slab.clone();
-        let hashed = self.shared.cpu.begin(move || {
+        let hashed = self.engine.cpu.begin(move || {
             hasher.update(&hashed);
             hasher
         });
-        let cut = self.shared.cpu.begin(move || {
+        let cut = self.engine.cpu.begin(move || {
             let chunks = how(&mut edges, slab);
             (edges, chunks)
         });
-        let (tell_edges, edges) = oneshot::channel();
+        let (edges_sender, edges) = oneshot::channel();
         self.cutter = CutterPlace::Cutting(Cutting { hashed, edges });
         let placer = Arc::clone(&self.placer);
         self.begin_placing(async move {
             let (edges, chunks) = cut.ended().await.map_err(not_cut)?;
-            // An ingest that was dropped has no use for them.
-            let _unheard = tell_edges.send(edges);
+            // Nobody receives them once the ingest was dropped.
+            let _dropped = edges_sender.send(edges);
             placer.place(chunks, permits).await
         })
         .await
@@ -270,9 +270,9 @@ impl Ingest {
         &mut self,
         placing: impl Future<Output = Result<Placed>> + Send + 'static,
     ) -> Result<()> {
-        // Never aborted: whoever else waits for a chunk of this slab gets it, and no write is cut in the middle.
+        // Never aborted: other streams may wait for chunks of this slab, and no write may end half-way.
         self.in_flight.push_back(tokio::spawn(placing));
-        while self.in_flight.len() > IN_FLIGHT_COUNT_MAX {
+        while self.in_flight.len() > ContentConfig::SLABS_IN_FLIGHT_MAX {
             self.settle_oldest().await?;
         }
         Ok(())
@@ -294,7 +294,7 @@ impl Ingest {
             self.settle_oldest().await?;
         }
         self.uncommitted_bytes = 0;
-        Ok(std::mem::take(&mut self.done).into_batch(resume, &self.shared.packs))
+        Ok(std::mem::take(&mut self.done).into_batch(resume, &self.engine.packs))
     }
 }
 

@@ -12,23 +12,24 @@ use crate::pending::PackPins;
 use crate::scrub::PackInspector;
 use crate::store::ContentStore;
 
-/// Frames that stand a second time.
+/// Frames that were appended a second time.
 #[derive(Debug)]
 pub struct CopiedFrames {
     /// In the order asked.
     pub places: Vec<FramePlace>,
+    /// Keeps the packs of `places` from being doomed.
     pub pins: PackPins,
 }
 
 impl ContentStore {
     /// Looks at packs: scrubbing and checking go through it.
     pub fn inspector(&self) -> PackInspector {
-        PackInspector::new(Arc::clone(&self.shared.backend))
+        PackInspector::new(self.engine.pack_store.clone())
     }
 
-    /// Forgets what is remembered of a chunk whose frame failed its check; `lookup` no longer finds it by then.
+    /// Forgets where a chunk stands whose frame failed its check. Call it once `lookup` no longer finds the chunk.
     pub fn forget_chunk(&self, digest: &Digest) {
-        self.shared.pending.forget(digest);
+        self.engine.pending.forget(digest);
     }
 
     /// Appends frames as they stand to open packs, without decoding them, and answers their new places in order.
@@ -38,7 +39,7 @@ impl ContentStore {
     /// checksum (then none is copied), and those of an append. Cancel: safe, copies are then without use.
     pub async fn copy_frames(&self, places: Vec<FramePlace>) -> Result<CopiedFrames> {
         let stored_bytes = places.iter().map(|place| u64::from(place.stored_bytes)).sum();
-        let permit = self.shared.budget.acquire(stored_bytes).await;
+        let permit = self.engine.budget.acquire(stored_bytes).await;
         let mut frames = Vec::with_capacity(places.len());
         for place in places {
             frames.push(self.sound_frame(place).await?);
@@ -47,9 +48,9 @@ impl ContentStore {
     }
 
     async fn append(&self, frames: Vec<Frame>, permit: Option<BytePermit>) -> Result<CopiedFrames> {
-        let shared = Arc::clone(&self.shared);
+        let engine = Arc::clone(&self.engine);
         let appended = tokio::spawn(async move {
-            let appended = shared.packs.append(frames).await;
+            let appended = engine.packs.append(frames).await;
             drop(permit);
             appended.map(|(places, pins)| CopiedFrames { places, pins })
         });
@@ -73,33 +74,33 @@ impl ContentStore {
     ///
     /// Errors: `StorageFull`, then it stays open; `Unavailable`. Cancel: safe, it goes on unseen.
     pub async fn seal(&self, pack: PackId) -> Result<bool> {
-        let shared = Arc::clone(&self.shared);
-        let sealing = tokio::spawn(async move { shared.packs.seal_early(pack).await });
+        let engine = Arc::clone(&self.engine);
+        let sealing = tokio::spawn(async move { engine.packs.seal_early(pack).await });
         sealing
             .await
             .unwrap_or_else(|source| Err(Error::new(ErrorKind::Internal, "seal pack").caused_by(source)))
     }
 
-    /// Keeps everyone from referring to frames of a sealed pack from now on, so that it can be doomed. `false` while an
-    /// upload is about to refer to some: try again later.
-    pub fn condemn(&self, pack: PackId) -> bool {
-        self.shared.pending.condemn(pack)
+    /// Refuses new references to frames of a sealed pack from now on, so that it can be doomed. `false` while an upload is
+    /// about to commit some: try again later.
+    pub fn block_references(&self, pack: PackId) -> bool {
+        self.engine.pending.block_references(pack)
     }
 
-    /// Takes back what `condemn` said: the pack was not doomed.
-    pub fn acquit(&self, pack: PackId) {
-        self.shared.pending.acquit(pack);
+    /// Undoes `block_references`: the pack was not doomed.
+    pub fn allow_references(&self, pack: PackId) {
+        self.engine.pending.allow_references(pack);
     }
 
-    /// Erases a pack, and what this process remembers of it. The caller has made sure that no row names it.
-    pub async fn erase(&self, pack: PackId) -> Result<()> {
-        self.shared.pending.forget_pack(pack);
-        self.shared.backend.delete(pack).await
+    /// Deletes a pack, and forgets its frames. The caller has made sure that no row names it.
+    pub async fn delete_pack(&self, pack: PackId) -> Result<()> {
+        self.engine.pending.forget_pack(pack);
+        self.engine.pack_store.delete(pack).await
     }
 
     async fn sound_frame(&self, place: FramePlace) -> Result<Frame> {
         let range = ByteRange::at(place.offset, u64::from(place.stored_bytes));
-        sound(place, self.shared.backend.read(place.pack, range).await?)
+        sound(place, self.engine.pack_store.read(place.pack, range).await?)
     }
 }
 

@@ -12,7 +12,7 @@ pub const PACK_HEADER_BYTES: u64 = 64;
 pub const ENTRY_BYTES: usize = 52;
 /// Bytes of the trailer that ends a sealed pack.
 pub const TRAILER_BYTES: usize = 48;
-/// Frames of one pack: bounds the memory of its writer and of whoever reads its footer.
+/// Frames of one pack: bounds the memory that writing it and reading its footer take.
 pub const FRAME_COUNT_MAX: usize = 65_536;
 
 const MAGIC: &[u8; 8] = b"usp.pack";
@@ -55,10 +55,15 @@ pub(crate) fn newer_version(bytes: &[u8]) -> Option<u16> {
 /// One frame as the footer lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameEntry {
+    /// Of its header in the pack.
     pub offset: u64,
+    /// Of the chunk.
     pub plain_bytes: u32,
+    /// Of the chunk as stored, without the header.
     pub payload_bytes: u32,
+    /// What the payload is coded with.
     pub codec: Codec,
+    /// Of the chunk.
     pub digest: Digest,
 }
 
@@ -78,6 +83,7 @@ impl FrameEntry {
         self.offset.saturating_add(u64::from(stored_bytes(self.payload_bytes)))
     }
 
+    /// Where the index finds the frame, which stands in `pack`.
     pub fn place(&self, pack: PackId) -> FramePlace {
         FramePlace { pack, offset: self.offset, stored_bytes: stored_bytes(self.payload_bytes) }
     }
@@ -135,9 +141,11 @@ pub fn encode_footer(pack: PackId, offset: u64, entries: &[FrameEntry]) -> Vec<u
 /// What the last 48 bytes of a sealed pack say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trailer {
+    /// As in the header of the pack.
     pub pack: PackId,
     /// Of the first entry: the end of the last frame.
     pub offset: u64,
+    /// Entries in front of the trailer.
     pub entry_count: u32,
     entries_crc: u32,
 }

@@ -1,15 +1,15 @@
 //! Open packs: appending, syncing, sealing.
 //!
 //! 1. A slot takes frames, one appender at a time. Without an open pack it begins one: row, then file.
-//! 2. Frames are written at the end of the pack. No space: the end stays, the caller hears `StorageFull`. Any other
-//!    failure: the pack is set aside, the caller hears `Unavailable`, the next append begins a new pack.
-//! 3. A full pack is sealed: footer and truncation by the appender, sync and row in a task of its own, so that nobody
-//!    who fills the next pack waits for the disk. Whoever needs its frames to be durable waits in 4 like for any pack.
+//! 2. Frames are written at the end of the pack. No space: the end stays, the caller gets `StorageFull`. Any other
+//!    failure: the pack is set aside, the caller gets `Unavailable`, the next append begins a new pack.
+//! 3. A full pack is sealed ([`crate::pack_store`]): footer and truncation by the appender; sync, move to where sealed packs
+//!    lie, and row in a task of its own, so that filling the next pack waits for none of them. Whoever needs its frames to be
+//!    durable waits in 4 like for any pack.
 //! 4. `sync` shares one `fdatasync` among all who wait for the pack. If it fails the pack is set aside, every waiter
-//!    hears `Unavailable`, and no sync is ever asked of it again.
-//! 5. Every [`SYNC_AHEAD_BYTES`] a sync begins that nobody waits for, so that the disk works while the rest arrives and
-//!    the one sync that is waited for finds little to do.
-//!
+//!    gets `Unavailable`, and no sync of it is ever tried again.
+//! 5. Every [`SYNC_AHEAD_BYTES`] a sync begins in the background, so that the disk works while the rest arrives and the
+//!    sync that is waited for has little left to write.
 //! 6. Frames of short contents are committed with their rows instead of being synced ([`redo`]).
 //!
 //! All of this runs in tasks of its own: a client that goes away leaves no half-done write behind for the next one.
@@ -23,11 +23,11 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 use usp_model::{Error, ErrorKind, FramePlace, PackId, Result};
 
-use crate::backend::PackBackend;
 use crate::config::ContentConfig;
 use crate::frame::Frame;
 use crate::index::ChunkIndex;
 use crate::pack::{self, FRAME_COUNT_MAX, FrameEntry, PACK_HEADER_BYTES};
+use crate::pack_store::PackStore;
 use crate::pending::{PackPins, Pending};
 use crate::stats::Counters;
 
@@ -44,7 +44,7 @@ const SYNC_AHEAD_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Packs {
     config: ContentConfig,
-    backend: Arc<dyn PackBackend>,
+    store: PackStore,
     index: Arc<dyn ChunkIndex>,
     pending: Arc<Pending>,
     counters: Arc<Counters>,
@@ -70,7 +70,7 @@ struct OpenPack {
 impl Packs {
     pub(crate) fn new(
         config: ContentConfig,
-        backend: Arc<dyn PackBackend>,
+        store: PackStore,
         index: Arc<dyn ChunkIndex>,
         pending: Arc<Pending>,
         counters: Arc<Counters>,
@@ -78,7 +78,7 @@ impl Packs {
         let slots = (0..config.open_pack_count.max(1)).map(|_| Mutex::default()).collect();
         Self {
             config,
-            backend,
+            store,
             index,
             pending,
             counters,
@@ -90,7 +90,7 @@ impl Packs {
         }
     }
 
-    /// Appends `frames` in order and answers where they stand; those packs are pinned before anyone can condemn them.
+    /// Appends `frames` in order and answers where they stand; those packs are pinned before references to them can be blocked.
     ///
     /// Errors: `StorageFull`, `Unavailable`; then none of the frames counts.
     /// Cancel: not safe; run it in a task of its own.
@@ -108,7 +108,7 @@ impl Packs {
                     .because("a frame is larger than a pack may become"));
             }
             let (batch, later) = rest.split_at(fitting);
-            // While it is open nobody thinks of dooming it; once it is sealed, others may.
+            // An open pack is never doomed; once it is sealed it may be.
             pins.hold(&self.pending, open.id);
             let written = self.write(&mut open, batch, &mut places).await;
             let full = fitting < rest.len();
@@ -130,8 +130,7 @@ impl Packs {
         Ok((places, pins))
     }
 
-    /// The first slot that nobody uses, so that little traffic keeps to one pack and shares its syncs; if all are
-    /// busy, each in turn.
+    /// The first free slot, so that little traffic uses one pack and shares its syncs; if all are busy, each in turn.
     async fn slot(&self) -> Result<MutexGuard<'_, Option<OpenPack>>> {
         if let Some(slot) = self.slots.iter().find_map(|slot| slot.try_lock().ok()) {
             return Ok(slot);
@@ -153,7 +152,7 @@ impl Packs {
 
     async fn begin(&self) -> Result<OpenPack> {
         let id = self.index.begin_pack().await?;
-        if let Err(error) = self.backend.create(id, pack::encode_header(id).into()).await {
+        if let Err(error) = self.store.open().create(id, pack::encode_header(id).into()).await {
             // Its row stays without a file. If this fails too, recovery finds the row.
             if let Err(second) = self.index.set_pack_aside(id).await {
                 tracing::warn!(pack.id = %id, error = %second.chain(), "a pack row without a file stays open");
@@ -191,7 +190,7 @@ impl Packs {
             parts.push(Bytes::from(frame.header.encode()));
             parts.push(frame.payload.clone());
         }
-        self.backend.append(open.id, open.end, parts).await?;
+        self.store.open().append(open.id, open.end, parts).await?;
         self.counters.frames.add(entries.len() as u64);
         self.counters.stored_bytes.add(end - open.end);
         places.extend(entries.iter().map(|entry| entry.place(open.id)));
@@ -201,8 +200,8 @@ impl Packs {
         Ok(())
     }
 
-    /// Ends the pack with its footer; the task that is answered makes it durable and notes that it is complete.
-    /// Without space for the footer it stays open in its slot.
+    /// Ends the pack with its footer; the task that is returned does the rest. Without space for the footer it stays open in
+    /// its slot.
     async fn seal(
         self: &Arc<Self>,
         open: OpenPack,
@@ -210,7 +209,7 @@ impl Packs {
     ) -> Result<JoinHandle<Result<()>>> {
         let footer = pack::encode_footer(open.id, open.end, &open.entries);
         let size_bytes = open.end + footer.len() as u64;
-        match self.backend.append(open.id, open.end, vec![footer.into()]).await {
+        match self.store.open().append(open.id, open.end, vec![footer.into()]).await {
             Err(error) if error.kind() == ErrorKind::StorageFull => {
                 *slot = Some(open);
                 return Err(error);
@@ -219,7 +218,7 @@ impl Packs {
             Ok(()) => {}
         }
         // A write that failed for want of space may have left bytes beyond the footer.
-        if let Err(error) = self.backend.truncate(open.id, size_bytes).await {
+        if let Err(error) = self.store.open().truncate(open.id, size_bytes).await {
             return Err(self.set_aside(&open.durability, error).await);
         }
         open.durability.note_written(size_bytes);
@@ -232,28 +231,43 @@ impl Packs {
         self.sync_to(durability, size_bytes).await?;
         let mut complete = self.complete.lock().await;
         complete.push((durability.pack(), size_bytes));
-        self.note_complete(&mut complete).await
+        self.note_complete(&mut complete, durability.pack()).await
     }
 
-    /// Has the row of every complete pack say so; what fails is tried again with the next.
-    async fn note_complete(&self, complete: &mut Vec<(PackId, u64)>) -> Result<()> {
+    /// Moves every complete pack to where sealed packs lie and updates its row; what fails is tried again with the next.
+    ///
+    /// Errors: why `wanted` is still complete and not sealed.
+    async fn note_complete(&self, complete: &mut Vec<(PackId, u64)>, wanted: PackId) -> Result<()> {
         let (mut left, mut outcome) = (Vec::new(), Ok(()));
-        for (pack, size_bytes) in std::mem::take(complete) {
-            if let Err(error) = self.index.seal_pack(pack, size_bytes).await {
-                tracing::warn!(pack.id = %pack, error = %error.chain(), "a complete pack still counts as open");
-                left.push((pack, size_bytes));
-                outcome = Err(error);
+        let mut rest = std::mem::take(complete).into_iter();
+        while let Some((pack, size_bytes)) = rest.next() {
+            let Err(error) = self.note_sealed(pack, size_bytes).await else {
+                self.durability.lock().remove(&pack);
+                self.store.release(pack).await;
+                self.counters.packs_sealed.add(1);
                 continue;
+            };
+            tracing::warn!(pack.id = %pack, error = %error.chain(), "a complete pack still counts as open");
+            left.push((pack, size_bytes));
+            // The others would fail alike, each after a wait.
+            let is_for_all = error.kind() == ErrorKind::Unavailable;
+            if is_for_all {
+                left.extend(rest.by_ref());
             }
-            self.durability.lock().remove(&pack);
-            self.backend.retire(pack).await;
-            self.counters.packs_sealed.add(1);
+            if pack == wanted || is_for_all {
+                outcome = Err(error);
+            }
         }
         *complete = left;
-        outcome
+        if complete.iter().any(|(pack, _)| *pack == wanted) { outcome } else { Ok(()) }
     }
 
-    /// Begins a sync that nobody waits for. If it fails, whoever asks for one hears of it.
+    async fn note_sealed(&self, pack: PackId, size_bytes: u64) -> Result<()> {
+        self.store.hand_over(pack, size_bytes).await?;
+        self.index.seal_pack(pack, size_bytes).await
+    }
+
+    /// Begins a sync in the background. If it fails, the next caller who syncs gets its error.
     fn sync_ahead(self: &Arc<Self>, open: &OpenPack) {
         if let Some(target) = open.durability.sync_ahead_of(SYNC_AHEAD_BYTES) {
             let (packs, durability) = (Arc::clone(self), Arc::clone(&open.durability));
@@ -261,7 +275,7 @@ impl Packs {
         }
     }
 
-    /// Ends a pack before it is full, or notes that it is complete. `false` when nobody appends to it any more.
+    /// Seals a pack before it is full, or finishes sealing one. `false` when it is neither open nor being sealed.
     ///
     /// Errors: as `append`. Cancel: not safe; run it in a task of its own.
     pub(crate) async fn seal_early(self: &Arc<Self>, pack: PackId) -> Result<bool> {
@@ -282,7 +296,7 @@ impl Packs {
         let mut complete = self.complete.lock().await;
         let is_known = complete.iter().any(|(id, _)| *id == pack);
         if is_known {
-            self.note_complete(&mut complete).await?;
+            self.note_complete(&mut complete, pack).await?;
         }
         Ok(is_known)
     }
@@ -301,7 +315,7 @@ impl Packs {
     async fn sync_to(&self, durability: &Arc<Durability>, target: u64) -> Result<()> {
         let sync = || async {
             self.counters.syncs.add(1);
-            let done = self.backend.sync(durability.pack()).await;
+            let done = self.store.open().sync(durability.pack()).await;
             self.counters.syncs_failed.add(u64::from(done.is_err()));
             done
         };
@@ -321,14 +335,14 @@ impl Packs {
             .collect()
     }
 
-    /// Nothing more is written to the pack or expected of it; what was committed in it stays readable.
+    /// Nothing more is written to the pack; what was committed in it stays readable.
     async fn set_aside(&self, durability: &Durability, cause: Error) -> Error {
         let pack = durability.pack();
         durability.mark_lost();
         if durability.is_first_report() {
             tracing::error!(pack.id = %pack, error = %cause.chain(), "a pack failed and is set aside");
             self.pending.forget_pack(pack);
-            self.backend.retire(pack).await;
+            self.store.open().retire(pack).await;
             if let Err(error) = self.index.set_pack_aside(pack).await {
                 tracing::error!(pack.id = %pack, error = %error.chain(), "a failed pack could not be marked");
             }

@@ -7,8 +7,8 @@
 //!
 //! An entry is a hint like every other hit. The commit makes sure that the pack is still there.
 //!
-//! Here also meet those who are about to refer to frames of a pack and the collection that is about to doom it: the first
-//! hold a pin on it, the second condemns it, and each excludes the other ([`pins`]).
+//! References that are about to be committed to a pack and its deletion exclude each other here, too: the first hold a pin on
+//! it, the second blocks new pins, and neither begins while the other lasts ([`pins`]).
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ struct Entries {
     /// How many pins hold each pack.
     pinned: HashMap<PackId, usize>,
     /// Packs that are doomed or about to be: none of their frames is offered or referred to.
-    condemned: HashSet<PackId>,
+    blocked: HashSet<PackId>,
 }
 
 /// Whose task it is to store a chunk.
@@ -56,7 +56,7 @@ pub(crate) enum Claimed {
     Theirs(Wait),
 }
 
-/// The duty to store a chunk. Dropped without `settle`, the chunk is free for the next who asks.
+/// The task of storing a chunk. Dropped without `settle`, the next who claims the chunk gets it.
 #[derive(Debug)]
 pub(crate) struct Claim {
     pending: Arc<Pending>,
@@ -104,7 +104,7 @@ impl Claim {
 
     pub(crate) fn settle(self, place: FramePlace) {
         let mut entries = self.pending.entries.lock();
-        if entries.gone.contains(&place.pack) || entries.condemned.contains(&place.pack) {
+        if entries.gone.contains(&place.pack) || entries.blocked.contains(&place.pack) {
             return;
         }
         if entries.placed.insert(self.digest, place).is_none() {

@@ -75,7 +75,7 @@ struct Reader {
     /// Stands for `ready`.
     ready_permit: Option<BytePermit>,
     group_bytes: u64,
-    /// Why nothing more can be resolved; told when all that was is sent.
+    /// Why nothing more can be resolved; returned once everything resolved before it has been sent.
     refusal: Option<Error>,
 }
 
@@ -86,9 +86,9 @@ struct Ahead {
 }
 
 enum Work {
-    /// Begins when it is waited for, which it is at once: nothing else is at hand.
+    /// Begins when it is polled, which it is at once: nothing else is buffered.
     Here(BoxFuture<'static, Result<Vec<Piece>>>),
-    /// Goes on while what is at hand is sent.
+    /// Runs while what is buffered is sent.
     Aside(JoinHandle<Result<Vec<Piece>>>),
 }
 
@@ -168,14 +168,14 @@ impl Reader {
         chunk
     }
 
-    /// Begins to read what comes next: one group is owed when nothing is at hand, more only within the allowance.
+    /// Begins to read what comes next: one group at least when nothing is buffered, more only within the allowance.
     async fn read_ahead(&mut self) {
         let keeps_up = self.group_bytes > GROUP_BYTES_FIRST;
         let count_max = if keeps_up { AHEAD_COUNT_MAX } else { 1 };
         while self.ahead.len() < count_max && self.has_more() {
-            let permit = self.source.shared.read_ahead.acquire(self.group_bytes).now_or_never();
-            let owed = self.ahead.is_empty() && self.ready.is_empty();
-            if permit.is_none() && !owed {
+            let permit = self.source.engine.read_ahead.acquire(self.group_bytes).now_or_never();
+            let is_needed = self.ahead.is_empty() && self.ready.is_empty();
+            if permit.is_none() && !is_needed {
                 break;
             }
             if self.queue.is_empty()
@@ -187,7 +187,8 @@ impl Reader {
             let size_bytes_max = if permit.is_some() { self.group_bytes } else { 0 };
             let group = take_group(&mut self.queue, size_bytes_max);
             let reading = self.source.clone().fetch(group);
-            let work = if owed { Work::Here(reading.boxed()) } else { Work::Aside(tokio::spawn(reading)) };
+            let work =
+                if is_needed { Work::Here(reading.boxed()) } else { Work::Aside(tokio::spawn(reading)) };
             self.ahead.push_back(Ahead { work, permit });
         }
     }

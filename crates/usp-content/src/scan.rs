@@ -3,11 +3,11 @@
 use bytes::{Buf, Bytes};
 use usp_model::{ByteRange, Error, ErrorKind, PackId, Result};
 
-use crate::backend::PackBackend;
 use crate::frame;
 use crate::pack::{
     self, ENTRY_BYTES, FrameEntry, PACK_HEADER_BYTES, TRAILER_BYTES, Trailer, Walked, walk_frame,
 };
+use crate::pack_store::{PackStore, ReadPacks};
 
 /// Bytes that a scan holds of the pack.
 const WINDOW_BYTES: u64 = 1 << 20;
@@ -37,30 +37,25 @@ pub(crate) fn refuse_newer(pack: PackId, bytes: &[u8]) -> Result<()> {
 }
 
 /// Whether the pack begins with its own header. Shape: the pack has at least 64 bytes.
-pub(crate) async fn header_is_sound(backend: &dyn PackBackend, pack: PackId) -> Result<bool> {
-    let header = backend.read(pack, ByteRange::at(0, PACK_HEADER_BYTES)).await?;
+pub(crate) async fn header_is_sound(packs: &PackStore, pack: PackId) -> Result<bool> {
+    let header = packs.read(pack, ByteRange::at(0, PACK_HEADER_BYTES)).await?;
     refuse_newer(pack, &header)?;
     Ok(pack::decode_header(&header) == Some(pack))
 }
 
 /// Walks from the first frame to `end`, trusting nothing but what it reads.
-pub(crate) async fn walk(backend: &dyn PackBackend, pack: PackId, size_bytes: u64, end: u64) -> Result<Walk> {
+pub(crate) async fn walk(packs: &PackStore, pack: PackId, size_bytes: u64, end: u64) -> Result<Walk> {
     if size_bytes < end {
         return Ok(Walk { damaged_at: Some(size_bytes), ..Walk::default() });
     }
-    if !header_is_sound(backend, pack).await? {
+    if !header_is_sound(packs, pack).await? {
         return Ok(Walk { damaged_at: Some(0), ..Walk::default() });
     }
-    walk_from(backend, pack, PACK_HEADER_BYTES, end).await
+    walk_from(packs, pack, PACK_HEADER_BYTES, end).await
 }
 
 /// Walks from the frame at `offset` to `end`. Shape: the pack has at least `end` bytes.
-pub(crate) async fn walk_from(
-    backend: &dyn PackBackend,
-    pack: PackId,
-    mut offset: u64,
-    end: u64,
-) -> Result<Walk> {
+pub(crate) async fn walk_from(packs: &PackStore, pack: PackId, mut offset: u64, end: u64) -> Result<Walk> {
     let mut found = Walk::default();
     let mut window = Bytes::new();
     while offset < end {
@@ -72,7 +67,7 @@ pub(crate) async fn walk_from(
             }
             Walked::NeedsBytes(bytes) if bytes as u64 <= end - offset => {
                 let wanted = WINDOW_BYTES.max(bytes as u64).min(end - offset);
-                window = backend.read(pack, ByteRange::at(offset, wanted)).await?;
+                window = packs.read(pack, ByteRange::at(offset, wanted)).await?;
             }
             Walked::NeedsBytes(_) | Walked::Damaged => {
                 refuse_newer(pack, &window)?;
@@ -85,8 +80,8 @@ pub(crate) async fn walk_from(
 }
 
 /// The footer of a sealed pack of `size_bytes`; `None` when it is damaged or the pack has none.
-pub(crate) async fn read_footer(
-    backend: &dyn PackBackend,
+pub(crate) async fn read_footer<P: ReadPacks + ?Sized>(
+    packs: &P,
     pack: PackId,
     size_bytes: u64,
 ) -> Result<Option<Vec<FrameEntry>>> {
@@ -95,11 +90,11 @@ pub(crate) async fn read_footer(
     else {
         return Ok(None);
     };
-    let bytes = backend.read(pack, ByteRange::new(start, size_bytes)?).await?;
+    let bytes = packs.read(pack, ByteRange::new(start, size_bytes)?).await?;
     let Some(trailer) = Trailer::decode(&bytes, size_bytes).filter(|trailer| trailer.pack == pack) else {
         return Ok(None);
     };
     let entries_bytes = u64::from(trailer.entry_count).saturating_mul(ENTRY_BYTES as u64);
-    let bytes = backend.read(pack, ByteRange::at(trailer.offset, entries_bytes)).await?;
+    let bytes = packs.read(pack, ByteRange::at(trailer.offset, entries_bytes)).await?;
     Ok(trailer.entries(&bytes))
 }

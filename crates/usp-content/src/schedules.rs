@@ -118,7 +118,7 @@ impl Stage {
     }
 
     fn collect(&self) {
-        if self.pending.condemn(FULL) {
+        if self.pending.block_references(FULL) {
             self.is_erased.store(true, Ordering::SeqCst);
             self.pending.forget_pack(FULL);
         }

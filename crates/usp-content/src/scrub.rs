@@ -4,7 +4,7 @@
 //! 2. Without a footer (an open pack, a damaged one) the frames are walked. Behind a damaged payload the walk goes on
 //!    where the header says; behind a damaged header it goes on at the next bytes that are a whole, sound header. What lies
 //!    between is one stretch of damage.
-//! 3. Bytes come from the medium: what the operating system remembers of the pack is dropped before and after.
+//! 3. Bytes come from the medium: cached bytes of the pack are dropped before and after.
 //!
 //! Nothing is written. It needs no key: it finds accidents, not forgeries.
 
@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use usp_model::{ByteRange, DomainKey, Error, ErrorKind, PackDamage, PackId, PackPart, Result};
 
-use crate::backend::PackBackend;
 use crate::codec::CodecPool;
 use crate::frame::{Expected, FRAME_HEADER_BYTES, FrameHeader, open_frame};
 use crate::pack::{self, FrameEntry, PACK_HEADER_BYTES, Walked, walk_frame};
+use crate::pack_store::PackStore;
 use crate::scan::{self, refuse_newer};
 
 /// Bytes that a scrub holds of the pack.
@@ -57,6 +57,7 @@ pub struct ScrubReport {
 }
 
 impl ScrubReport {
+    /// Whether nothing is damaged.
     pub fn is_sound(&self) -> bool {
         self.damage.is_empty()
     }
@@ -76,14 +77,17 @@ impl Pace {
         Self { bytes_per_s: watch::Sender::new(bytes_per_s), due: Instant::now() }
     }
 
+    /// As fast as the medium.
     pub fn unlimited() -> Self {
         Self::of(0)
     }
 
+    /// The rate; 0: as fast as the medium.
     pub fn bytes_per_s(&self) -> u64 {
         *self.bytes_per_s.borrow()
     }
 
+    /// Changes the rate of this pace and of its clones.
     pub fn set(&self, bytes_per_s: u64) {
         self.bytes_per_s.send_replace(bytes_per_s);
     }
@@ -113,36 +117,38 @@ impl Pace {
 /// Looks at packs and changes nothing; what checks a store, open or not, sees packs through it.
 #[derive(Debug, Clone)]
 pub struct PackInspector {
-    backend: Arc<dyn PackBackend>,
+    packs: PackStore,
     codecs: Arc<CodecPool>,
 }
 
 /// What lies in a pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
+    /// Bytes of the pack as it lies there.
     pub size_bytes: u64,
     /// It ends with a sound footer.
     pub is_sealed: bool,
     /// Nothing in front of the end of its last frame is damaged.
     pub is_sound: bool,
+    /// The sound frames, in order.
     pub frames: Vec<FrameEntry>,
 }
 
 impl PackInspector {
-    pub fn new(backend: Arc<dyn PackBackend>) -> Self {
-        Self { backend, codecs: Arc::default() }
+    /// Looks at `packs`.
+    pub fn new(packs: PackStore) -> Self {
+        Self { packs, codecs: Arc::default() }
     }
 
     /// Checks every committed byte of a pack.
     ///
     /// Errors: `NotFound`, `Unavailable`. Cancel: safe.
     pub async fn scrub(&self, pack: PackId, extent: Extent, pace: &mut Pace) -> Result<ScrubReport> {
-        let backend = &*self.backend;
-        let size_bytes = backend.len(pack).await?;
-        backend.drop_cache(pack).await?;
-        let found =
-            Scrub { backend, pack, extent, size_bytes, report: ScrubReport::default() }.run(pace).await;
-        backend.drop_cache(pack).await?;
+        let packs = &self.packs;
+        let size_bytes = packs.len(pack).await?;
+        packs.drop_cache(pack).await?;
+        let found = Scrub { packs, pack, extent, size_bytes, report: ScrubReport::default() }.run(pace).await;
+        packs.drop_cache(pack).await?;
         found
     }
 
@@ -150,8 +156,8 @@ impl PackInspector {
     ///
     /// Errors: `NotFound`, `Unavailable`, `Corrupt` when the footer fails its check.
     pub async fn frames(&self, pack: PackId) -> Result<Vec<FrameEntry>> {
-        let size_bytes = self.backend.len(pack).await?;
-        let footer = scan::read_footer(&*self.backend, pack, size_bytes).await?;
+        let size_bytes = self.packs.len(pack).await?;
+        let footer = scan::read_footer(&self.packs, pack, size_bytes).await?;
         footer.ok_or_else(|| Error::new(ErrorKind::Corrupt, "read the footer of pack").about(pack))
     }
 
@@ -159,10 +165,10 @@ impl PackInspector {
     ///
     /// Errors: `NotFound`, `Unavailable`.
     pub async fn survey(&self, pack: PackId, reads_frames: bool) -> Result<Survey> {
-        let size_bytes = self.backend.len(pack).await?;
-        let header = self.backend.read(pack, ByteRange::at(0, size_bytes.min(PACK_HEADER_BYTES))).await?;
+        let size_bytes = self.packs.len(pack).await?;
+        let header = self.packs.read(pack, ByteRange::at(0, size_bytes.min(PACK_HEADER_BYTES))).await?;
         refuse_newer(pack, &header)?;
-        if !reads_frames && let Some(frames) = scan::read_footer(&*self.backend, pack, size_bytes).await? {
+        if !reads_frames && let Some(frames) = scan::read_footer(&self.packs, pack, size_bytes).await? {
             return Ok(Survey { size_bytes, is_sealed: true, is_sound: true, frames });
         }
         let extent = Extent::SetAside(size_bytes);
@@ -177,7 +183,7 @@ impl PackInspector {
     pub async fn proves(&self, pack: PackId, frame: &FrameEntry, keys: &[DomainKey]) -> Result<bool> {
         let place = frame.place(pack);
         let stored_bytes = u64::from(place.stored_bytes);
-        let bytes = self.backend.read(pack, ByteRange::at(place.offset, stored_bytes)).await?;
+        let bytes = self.packs.read(pack, ByteRange::at(place.offset, stored_bytes)).await?;
         let expected = Expected {
             digest: frame.digest,
             plain_bytes: frame.plain_bytes,
@@ -189,22 +195,22 @@ impl PackInspector {
 
     /// Bytes of the pack as it lies there. Errors: `NotFound`, `Unavailable`.
     pub async fn len(&self, pack: PackId) -> Result<u64> {
-        self.backend.len(pack).await
+        self.packs.len(pack).await
     }
 
     /// Every pack that lies there, in order of the ids.
     pub async fn list(&self) -> Result<Vec<PackId>> {
-        self.backend.list().await
+        self.packs.list().await
     }
 
     /// What lies among the packs and is none.
     pub async fn strays(&self) -> Result<Vec<String>> {
-        self.backend.strays().await
+        self.packs.strays().await
     }
 }
 
-struct Scrub<'b> {
-    backend: &'b dyn PackBackend,
+struct Scrub<'p> {
+    packs: &'p PackStore,
     pack: PackId,
     extent: Extent,
     /// Of the pack as it lies there.
@@ -220,14 +226,14 @@ impl Scrub<'_> {
             self.damaged(self.size_bytes, end.max(PACK_HEADER_BYTES), PackPart::Missing);
             return Ok(self.report);
         }
-        let header = self.backend.read(self.pack, ByteRange::at(0, PACK_HEADER_BYTES)).await?;
+        let header = self.packs.read(self.pack, ByteRange::at(0, PACK_HEADER_BYTES)).await?;
         refuse_newer(self.pack, &header)?;
         if pack::decode_header(&header) != Some(self.pack) {
             self.damaged(0, PACK_HEADER_BYTES, PackPart::Header);
         }
         let may_have_footer = !matches!(self.extent, Extent::Committed(_)) && end <= self.size_bytes;
         let footer = match may_have_footer {
-            true => scan::read_footer(self.backend, self.pack, end).await?,
+            true => scan::read_footer(self.packs, self.pack, end).await?,
             false => None,
         };
         match footer {
@@ -262,7 +268,7 @@ impl Scrub<'_> {
             let (group, later) = rest.split_at(count.min(rest.len()));
             rest = later;
             let end = group.last().map_or(first.end(), FrameEntry::end);
-            let mut window = self.backend.read(self.pack, ByteRange::new(first.offset, end)?).await?;
+            let mut window = self.packs.read(self.pack, ByteRange::new(first.offset, end)?).await?;
             pace.spend(window.len() as u64).await;
             for entry in group {
                 let stored = entry.place(self.pack).stored_bytes as usize;
@@ -292,7 +298,7 @@ impl Scrub<'_> {
                 }
                 Walked::NeedsBytes(bytes) if bytes as u64 <= end - offset => {
                     let wanted = WINDOW_BYTES.max(bytes as u64).min(end - offset);
-                    window = self.backend.read(self.pack, ByteRange::at(offset, wanted)).await?;
+                    window = self.packs.read(self.pack, ByteRange::at(offset, wanted)).await?;
                     pace.spend(wanted).await;
                 }
                 Walked::NeedsBytes(_) | Walked::Damaged => {
@@ -317,7 +323,7 @@ impl Scrub<'_> {
         let mut start = offset + 1;
         while start + header_bytes <= end {
             let wanted = WINDOW_BYTES.min(end - start);
-            let window = self.backend.read(self.pack, ByteRange::at(start, wanted)).await?;
+            let window = self.packs.read(self.pack, ByteRange::at(start, wanted)).await?;
             pace.spend(wanted).await;
             let found =
                 window.windows(FRAME_HEADER_BYTES).position(|bytes| FrameHeader::decode(bytes).is_some());

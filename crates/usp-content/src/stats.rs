@@ -11,13 +11,17 @@ pub struct ContentStats {
     pub bytes_new: u64,
     /// Plain bytes of chunks that were.
     pub bytes_deduplicated: u64,
-    /// Frames appended, and their bytes with headers.
+    /// Frames appended.
     pub frames: u64,
+    /// Their bytes, with headers.
     pub stored_bytes: u64,
-    /// Syncs that were asked of the backend; the callers that shared one count once.
+    /// Syncs of packs; one that callers shared counts once.
     pub syncs: u64,
+    /// Those that failed.
     pub syncs_failed: u64,
+    /// Packs that were created.
     pub packs_begun: u64,
+    /// Packs that were sealed since the store was opened.
     pub packs_sealed: u64,
     /// Plain bytes read and verified.
     pub bytes_out: u64,

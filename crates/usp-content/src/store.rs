@@ -1,4 +1,4 @@
-//! The content store: one value that takes contents in, makes them durable, and gives them back.
+//! The content store: one value that stores contents, makes them durable, and reads them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,13 +12,14 @@ use usp_model::{
 };
 use usp_rt::{ByteBudget, Pool};
 
-use crate::backend::PackBackend;
 use crate::codec::CodecPool;
 use crate::config::ContentConfig;
+use crate::engine::Engine;
 use crate::filter::DigestFilter;
 use crate::hashing::ContentHasher;
 use crate::index::ChunkIndex;
 use crate::ingest::{Ingest, IngestSettings};
+use crate::pack_store::PackStore;
 use crate::packs::Packs;
 use crate::pending::Pending;
 use crate::read::{Form, ReadStream, Source};
@@ -28,33 +29,11 @@ use crate::stats::{ContentStats, Counters};
 /// Keeps every chunk once. Clones share one store.
 #[derive(Debug, Clone)]
 pub struct ContentStore {
-    pub(crate) shared: Arc<Shared>,
-}
-
-/// What ingests and reads share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: ContentConfig,
-    pub(crate) backend: Arc<dyn PackBackend>,
-    pub(crate) index: Arc<dyn ChunkIndex>,
-    pub(crate) packs: Arc<Packs>,
-    pub(crate) pending: Arc<Pending>,
-    pub(crate) codecs: Arc<CodecPool>,
-    pub(crate) cpu: Pool,
-    /// Bytes of uploads that are on their way to a pack.
-    pub(crate) budget: ByteBudget,
-    /// Bytes that reads hold beyond the chunk that each is sending.
-    pub(crate) read_ahead: ByteBudget,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) filter: DigestFilter,
+    pub(crate) engine: Arc<Engine>,
 }
 
 /// Bytes that all reads together may hold ahead of their clients. A read that gets none goes chunk by chunk.
 const READ_AHEAD_BYTES_MAX: u64 = 32 << 20;
-
-/// Bytes that are computed on where they are: the way to the CPU pool and back would cost more. At 180 MB/s, which is
-/// what compressing and verifying takes at worst, it stays below half a millisecond.
-pub(crate) const SHORT_BYTES_MAX: usize = 64 << 10;
 
 /// Pieces that are hashed in one go, if they are there.
 const HASHED_COUNT_MAX: usize = 32;
@@ -64,31 +43,31 @@ impl ContentStore {
     ///
     /// Every open pack is cut to its committed length, its frames are checked, and it is sealed. Files that no row names go to
     /// lost+found. Rows without a file are reported, and set aside when nothing was committed in them.
-    /// Only one store may be open on a backend.
+    /// Only one store may be open over the same packs.
     ///
     /// Errors: `InvalidInput` for the settings; `StorageFull`, `Unavailable` and what the index answers.
     /// Source: docs/formats/pack.md, "Operations".
     pub async fn open(
         config: ContentConfig,
-        backend: Arc<dyn PackBackend>,
+        pack_store: PackStore,
         index: Arc<dyn ChunkIndex>,
         cpu: Pool,
         budget: ByteBudget,
     ) -> Result<(Self, RecoveryReport)> {
         config.validate()?;
-        let report = recovery::recover(&*backend, &*index).await?;
+        let report = recovery::recover(&pack_store, &*index).await?;
         let chunk_count = index.chunk_count().await?;
         let (pending, counters) = (Arc::new(Pending::default()), Arc::new(Counters::default()));
         let packs = Packs::new(
             config,
-            Arc::clone(&backend),
+            pack_store.clone(),
             Arc::clone(&index),
             Arc::clone(&pending),
             Arc::clone(&counters),
         );
-        let shared = Shared {
+        let engine = Engine {
             config,
-            backend,
+            pack_store,
             index,
             packs: Arc::new(packs),
             pending,
@@ -99,16 +78,16 @@ impl ContentStore {
             counters,
             filter: DigestFilter::for_chunks(chunk_count),
         };
-        let store = Self { shared: Arc::new(shared) };
+        let store = Self { engine: Arc::new(engine) };
         if chunk_count > 0 {
-            store.shared.fill_filter();
+            store.engine.fill_filter();
         }
         Ok((store, report))
     }
 
-    /// Begins to take a content in, or goes on with one. A damaged resume point is told by the first call (`Corrupt`).
+    /// Begins to store a content, or continues one. The first call reports a damaged resume point (`Corrupt`).
     pub fn ingest(&self, settings: IngestSettings) -> Ingest {
-        Ingest::new(Arc::clone(&self.shared), settings)
+        Ingest::new(Arc::clone(&self.engine), settings)
     }
 
     /// Makes every frame durable that was appended to `packs` before the call, with one sync per pack that all who
@@ -118,9 +97,9 @@ impl ContentStore {
     /// more bytes. Cancel: safe, the sync goes on without its caller.
     pub async fn sync(&self, packs: &BTreeSet<PackId>) -> Result<()> {
         let syncs = packs.iter().map(|&pack| {
-            let shared = Arc::clone(&self.shared);
-            // A task of its own: a failure is noticed and remembered even if nobody waits for the answer any more.
-            let sync = tokio::spawn(async move { shared.packs.sync(pack).await });
+            let engine = Arc::clone(&self.engine);
+            // A task of its own: a failure is recorded even if the caller was cancelled.
+            let sync = tokio::spawn(async move { engine.packs.sync(pack).await });
             async {
                 sync.await.unwrap_or_else(|source| {
                     Err(Error::new(ErrorKind::Unavailable, "sync packs").caused_by(source))
@@ -139,7 +118,7 @@ impl ContentStore {
         self.read_known(key, manifest, range, Vec::new())
     }
 
-    /// As `read`, for who has resolved the first chunks of the range already.
+    /// As `read`, for a caller that has resolved the first chunks of the range already.
     pub fn read_known(
         &self,
         key: DomainKey,
@@ -147,8 +126,8 @@ impl ContentStore {
         range: ByteRange,
         known: Vec<PlacedChunk>,
     ) -> ReadStream {
-        let shared = Arc::clone(&self.shared);
-        ReadStream::new(Source { shared, key, manifest, form: Form::Plain }, range, known)
+        let engine = Arc::clone(&self.engine);
+        ReadStream::new(Source { engine, key, manifest, form: Form::Plain }, range, known)
     }
 
     /// A whole content of `size_bytes` in Zstandard frames, as it is stored where that can be: nothing is recompressed.
@@ -156,8 +135,8 @@ impl ContentStore {
     /// Shape: pieces that together are a sequence of frames, whose contents one after the other are the content; a window of
     /// at most the longest chunk. Errors, Cancel: as `read`. Source: RFC 8878, RFC 9659.
     pub fn read_zstd(&self, key: DomainKey, manifest: ManifestId, size_bytes: u64) -> ReadStream {
-        let shared = Arc::clone(&self.shared);
-        let source = Source { shared, key, manifest, form: Form::Zstd };
+        let engine = Arc::clone(&self.engine);
+        let source = Source { engine, key, manifest, form: Form::Zstd };
         ReadStream::new(source, ByteRange::whole(size_bytes), Vec::new())
     }
 
@@ -175,7 +154,7 @@ impl ContentStore {
             let mut pieces = pieces.ready_chunks(HASHED_COUNT_MAX);
             while let Some(ready) = pieces.next().await {
                 let ready: Vec<Bytes> = ready.into_iter().collect::<Result<_>>()?;
-                let hashed = self.shared.cpu.run(move || {
+                let hashed = self.engine.cpu.run(move || {
                     ready.iter().for_each(|piece| hasher.update(piece));
                     hasher
                 });
@@ -190,42 +169,11 @@ impl ContentStore {
 
     /// Makes what was appended durable, for a graceful stop. Open packs stay open; the next `open` seals them.
     pub async fn close(&self) -> Result<()> {
-        self.sync(&self.shared.packs.open_packs().into_iter().collect()).await
+        self.sync(&self.engine.packs.open_packs().into_iter().collect()).await
     }
 
+    /// What the store did since it was opened.
     pub fn stats(&self) -> ContentStats {
-        self.shared.counters.snapshot()
-    }
-}
-
-impl Shared {
-    /// In the background: until it is done every chunk is looked up.
-    pub(crate) fn fill_filter(self: &Arc<Self>) {
-        let shared = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Err(error) = shared.filter.fill(&*shared.index).await {
-                tracing::warn!(error = %error.chain(), "every chunk is looked up: the filter could not be filled");
-            }
-        });
-    }
-
-    /// Runs a computation over so many bytes: short ones here, longer ones on the CPU pool.
-    pub(crate) async fn compute<T: Send + 'static>(
-        &self,
-        action: &'static str,
-        size_bytes: usize,
-        job: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        if size_bytes <= SHORT_BYTES_MAX { job() } else { self.on_cpu(action, job).await }
-    }
-
-    /// Runs a computation on the CPU pool. Errors: its own; `Internal` when it panicked.
-    pub(crate) async fn on_cpu<T: Send + 'static>(
-        &self,
-        action: &'static str,
-        job: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let done = self.cpu.run(job).await;
-        done.unwrap_or_else(|source| Err(Error::new(ErrorKind::Internal, action).caused_by(source)))
+        self.engine.counters.snapshot()
     }
 }

@@ -1,4 +1,4 @@
-//! Reading fixed fields from bytes that nobody vouches for.
+//! Reading fixed fields from untrusted bytes.
 
 /// What is left of a record that is being read. Every step answers `None` when the bytes do not hold what it asks.
 #[derive(Debug)]

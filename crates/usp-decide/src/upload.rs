@@ -219,7 +219,7 @@ pub fn announce_size(upload: &Upload, size_bytes: u64) -> Result<Upload> {
 #[derive(Debug, Clone)]
 pub enum Join {
     /// They were joined before, by a request whose answer got lost: this is what they became.
-    Before(Upload),
+    Before(Box<Upload>),
     /// They are joined now: what the new session has then, and what it cost.
     Now(ManifestSize, StoredBytes),
 }
@@ -249,7 +249,7 @@ pub fn join(
             return Err(gone(ACTION, &before.upload));
         }
         if is_same_join(new, ids, before) {
-            return Ok(Join::Before(before.upload.clone()));
+            return Ok(Join::Before(Box::new(before.upload.clone())));
         }
     }
     for (number, (part, _)) in (1..).zip(parts) {

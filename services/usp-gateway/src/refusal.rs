@@ -42,6 +42,7 @@ pub(crate) fn retry_after(error: &Error, on_lock: OnLock) -> Option<Duration> {
         | ErrorKind::UnsupportedMedia
         | ErrorKind::OutOfRange
         | ErrorKind::DigestMismatch
+        // Asking again may do it twice: whoever asked has to look first.
         | ErrorKind::OutcomeUnknown
         | ErrorKind::StorageFull
         | ErrorKind::Corrupt

@@ -279,7 +279,8 @@ impl Job {
             loop {
                 let report = report(leased, steps(), Some(outcome.clone()));
                 match self.storage.report_run(&self.caller, report).await {
-                    Err(error) if error.kind().is_temporary() => {
+                    // It says the same again under the same lease: a report that was taken before writes nothing.
+                    Err(error) if error.kind().is_temporary() || error.kind() == ErrorKind::OutcomeUnknown => {
                         tracing::warn!(run.id = %leased.run.id, error = %error.chain(), "the report is tried again");
                         sleep(jittered(PAUSE)).await;
                     }

@@ -1,9 +1,10 @@
 //! The catalogue as the content store's chunk index.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use usp_catalog::Catalog;
+use usp_catalog::{Catalog, StoreFacts, UpkeepFacts};
 use usp_content::ChunkIndex;
 use usp_model::{
     Act, ByteRange, ChunkId, Digest, FramePlace, ManifestId, PackId, PackRecord, PlacedChunk, RedoFrame,
@@ -12,16 +13,19 @@ use usp_model::{
 use usp_rt::Clock;
 
 /// Lets the two crates that must not know each other meet.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CatalogIndex {
-    catalog: Arc<dyn Catalog>,
+    store: Arc<dyn StoreFacts>,
+    /// For the number of chunks.
+    totals: Arc<dyn UpkeepFacts>,
     clock: Arc<dyn Clock>,
 }
 
 impl CatalogIndex {
     /// `clock` dates what the content store writes.
     pub fn new(catalog: Arc<dyn Catalog>, clock: Arc<dyn Clock>) -> Self {
-        Self { catalog, clock }
+        let store: Arc<dyn StoreFacts> = catalog.clone();
+        Self { store, totals: catalog, clock }
     }
 
     fn act(&self) -> Act {
@@ -32,15 +36,15 @@ impl CatalogIndex {
 #[async_trait]
 impl ChunkIndex for CatalogIndex {
     async fn lookup(&self, digests: Vec<Digest>) -> Result<Vec<Option<StoredChunk>>> {
-        self.catalog.lookup_chunks(digests).await
+        self.store.lookup_chunks(digests).await
     }
 
     async fn digests(&self, after: ChunkId, count_max: u32) -> Result<Vec<(ChunkId, Digest)>> {
-        self.catalog.chunk_digests(after, count_max).await
+        self.store.chunk_digests(after, count_max).await
     }
 
     async fn chunk_count(&self) -> Result<u64> {
-        Ok(self.catalog.totals().await?.chunks)
+        Ok(self.totals.totals().await?.chunks)
     }
 
     async fn resolve(
@@ -49,38 +53,44 @@ impl ChunkIndex for CatalogIndex {
         range: ByteRange,
         count_max: usize,
     ) -> Result<Vec<PlacedChunk>> {
-        self.catalog.resolve(manifest, range, count_max).await
+        self.store.resolve(manifest, range, count_max).await
     }
 
     async fn begin_pack(&self) -> Result<PackId> {
-        self.catalog.begin_pack(self.act()).await
+        self.store.begin_pack(self.act()).await
     }
 
     async fn seal_pack(&self, pack: PackId, size_bytes: u64) -> Result<()> {
-        self.catalog.seal_pack(self.act(), pack, size_bytes).await
+        self.store.seal_pack(self.act(), pack, size_bytes).await
     }
 
     async fn set_pack_aside(&self, pack: PackId) -> Result<()> {
-        self.catalog.set_pack_aside(self.act(), pack).await
+        self.store.set_pack_aside(self.act(), pack).await
     }
 
     async fn doubt(&self, pack: PackId, range: ByteRange) -> Result<()> {
-        self.catalog.doubt_chunks(self.act(), pack, range).await
+        self.store.doubt_chunks(self.act(), pack, range).await
     }
 
     async fn redo(&self, pack: PackId) -> Result<Vec<RedoFrame>> {
-        self.catalog.redo(pack).await
+        self.store.redo(pack).await
     }
 
     async fn forget_redo(&self, pack: PackId, synced_bytes: u64) -> Result<()> {
-        self.catalog.forget_redo(self.act(), pack, synced_bytes).await
+        self.store.forget_redo(self.act(), pack, synced_bytes).await
     }
 
     async fn committed_frames(&self, pack: PackId) -> Result<Vec<FramePlace>> {
-        Ok(self.catalog.chunks_in_pack(pack).await?.into_iter().map(|chunk| chunk.place).collect())
+        Ok(self.store.chunks_in_pack(pack).await?.into_iter().map(|chunk| chunk.place).collect())
     }
 
     async fn packs(&self) -> Result<Vec<PackRecord>> {
-        self.catalog.packs().await
+        self.store.packs().await
+    }
+}
+
+impl fmt::Debug for CatalogIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CatalogIndex")
     }
 }

@@ -3,7 +3,36 @@
 //! [`Storage`] implements [`StorageApi`](usp_api::StorageApi). Everything that two dialects must agree on stands here:
 //! who may do what to which object, what a bucket accepts, when bytes count as received, which rules apply.
 //!
-//! A stored file comes about in this order (put.rs; the outcome of a failure at each step in brackets):
+//! Storage is made of parts over a small `Core` (clock, settings, counters). A part holds the ports of the catalogue and the
+//! tools that it needs, and knows the parts below it; none knows one beside or above it:
+//!
+//! ```text
+//!                              Storage (api.rs: each call goes to the part with a method of its name)
+//!      ┌───────────┬───────────┬───────┴────┬────────────┬───────────┐
+//!   Identity     Rules        Runs        Events       Uploads     Upkeep
+//!      │           └───────────┼────────────┘            │           │
+//!      │                     Files                       │           │
+//!      │                       └───────────┬─────────────┘           │
+//!      │                                Buckets                      │
+//!      │        RulesInForce · ProgressChannel · Turns · DiskSpace   │
+//!      └───────────────────────────────── Core ──────────────────────┘
+//! ```
+//!
+//! | part | ports of the catalogue | knows besides `Core` |
+//! |---|---|---|
+//! | `Identity` | accounts | tokens |
+//! | `Buckets` | buckets | the rules in force |
+//! | `Files` | files; runs and uploads for a status | `Buckets`, content, disk space |
+//! | `Uploads` | uploads, files | `Buckets`, the rules in force, content, disk space, turns, progress |
+//! | `Rules` | rules | `Files`, the rules in force |
+//! | `Runs` | runs, events | `Files`, `Buckets`, the rules in force, the queue, progress |
+//! | `Events` | events, uploads | `Files`, `Buckets`, progress |
+//! | `Upkeep` | store, upkeep, and all that expires | content, the queue, disk space, turns |
+//!
+//! What a call writes is one act of its caller (`Act`), made where the call comes in; what storage does by itself is an act
+//! of a duty.
+//!
+//! A stored file comes about in this order (uploads/put.rs; the outcome of a failure at each step in brackets):
 //!
 //! 1. The caller is checked against the bucket, the file against the policy. [refused, nothing stored]
 //! 2. Pieces are cut, hashed, looked up, compressed, verified and appended to open packs. [frames without a row: space
@@ -15,32 +44,26 @@
 //! 6. The caller gets its answer. [lost answer: the file is there; the idempotency key or the key's ETag tells]
 
 mod access;
-mod announce;
 mod api;
 mod buckets;
-mod check;
-mod collect;
+mod config;
+mod core;
+mod disk;
+mod events;
 mod files;
 mod identity;
 mod index;
-mod live;
-mod media;
 mod metrics;
-mod offers;
-mod progress;
-mod put;
-mod relay;
-mod rescue;
-mod room;
 mod rules;
-mod scrub;
+mod runs;
 mod storage;
+mod upkeep;
 mod uploads;
-mod work;
 
-pub use check::Checker;
+pub use config::StorageConfig;
+pub use disk::Disk;
 pub use index::CatalogIndex;
 pub use metrics::StorageMetrics;
-pub use room::Room;
 pub use rules::{RuleSources, built_in_rules, check_rules, parse_rules};
-pub use storage::{Storage, StorageConfig, StorageParts};
+pub use storage::{Storage, StorageParts};
+pub use upkeep::Checker;

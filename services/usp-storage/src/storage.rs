@@ -1,112 +1,61 @@
-//! The service and what it is made of.
+//! The service: its parts, put together.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
-use usp_api::Caller;
-use usp_auth::{TokenService, hash_password, random_password};
+use usp_auth::TokenService;
 use usp_catalog::Catalog;
 use usp_content::ContentStore;
-use usp_model::{
-    Act, BucketName, BucketPolicy, Error, ErrorKind, Grant, Result, Role, Timestamp, UploadId, UserName,
-};
-use usp_queue::Queue;
-use usp_rt::{Clock, Pool};
+use usp_model::{Result, Rule, RuleName};
+use usp_queue::{EventLog, Queue};
+use usp_rt::{Clock, Shutdown};
 
-use crate::buckets::BucketCache;
-use crate::identity::SignInThrottle;
-use crate::live::Live;
+use crate::buckets::Buckets;
+use crate::config::StorageConfig;
+use crate::core::Core;
+use crate::disk::{Disk, DiskSpace};
+use crate::events::{Events, ProgressChannel};
+use crate::files::Files;
+use crate::identity::Identity;
 use crate::metrics::StorageMetrics;
-use crate::offers::Work;
-use crate::room::Space;
-use crate::rules::{RuleBook, RuleSources};
-use crate::scrub::Scrubbing;
-
-/// What an operator can set about storage.
-#[derive(Debug, Clone)]
-pub struct StorageConfig {
-    /// A stream commits what it has after this many bytes, so that no more than this is at risk.
-    pub checkpoint_bytes: u64,
-    /// An upload without new bytes for this long is ended.
-    pub upload_idle_max: Duration,
-    /// A worker that is silent for this long loses its run.
-    pub lease_time: Duration,
-    /// Events are kept for this long, for those who come back.
-    pub event_retention: Duration,
-    /// How often what is due is looked for, beyond what events already said.
-    pub sweep_interval: Duration,
-    /// From the end of one collection to the next. Zero: only when it is asked for.
-    pub collect_interval: Duration,
-    /// How long the file of a pack that holds nothing any more is kept, besides two cycles.
-    pub collect_grace: Duration,
-    /// From the end of one scrub of all packs to the next. Zero: only when it is asked for.
-    pub scrub_interval: Duration,
-    /// How fast a scrub reads that nobody asked for. 0: as fast as the medium.
-    pub scrub_pace_bytes_per_s: u64,
-    /// With less free space than this no bytes are taken in.
-    pub free_space_bytes_min: u64,
-}
-
-impl Default for StorageConfig {
-    fn default() -> Self {
-        Self {
-            checkpoint_bytes: 64 << 20,
-            upload_idle_max: Duration::from_secs(24 * 60 * 60),
-            lease_time: Duration::from_secs(30),
-            event_retention: Duration::from_secs(7 * 24 * 60 * 60),
-            sweep_interval: Duration::from_secs(2),
-            collect_interval: Duration::from_secs(60 * 60),
-            collect_grace: Duration::from_secs(10 * 60),
-            scrub_interval: Duration::from_secs(30 * 24 * 60 * 60),
-            scrub_pace_bytes_per_s: 32 << 20,
-            free_space_bytes_min: 256 << 20,
-        }
-    }
-}
+use crate::rules::{RuleSources, Rules, RulesInForce};
+use crate::runs::{Runs, RunsParts};
+use crate::upkeep::{Upkeep, UpkeepParts};
+use crate::uploads::{Turns, Uploads, UploadsParts};
 
 /// What storage stands on.
 #[derive(Debug)]
 pub struct StorageParts {
+    /// Facts. Each part of storage holds only those ports of it that it needs.
     pub catalog: Arc<dyn Catalog>,
+    /// Bytes.
     pub content: ContentStore,
+    /// Where workers learn that runs are due.
     pub queue: Arc<dyn Queue>,
+    /// What verifies and makes tokens.
     pub tokens: TokenService,
+    /// What dates every write.
     pub clock: Arc<dyn Clock>,
+    /// The medium that is written to, so that its fill level is minded. `None`: it is not.
+    pub disk: Option<Arc<dyn Disk>>,
+    /// The process before this one was not stopped in order: what it wrote is scrubbed.
+    pub was_unclean: bool,
+    /// What the operator set.
     pub config: StorageConfig,
 }
 
 /// Files in, kept once, planned for processing, and out again. Clones share everything.
 #[derive(Clone)]
 pub struct Storage {
-    pub(crate) catalog: Arc<dyn Catalog>,
-    pub(crate) content: ContentStore,
-    pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) tokens: Arc<TokenService>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) config: Arc<StorageConfig>,
-    pub(crate) rules: Arc<RwLock<Arc<RuleBook>>>,
-    /// Held by the change of rules that runs.
-    pub(crate) rule_sources: Arc<tokio::sync::Mutex<RuleSources>>,
-    pub(crate) live: Arc<Live>,
-    pub(crate) buckets: Arc<BucketCache>,
-    /// Uploads to which someone appends right now.
-    pub(crate) appending: Arc<Mutex<HashSet<UploadId>>>,
-    pub(crate) work: Arc<Work>,
-    pub(crate) metrics: StorageMetrics,
-    /// Held by the change of a user that runs.
-    pub(crate) changing_users: Arc<tokio::sync::Mutex<()>>,
-    /// Held by the collection that runs.
-    pub(crate) collecting: Arc<tokio::sync::Mutex<()>>,
-    pub(crate) scrubbing: Arc<Scrubbing>,
-    pub(crate) space: Space,
-    /// The process before this one was not stopped in order.
-    was_unclean: bool,
-    /// Password hashing costs 19 MiB and 25 ms each: two at once.
-    pub(crate) passwords: Pool,
-    pub(crate) throttle: Arc<SignInThrottle>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) identity: Identity,
+    pub(crate) buckets: Buckets,
+    pub(crate) files: Files,
+    pub(crate) uploads: Uploads,
+    pub(crate) rules: Rules,
+    pub(crate) runs: Runs,
+    pub(crate) events: Events,
+    pub(crate) upkeep: Upkeep,
 }
 
 impl Storage {
@@ -114,103 +63,105 @@ impl Storage {
     ///
     /// Errors: `InvalidInput` when a rule does not compile, naming it.
     pub async fn start(parts: StorageParts, rules: RuleSources) -> Result<Self> {
-        const PASSWORD_JOBS_MAX: usize = 2;
-        let StorageParts { catalog, content, queue, tokens, clock, config } = parts;
-        let now = Timestamp::from_unix_ms(clock.now_unix_ms());
-        catalog.recover(Act::duty("start", now)).await?;
-        let live = Live::new(catalog.event_signal());
-        let storage = Self {
-            catalog,
-            content,
-            queue,
-            tokens: Arc::new(tokens),
-            clock,
-            config: Arc::new(config),
-            rules: Arc::new(RwLock::new(Arc::new(RuleBook::empty()))),
-            rule_sources: Arc::new(tokio::sync::Mutex::new(rules.clone())),
-            live: Arc::new(live),
-            buckets: Arc::default(),
-            appending: Arc::default(),
-            work: Arc::default(),
-            metrics: StorageMetrics::default(),
-            changing_users: Arc::default(),
-            collecting: Arc::default(),
-            scrubbing: Arc::default(),
-            space: Space::default(),
-            was_unclean: false,
-            passwords: Pool::new("password", PASSWORD_JOBS_MAX),
-            throttle: Arc::default(),
-        };
-        storage.replace_rules(rules.files).await?;
-        storage.ensure_default_bucket().await?;
+        let files = rules.files.clone();
+        let storage = Self::assemble(parts, rules);
+        storage.upkeep.recover().await?;
+        storage.rules.replace_rules(files).await?;
+        storage.buckets.ensure_default().await?;
         Ok(storage)
     }
 
-    /// Notes that the process before this one was not stopped in order: what it wrote is scrubbed.
-    #[must_use]
-    pub fn after_unclean_end(mut self, was_unclean: bool) -> Self {
-        self.was_unclean = was_unclean;
-        self
+    /// Puts the parts together, in the order in which they know each other (lib.rs).
+    fn assemble(parts: StorageParts, sources: RuleSources) -> Self {
+        let StorageParts { catalog, content, queue, tokens, clock, disk, was_unclean, config } = parts;
+        let disk = DiskSpace::of(disk, config.free_space_bytes_min);
+        let core = Arc::new(Core { clock, config, metrics: StorageMetrics::default() });
+        let (in_force, turns) = (RulesInForce::none(), Turns::default());
+        let progress = Arc::new(ProgressChannel::new(catalog.event_signal()));
+
+        let identity = Identity::new(core.clone(), catalog.clone(), tokens);
+        let buckets = Buckets::new(core.clone(), catalog.clone(), in_force.clone());
+        let files = Files::new(
+            catalog.clone(),
+            catalog.clone(),
+            catalog.clone(),
+            content.clone(),
+            buckets.clone(),
+            disk.clone(),
+        );
+        let uploads = Uploads::new(UploadsParts {
+            core: core.clone(),
+            facts: catalog.clone(),
+            files: catalog.clone(),
+            content: content.clone(),
+            buckets: buckets.clone(),
+            rules: in_force.clone(),
+            disk: disk.clone(),
+            turns: turns.clone(),
+            progress: progress.clone(),
+        });
+        let rules = Rules::new(core.clone(), catalog.clone(), files.clone(), in_force.clone(), sources);
+        let runs = Runs::new(RunsParts {
+            core: core.clone(),
+            facts: catalog.clone(),
+            events: catalog.clone(),
+            files: files.clone(),
+            buckets: buckets.clone(),
+            rules: in_force,
+            queue: queue.clone(),
+            progress: progress.clone(),
+        });
+        let events = Events::new(catalog.clone(), catalog.clone(), files.clone(), buckets.clone(), progress);
+        let core_of_upkeep = core.clone();
+        let upkeep = Upkeep::new(UpkeepParts {
+            core: core_of_upkeep,
+            catalog,
+            queue,
+            content,
+            disk,
+            turns,
+            was_unclean,
+        });
+        Self { core, identity, buckets, files, uploads, rules, runs, events, upkeep }
     }
 
-    pub(crate) fn was_unclean(&self) -> bool {
-        self.was_unclean
+    /// Does what storage does by itself, until `shutdown`. A failure is logged and tried again; none ends the work.
+    pub async fn run(&self, shutdown: Shutdown) {
+        tokio::join!(self.runs.work(&shutdown), self.upkeep.work(&shutdown));
+    }
+
+    /// Adds every kept event to `log`, until `shutdown`. A failure is logged and tried again; none ends the work.
+    pub async fn announce(&self, log: Arc<dyn EventLog>, shutdown: Shutdown) {
+        self.events.announce(log, shutdown).await;
     }
 
     /// What this storage counts, to be registered where it is read.
     pub fn metrics(&self) -> StorageMetrics {
-        self.metrics.clone()
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_unix_ms(self.clock.now_unix_ms())
-    }
-
-    /// What a caller asks for now.
-    pub(crate) fn act(&self, caller: &Caller) -> Act {
-        caller.act(self.now())
-    }
-
-    /// What storage does by itself now.
-    pub(crate) fn duty(&self, duty: &'static str) -> Act {
-        Act::duty(duty, self.now())
-    }
-
-    pub(crate) fn rule_book(&self) -> Arc<RuleBook> {
-        Arc::clone(&self.rules.read())
+        self.core.metrics.clone()
     }
 
     /// Makes the first administrator if there is no user at all; gives the password, to be shown once.
     pub async fn ensure_admin(&self) -> Result<Option<String>> {
-        if !self.catalog.list_users().await?.is_empty() {
-            return Ok(None);
-        }
-        let password = random_password()?;
-        let plain = password.clone();
-        let hash = self
-            .passwords
-            .run(move || hash_password(&plain))
-            .await
-            .map_err(|source| Error::new(ErrorKind::Internal, "hash password").caused_by(source))??;
-        let grants = vec![Grant { bucket: None, role: Role::Admin }];
-        self.catalog.create_user(self.duty("start"), UserName::parse("admin")?, Some(hash), grants).await?;
-        Ok(Some(password))
+        self.identity.ensure_admin().await
     }
 
-    async fn ensure_default_bucket(&self) -> Result<()> {
-        let name = BucketName::parse("default")?;
-        match self.catalog.create_bucket(self.duty("start"), name, BucketPolicy::default()).await {
-            Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
-            Ok(_) | Err(_) => Ok(()),
-        }
+    /// Swaps in rules that were read anew from files. Runs that exist keep the version they began with. A written rule that
+    /// this usp does not take is left out and kept, so that it can be written anew or deleted.
+    ///
+    /// Errors: `InvalidInput` for a rule of a file that is not valid; then the old ones stay in force.
+    pub async fn replace_rules(&self, files: Vec<Rule>) -> Result<Vec<RuleName>> {
+        self.rules.replace_rules(files).await
+    }
+
+    /// Ends uploads and files whose time is over, forgets old events and keys. Storage does it by itself every half minute;
+    /// this is for whoever cannot wait.
+    pub async fn forget_the_past(&self) -> Result<()> {
+        self.upkeep.forget_the_past().await
     }
 }
 
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Storage")
-            .field("catalog", &self.catalog)
-            .field("queue", &self.queue)
-            .finish_non_exhaustive()
+        f.debug_struct("Storage").field("core", &self.core).finish_non_exhaustive()
     }
 }

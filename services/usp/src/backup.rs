@@ -28,7 +28,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use usp_catalog::{CatalogCopy, copy_catalog};
-use usp_content::EraseLock;
+use usp_content::DeleteLock;
 use usp_content::pack::{PACK_HEADER_BYTES, TRAILER_BYTES, Trailer};
 use usp_model::{Error, ErrorKind, PackId, PackRecord, PackState, Timestamp};
 
@@ -75,7 +75,7 @@ pub(crate) fn make(
     make_private_dir(target)?;
     let _only_one = lock(target)?;
     let before = Listing::read(target)?;
-    let packs_stay = EraseLock::share(data_dir)?;
+    let packs_stay = DeleteLock::share(data_dir)?;
     let number = before.as_ref().map_or(1, |before| before.number.saturating_add(1));
     let mut backup = Backup {
         data_dir,

@@ -146,11 +146,10 @@ impl Config {
     /// Errors: `InvalidInput` for sizes that do not fit together.
     pub(crate) fn content_config(&self) -> Result<ContentConfig> {
         let section = &self.content;
-        let avg = section.chunk_size_avg.in_u32();
-        let min = section.chunk_size_min.map_or(avg / 4, ByteSize::in_u32);
-        let max = section.chunk_size_max.map_or(avg.saturating_mul(4), ByteSize::in_u32);
+        let (min, max) = (section.chunk_size_min, section.chunk_size_max);
+        let (min, max) = (min.map(ByteSize::in_u32), max.map(ByteSize::in_u32));
         let config = ContentConfig {
-            chunk: ChunkBounds::new(min, avg, max)?,
+            chunk: ChunkBounds::around_unless(section.chunk_size_avg.in_u32(), min, max)?,
             pack_size_bytes_max: section.pack_size_max.0,
             open_pack_count: section.open_pack_count,
             slab_size_bytes: usize::try_from(section.slab_size.0).unwrap_or(usize::MAX),
@@ -238,9 +237,8 @@ impl Config {
         demand(self.storage.checkpoint_size.0 >= 1 << 20, "/storage/checkpoint_size", "at least 1MiB");
         demand(self.storage.lease_time.0.as_secs() >= 5, "/storage/lease_time", "at least 5s");
         demand(!self.storage.sweep_interval.0.is_zero(), "/storage/sweep_interval", "more than 0");
-        let slabs_min = self.content.slab_size.0.saturating_mul(4);
         demand(
-            self.storage.memory_budget.0 >= slabs_min,
+            self.storage.memory_budget.0 >= ContentConfig::budget_bytes_min(self.content.slab_size.0),
             "/storage/memory_budget",
             "at least four times content.slab_size",
         );

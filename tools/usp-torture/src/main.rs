@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use usp_torture::actor::Actor;
-use usp_torture::scenario::{self, Phase};
+use usp_torture::scenario::{Phase, Scenario};
 
 /// `usp-torture SCENARIO PHASE DIR LEDGER SEED [lenient]`; a planted bug is named by `--bug=NAME`.
 fn main() -> Result<()> {
@@ -16,7 +16,7 @@ fn main() -> Result<()> {
     }
     let mut words = words.into_iter();
     let mut word = |what: &str| words.next().with_context(|| format!("name the {what}"));
-    let scenario = word("scenario")?;
+    let scenario = Scenario::find(&word("scenario")?)?;
     let phase = if word("phase")? == "prepare" { Phase::Prepare } else { Phase::Recorded };
     let (dir, ledger) = (PathBuf::from(word("directory")?), PathBuf::from(word("ledger")?));
     let seed = word("seed")?.parse().context("the seed is a number")?;
@@ -29,6 +29,6 @@ fn main() -> Result<()> {
     let runtime = runtime.enable_all().build()?;
     runtime.block_on(async {
         let actor = Actor::open(&dir, &ledger, is_lenient).await?;
-        scenario::play(&scenario, phase, actor, seed).await
+        scenario.play(phase, actor, seed).await
     })
 }

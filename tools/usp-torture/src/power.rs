@@ -11,7 +11,7 @@ use crate::check::{Depth, check, scratch};
 use crate::disk::{Fate, Image, SimDisk};
 use crate::figures::Plan;
 use crate::record::{Fault, Program, Recorded, Run};
-use crate::scenario;
+use crate::scenario::{Scenario, Start};
 use crate::trace::{Moment, Trace};
 
 /// A recorded scenario, ready to be cut.
@@ -73,7 +73,7 @@ pub fn record_with(
     std::fs::create_dir(&dir)?;
     lay_out(name, &dir)?;
     let run = Run { program, scenario: name, dir: dir.clone(), ledger: ledger.clone(), seed };
-    if !scenario::begins_with_nothing(name) {
+    if Scenario::find(name)?.start != Start::Nothing {
         run.prepare()?;
     }
     let before = if ledger.exists() { std::fs::read(&ledger)? } else { Vec::new() };

@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use usp_api::{Caller, Coding, NewFile, ReadFile, StorageApi};
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
-use usp_content::{ChunkBounds, ContentConfig, ContentStore, LocalPacks, PackBackend, RecoveryReport};
+use usp_content::{ChunkBounds, ContentConfig, ContentStore, LocalPacks, PackStore, RecoveryReport};
 use usp_model::{
     BucketName, ByteRange, File, FileKey, FileRef, Grant, Principal, PrincipalKind, Role, Rule, UserName,
 };
@@ -38,7 +38,7 @@ pub struct Store {
     pub storage: Storage,
     pub catalog: Arc<dyn Catalog>,
     pub content: ContentStore,
-    pub packs: Arc<dyn PackBackend>,
+    pub packs: PackStore,
     pub clock: Arc<ManualClock>,
     pub recovery: RecoveryReport,
 }
@@ -53,12 +53,12 @@ impl Store {
     }
 
     pub async fn open_with(dir: &Path, fault: OnFault) -> Result<Self> {
-        let packs = Arc::new(LocalPacks::open(dir, Pool::new("disk", 4))?);
-        Self::over(dir, packs, fault).await
+        let packs = LocalPacks::open(dir, Pool::new("disk", 4))?;
+        Self::over(dir, PackStore::in_one_place(Arc::new(packs)), fault).await
     }
 
     /// The catalogue of `dir` over packs that are kept elsewhere.
-    pub async fn over(dir: &Path, packs: Arc<dyn PackBackend>, fault: OnFault) -> Result<Self> {
+    pub async fn over(dir: &Path, packs: PackStore, fault: OnFault) -> Result<Self> {
         let sqlite = SqliteConfig {
             reader_count: 2,
             cache_kib_per_connection: 2_048,
@@ -70,7 +70,7 @@ impl Store {
         let index = Arc::new(CatalogIndex::new(Arc::clone(&catalog), Arc::clone(&clock) as Arc<dyn Clock>));
         let budget = ByteBudget::new(BUDGET_BYTES);
         let (content, recovery) =
-            ContentStore::open(content_config()?, Arc::clone(&packs), index, Pool::cpu(), budget).await?;
+            ContentStore::open(content_config()?, packs.clone(), index, Pool::cpu(), budget).await?;
         let config = storage_config();
         let parts = StorageParts {
             catalog: Arc::clone(&catalog),
@@ -78,6 +78,8 @@ impl Store {
             queue: Arc::new(EmbeddedQueue::new(config.lease_time)),
             tokens: TokenService::new(&SigningKeys::generate()?, TokenConfig::default())?,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            disk: None,
+            was_unclean: false,
             config,
         };
         let storage = Storage::start(parts, RuleSources::of_files(rules()?)).await?;
@@ -103,7 +105,7 @@ impl Store {
 
 fn content_config() -> usp_model::Result<ContentConfig> {
     Ok(ContentConfig {
-        chunk: ChunkBounds::around(CHUNK_BYTES_MAX / 4)?,
+        chunk: ChunkBounds::around(CHUNK_BYTES_MAX / ChunkBounds::FACTOR)?,
         pack_size_bytes_max: PACK_BYTES,
         slab_size_bytes: 16 << 10,
         ..ContentConfig::default()

@@ -8,8 +8,8 @@ use rusqlite::Connection;
 use usp_decide::commit::{self, Content, Facts, ManifestSize, Shared};
 use usp_decide::{bucket, upload};
 use usp_model::{
-    BucketName, ContentDigest, DigestAlgorithm, Error, ErrorKind, File, FileId, FileRef, ManifestId,
-    MediaType, Release, RunId, StoredBytes,
+    BucketName, ContentDigest, DigestAlgorithm, Error, ErrorKind, File, FileId, FileRef, ManifestId, Release,
+    RunId, StoredBytes,
 };
 
 use super::ask::{Ask, int, to_json};
@@ -19,7 +19,7 @@ use super::fail::Outcome;
 use super::tags::{TagKind, Tagged, Tags};
 use super::tx::Tx;
 use super::uploads::{self, UploadRow};
-use super::version_row::{VersionRow, current_by_key, derived, tags_json};
+use super::version_row::{AS_DECIDED, VersionRow, current_by_key, derived, tags_json};
 use super::{files, idempotency, manifests, redo, runs};
 use crate::records::{CommittedVersion, NewCopy, NewVersion};
 
@@ -159,7 +159,7 @@ fn write_version(
             ":manifest": manifest.0,
             ":size_bytes": int(file.size_bytes),
             ":media_type": file.media_type.as_str(),
-            ":declared_media_type": file.declared_media_type.as_ref().map(MediaType::as_str),
+            ":declared_media_type": kept_declared(file),
             ":etag": kept_etag(file),
             ":digests": kept_digests(file)?,
             ":sha256": sha256(file)?,
@@ -179,6 +179,12 @@ fn write_version(
     let file_row = standing.map_or_else(|| tx.last_insert_rowid(), |row| row.file_row);
     write_tags(tx, file, bucket, standing, file_row)?;
     Ok(file_row)
+}
+
+/// What the client said; a short mark if that is what was decided.
+fn kept_declared(file: &File) -> Option<&str> {
+    let declared = file.declared_media_type.as_ref()?;
+    Some(if *declared == file.media_type { AS_DECIDED } else { declared.as_str() })
 }
 
 /// What does not follow from the SHA-256 and the version.

@@ -78,6 +78,15 @@ const ROW: &str = "SELECT e.seq, e.at, e.kinds, b.name, e.body, coalesce(e.file_
      FROM ";
 const NAMES: &str = "CROSS JOIN event_buckets b ON b.id = e.bucket LEFT JOIN files f ON f.id = e.file";
 
+/// Buckets of one name that are each looked up by themselves; of more, the log is read in order.
+const BUCKET_ROW_COUNT_MAX: usize = 64;
+
+/// Lives of one file id that are told of, the newest: an upload that was open when its file was deleted begins another.
+const FILE_ROW_COUNT_MAX: u32 = 64;
+
+/// Where events stand that are looked for: an index, and what is looked up in it.
+type Place = (&'static str, String);
+
 /// One row more than asked for: of the first, what was seen before is left out.
 fn statement(
     conn: &Connection,
@@ -86,48 +95,54 @@ fn statement(
     limit: u32,
 ) -> Outcome<(String, Vec<Value>)> {
     let mut values = vec![Value::Integer(query.after), Value::Integer(i64::from(limit) + 1)];
-    let mut conditions = String::new();
-    if !buckets.is_empty() {
-        let rows = bucket_rows(conn, buckets)?;
-        conditions.push_str(&one_of("e.bucket", &mut values, rows.into_iter().map(Value::Integer)));
-    }
+    let mut conditions = " AND e.seq > ?1".to_owned();
     if !query.kinds.is_empty() {
-        values.push(Value::Integer(stored_event::mask_of(query.kinds.iter().copied())));
-        conditions.push_str(&format!(" AND e.kinds & ?{} <> 0", values.len()));
+        let kinds = bind(&mut values, Value::Integer(stored_event::mask_of(query.kinds.iter().copied())));
+        conditions.push_str(&format!(" AND e.kinds & {kinds} <> 0"));
     }
-    let sql = match &query.file {
-        Some(id) => of_file(conn, id, &conditions, &mut values)?,
-        None => {
-            // One bucket has an index of its own; anything else reads the log in order.
-            let index = if buckets.len() == 1 { "INDEXED BY events_by_bucket" } else { "NOT INDEXED" };
-            format!("{ROW} events e {index} {NAMES} WHERE e.seq > ?1 {conditions} ORDER BY e.seq LIMIT ?2")
+    let rows = bucket_rows(conn, buckets)?;
+    let mut places = Vec::new();
+    if let Some(id) = &query.file {
+        places = places_of_file(conn, id, &mut values)?;
+    } else if buckets.len() == 1 && (1..=BUCKET_ROW_COUNT_MAX).contains(&rows.len()) {
+        let in_row =
+            |row| ("events_by_bucket", format!("e.bucket = {}", bind(&mut values, Value::Integer(row))));
+        places.extend(rows.iter().copied().map(in_row));
+    }
+    if !buckets.is_empty() && (query.file.is_some() || places.is_empty()) {
+        let rows: Vec<_> = rows.into_iter().map(|row| bind(&mut values, Value::Integer(row))).collect();
+        conditions.push_str(&format!(" AND e.bucket IN ({})", rows.join(", ")));
+    }
+    let found = match places.as_slice() {
+        [] => format!("events e NOT INDEXED {NAMES} WHERE TRUE {conditions}"),
+        [(index, condition)] => format!("events e INDEXED BY {index} {NAMES} WHERE {condition} {conditions}"),
+        many => {
+            // A page of each, so that a sort never sees more than pages.
+            let page = |(index, condition): &Place| {
+                format!(
+                    "SELECT * FROM (SELECT e.seq FROM events e INDEXED BY {index}
+                     WHERE {condition} {conditions} ORDER BY e.seq LIMIT ?2)"
+                )
+            };
+            let pages: Vec<_> = many.iter().map(page).collect();
+            format!("({}) s CROSS JOIN events e ON e.seq = s.seq {NAMES}", pages.join(" UNION "))
         }
     };
-    Ok((sql, values))
+    Ok((format!("{ROW} {found} ORDER BY e.seq LIMIT ?2"), values))
 }
 
-/// Events of the file's row, and those that carry its id.
-fn of_file(conn: &Connection, id: &FileId, conditions: &str, values: &mut Vec<Value>) -> Outcome<String> {
+/// Events of the file's row, of the rows that had its id before and are gone, and those that carry the id.
+fn places_of_file(conn: &Connection, id: &FileId, values: &mut Vec<Value>) -> Outcome<Vec<Place>> {
     let sql = "SELECT id FROM files WHERE file_id = ?1
-         UNION SELECT file FROM events INDEXED BY events_by_id WHERE file_id = ?1 AND file IS NOT NULL LIMIT 1";
-    let file_row: Option<i64> = conn.one(sql, [id.as_bytes()], |row| Ok(row.get(0)?))?;
-    values.push(file_row.map_or(Value::Null, Value::Integer));
-    let by_row = values.len();
-    values.push(Value::Blob(id.as_bytes().to_vec()));
-    let by_id = values.len();
-    let seqs = |index: &str, condition: String| {
-        format!(
-            "SELECT * FROM (SELECT e.seq FROM events e INDEXED BY {index}
-             WHERE {condition} AND e.seq > ?1 {conditions} ORDER BY e.seq LIMIT ?2)"
-        )
-    };
-    let (by_row, by_id) = (
-        seqs("events_by_file", format!("e.file = ?{by_row}")),
-        seqs("events_by_id", format!("e.file_id = ?{by_id}")),
-    );
-    Ok(format!(
-        "{ROW} ({by_row} UNION {by_id}) s CROSS JOIN events e ON e.seq = s.seq {NAMES} ORDER BY e.seq LIMIT ?2"
-    ))
+         UNION SELECT file FROM events INDEXED BY events_by_id WHERE file_id = ?1 AND file IS NOT NULL
+         ORDER BY 1 DESC LIMIT ?2";
+    let file_rows = conn.all(sql, (id.as_bytes(), FILE_ROW_COUNT_MAX), |row| Ok(row.get::<_, i64>(0)?))?;
+    let by_id = bind(values, Value::Blob(id.as_bytes().to_vec()));
+    let mut places = vec![("events_by_id", format!("e.file_id = {by_id}"))];
+    for row in file_rows {
+        places.push(("events_by_file", format!("e.file = {}", bind(values, Value::Integer(row)))));
+    }
+    Ok(places)
 }
 
 /// Every bucket that has or had one of these names.
@@ -140,15 +155,10 @@ fn bucket_rows(conn: &Connection, names: &BTreeSet<&BucketName>) -> Outcome<Vec<
     Ok(rows)
 }
 
-/// A condition on `column`, with its values bound behind those that are there.
-fn one_of(column: &str, values: &mut Vec<Value>, wanted: impl IntoIterator<Item = Value>) -> String {
-    let first = values.len() + 1;
-    values.extend(wanted);
-    let places: Vec<String> = (first..=values.len()).map(|number| format!("?{number}")).collect();
-    match places.as_slice() {
-        [one] => format!(" AND {column} = {one}"),
-        many => format!(" AND {column} IN ({})", many.join(", ")),
-    }
+/// The parameter that stands for a value from here on.
+fn bind(values: &mut Vec<Value>, value: Value) -> String {
+    values.push(value);
+    format!("?{}", values.len())
 }
 
 fn events_of_row(row: &Row<'_>) -> Outcome<Vec<Event>> {
@@ -183,3 +193,6 @@ pub(super) fn prune(tx: &Tx<'_>, now: Timestamp, before: Timestamp, limit: u32) 
     // Numbers have no gaps, so that they say how many events the rows held.
     Ok(first.and_then(|first| u64::try_from(last - first + 1).ok()).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use usp_model::{
 use super::ask::{Ask, Column};
 use super::events::{self, Subject};
 use super::fail::{Outcome, absent};
+use super::key_order::SHA256_PREFIX_BYTES;
 use super::tags::{TagKind, Tagged, Tags};
 use super::tx::Tx;
 use super::version_row::{self, SUPERSEDED, VersionRow, current_by_id, current_by_key, version_row};
@@ -68,12 +69,14 @@ pub(super) fn known_sha256(
     asked: Vec<String>,
 ) -> Outcome<Vec<String>> {
     let domain = buckets::row(conn, bucket)?.domain;
-    let sql = "SELECT 1 FROM buckets b JOIN files f ON f.bucket = b.id WHERE b.domain = ?1 AND f.sha256 = ?2 LIMIT 1";
+    let sql = "SELECT 1 FROM buckets b JOIN files f ON f.bucket = b.id
+         WHERE b.domain = ?1 AND substr(f.sha256, 1, 8) = ?2 AND f.sha256 = ?3 LIMIT 1";
     let mut known = Vec::new();
     for hex in asked {
         // What is no digest is not known either.
         let Ok(digest) = ContentDigest::from_hex(DigestAlgorithm::Sha256, &hex) else { continue };
-        if conn.one(sql, (domain, digest.as_bytes()), |_row| Ok(()))?.is_some() {
+        let prefix = digest.as_bytes().get(..SHA256_PREFIX_BYTES).unwrap_or_default();
+        if conn.one(sql, (domain, prefix, digest.as_bytes()), |_row| Ok(()))?.is_some() {
             known.push(hex);
         }
     }

@@ -10,6 +10,9 @@ use super::filter::{Filter, sha256};
 use super::tags::TagKind;
 use super::version_row::{FILE_COLUMNS, version};
 
+/// What the index of digests has of each.
+pub(super) const SHA256_PREFIX_BYTES: usize = 8;
+
 /// What the walk goes along.
 #[derive(Debug, Clone)]
 pub(super) enum Along {
@@ -154,7 +157,10 @@ impl KeyWalk {
         let mut values = vec![Value::Integer(self.bucket_row), Value::Text(self.low.clone()), high];
         match &self.along {
             Along::Key => {}
-            Along::Sha256(digest) => values.push(Value::Blob(digest.clone())),
+            Along::Sha256(digest) => {
+                let prefix = digest.get(..SHA256_PREFIX_BYTES).unwrap_or_default();
+                values.extend([Value::Blob(prefix.to_vec()), Value::Blob(digest.clone())]);
+            }
             Along::Tag(kind, name, value) => {
                 values.extend([
                     Value::Integer(*kind as i64),
@@ -211,7 +217,11 @@ pub(super) fn sql(along: &Along, is_ascending: bool) -> String {
     let order = if is_ascending { "ASC" } else { "DESC" };
     let (from, key, more) = match along {
         Along::Key => ("files f INDEXED BY files_by_key", "f.key", ""),
-        Along::Sha256(_) => ("files f INDEXED BY files_by_sha256", "f.key", "AND f.sha256 = ?4"),
+        Along::Sha256(_) => (
+            "files f INDEXED BY files_by_sha256",
+            "f.key",
+            "AND substr(f.sha256, 1, 8) = ?4 AND f.sha256 = ?5",
+        ),
         Along::State(_) => {
             ("files f INDEXED BY files_by_state", "f.key", "AND f.state = ?4 AND f.state <> 'ready'")
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use usp_decide::commit;
 use usp_model::{
     BucketName, ContentDigests, DerivedFile, DigestAlgorithm, DomainKey, File, FileId, FileKey, LabelKey,
-    ManifestId, Release, StoredBytes, Timestamp,
+    ManifestId, MediaType, Release, StoredBytes, Timestamp,
 };
 
 use super::ask::{Ask, Column, to_json};
@@ -93,6 +93,8 @@ pub(super) fn version_row(row: &Row<'_>) -> Outcome<VersionRow> {
     };
     let version = row.get(version::VERSION)?;
     let digests = digests(row)?;
+    let media_type: MediaType = row.text(version::MEDIA_TYPE)?;
+    let declared_media_type = declared(row, &media_type)?;
     let derived_from: Option<[u8; 32]> = row.get(version::DERIVED_FROM)?;
     let file = File {
         id: FileId::from_bytes(row.get(version::FILE_ID)?),
@@ -100,8 +102,8 @@ pub(super) fn version_row(row: &Row<'_>) -> Outcome<VersionRow> {
         key: row.text::<FileKey>(version::KEY)?,
         version,
         size_bytes: row.count(version::SIZE_BYTES)?,
-        media_type: row.text(version::MEDIA_TYPE)?,
-        declared_media_type: row.text_or_none(version::DECLARED_MEDIA_TYPE)?,
+        media_type,
+        declared_media_type,
         etag: etag(row, &digests, version)?,
         digests,
         state: row.text(version::STATE)?,
@@ -125,6 +127,17 @@ pub(super) fn version_row(row: &Row<'_>) -> Outcome<VersionRow> {
         release: row.text_or_none(version::RELEASE)?.unwrap_or(Release::Immediate),
         file,
     })
+}
+
+/// Stands for a declared media type that is the one that was decided.
+pub(super) const AS_DECIDED: &str = "=";
+
+fn declared(row: &Row<'_>, decided: &MediaType) -> Outcome<Option<MediaType>> {
+    let kept = row.get_ref(version::DECLARED_MEDIA_TYPE)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+    match kept {
+        Some(AS_DECIDED) => Ok(Some(decided.clone())),
+        _ => row.text_or_none(version::DECLARED_MEDIA_TYPE),
+    }
 }
 
 /// The SHA-256 stands in a column of its own.

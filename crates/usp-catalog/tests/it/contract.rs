@@ -10,10 +10,14 @@ pub(crate) mod collection;
 pub(crate) mod commits;
 pub(crate) mod events;
 pub(crate) mod files;
+pub(crate) mod histories;
 pub(crate) mod lists;
 pub(crate) mod redo;
 pub(crate) mod restart;
+pub(crate) mod rules;
 pub(crate) mod runs;
+pub(crate) mod scrub;
+pub(crate) mod shares;
 pub(crate) mod uploads;
 pub(crate) mod world;
 
@@ -91,6 +95,7 @@ macro_rules! catalog_contract {
                     a_commit_tells_what_happened_in_order_and_wakes_followers,
                     a_commit_into_no_bucket_is_not_found,
                     derived_files_are_shown_with_their_source,
+                    whether_bytes_fit_under_a_quota_can_be_asked_before_they_come,
                 }
                 events {
                     numbers_are_dense_and_rise_with_the_commits,
@@ -100,6 +105,7 @@ macro_rules! catalog_contract {
                     events_of_a_file_are_found_from_its_upload_to_its_end_and_after_it,
                     every_event_says_which_file_and_key_it_is_about_although_they_are_gone,
                     an_upload_to_a_key_that_stands_tells_of_the_file_under_it,
+                    an_id_that_comes_back_after_a_deletion_finds_the_events_of_both_lives,
                     events_of_a_deleted_bucket_are_found_by_its_name_and_go_on_under_its_successor,
                     events_say_what_they_are_about_in_full,
                     events_come_in_order_after_a_point_and_by_every_filter,
@@ -113,6 +119,11 @@ macro_rules! catalog_contract {
                     a_deleted_file_is_gone_with_its_versions_labels_and_waiting_runs,
                     known_digests_are_answered_within_the_domain_only,
                     a_file_is_looked_for_in_its_own_bucket,
+                    files_whose_time_is_over_are_deleted_some_at_a_time,
+                    a_file_is_opened_with_the_first_chunks_of_what_is_read,
+                }
+                histories {
+                    any_history_leaves_a_catalogue_that_agrees_with_itself_and_with_its_events,
                 }
                 lists {
                     a_page_of_files_with_long_metadata_is_short,
@@ -130,6 +141,11 @@ macro_rules! catalog_contract {
                 }
                 restart {
                     everything_acknowledged_is_there_after_a_restart,
+                }
+                rules {
+                    a_rule_gets_a_new_version_just_when_its_meaning_changes,
+                    a_written_rule_is_in_force_and_known_as_written_after_a_restart,
+                    an_erased_rule_counts_no_more_or_gives_its_place_to_the_one_behind_it,
                 }
                 runs {
                     a_claimed_run_comes_with_its_rule_its_file_and_a_number,
@@ -149,8 +165,21 @@ macro_rules! catalog_contract {
                     reports_that_break_a_limit_write_nothing_at_all,
                     due_runs_come_by_priority_and_leave_out_what_is_held_or_not_due_yet,
                     run_lists_page_newest_first_by_every_filter,
-                    a_rule_gets_a_new_version_just_when_its_meaning_changes,
                     a_run_keeps_the_version_of_the_rule_that_it_began_with_even_when_retired,
+                }
+                shares {
+                    a_copy_shares_the_content_and_touches_no_chunk,
+                    a_shared_content_lives_as_long_as_any_who_shares_it,
+                    an_older_version_is_restored_as_a_new_one,
+                    a_copy_keeps_the_rules_of_a_commit,
+                    copies_race_with_deletions_and_lose_nothing,
+                }
+                scrub {
+                    a_scrub_says_where_it_stands_also_after_a_restart,
+                    damage_sets_its_pack_aside_and_its_chunks_count_as_not_stored_until_they_come_anew,
+                    doubt_touches_the_chunks_whose_frames_begin_in_the_range,
+                    contents_that_name_a_chunk_are_found_with_their_owners,
+                    sums_that_are_right_need_no_mending,
                 }
                 uploads {
                     an_upload_grows_by_what_is_durable_and_resumes_where_it_stood,
@@ -162,6 +191,9 @@ macro_rules! catalog_contract {
                     uploads_need_a_bucket_and_strangers_are_not_found,
                     recovery_ends_sessions_of_plain_puts_and_makes_held_runs_due,
                     long_contents_are_found_by_offset_across_segments,
+                    the_size_of_an_upload_is_said_once_and_not_below_what_came,
+                    parts_are_joined_in_the_order_that_is_said_and_who_asks_again_hears_the_same,
+                    what_is_no_part_or_not_complete_is_not_joined_and_stays,
                 }
             }
         }

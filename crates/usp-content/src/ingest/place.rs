@@ -21,15 +21,15 @@ use usp_rt::BytePermit;
 use super::Batch;
 use super::redo::Redo;
 use crate::codec::CodecChoice;
+use crate::engine::Engine;
 use crate::frame::{Frame, digest_of};
 use crate::packs::Packs;
 use crate::pending::{Claim, Claimed, PackPins, Wait};
-use crate::store::Shared;
 
 /// Places the chunks of one content.
 #[derive(Debug)]
 pub(super) struct Placer {
-    shared: Arc<Shared>,
+    engine: Arc<Engine>,
     key: DomainKey,
     choice: Arc<Mutex<CodecChoice>>,
 }
@@ -63,8 +63,8 @@ pub(super) struct Placed {
 type Owned = (Bytes, Claim);
 
 impl Placer {
-    pub(super) fn new(shared: Arc<Shared>, key: DomainKey, compression: Compression) -> Self {
-        Self { shared, key, choice: Arc::new(Mutex::new(CodecChoice::new(compression))) }
+    pub(super) fn new(engine: Arc<Engine>, key: DomainKey, compression: Compression) -> Self {
+        Self { engine, key, choice: Arc::new(Mutex::new(CodecChoice::new(compression))) }
     }
 
     /// `permits` stand for the bytes of `chunks` and are given back when all have their place.
@@ -90,7 +90,7 @@ impl Placer {
         }
         drop(permits);
         let placed = Placed { pins, ..Placed::assemble(&names, &known, new)? };
-        let counters = &self.shared.counters;
+        let counters = &self.engine.counters;
         counters.bytes_deduplicated.add(placed.stored.deduplicated_bytes);
         counters.bytes_new.add(placed.size_bytes - placed.stored.deduplicated_bytes);
         Ok(placed)
@@ -103,7 +103,7 @@ impl Placer {
             let named = plains.into_iter().map(|plain| Chunk { digest: digest_of(&plain, &key), plain });
             Ok(named.collect())
         };
-        self.shared.compute("digest chunks", size_bytes, job).await
+        self.engine.compute("digest chunks", size_bytes, job).await
     }
 
     /// Takes out of `missing` what the index knows.
@@ -112,12 +112,12 @@ impl Placer {
         missing: &mut Vec<Chunk>,
         pins: &mut PackPins,
     ) -> Result<HashMap<Digest, ChunkRef>> {
-        let may_be_known = |chunk: &&Chunk| self.shared.filter.may_hold(&chunk.digest);
+        let may_be_known = |chunk: &&Chunk| self.engine.filter.may_hold(&chunk.digest);
         let digests: Vec<Digest> = missing.iter().filter(may_be_known).map(|chunk| chunk.digest).collect();
         if digests.is_empty() {
             return Ok(HashMap::new());
         }
-        let found = self.shared.index.lookup(digests).await?;
+        let found = self.engine.index.lookup(digests).await?;
         let stored: HashMap<Digest, StoredChunk> =
             found.into_iter().flatten().map(|row| (row.digest, row)).collect();
         let mut known = HashMap::new();
@@ -125,11 +125,11 @@ impl Placer {
             // A length that differs would be a damaged row: the chunk is stored again rather than trusted.
             let row = stored.get(&chunk.digest).filter(|row| row.size_bytes == chunk.size_bytes());
             match row {
-                Some(row) if pins.hold(&self.shared.pending, row.place.pack) => {
+                Some(row) if pins.hold(&self.engine.pending, row.place.pack) => {
                     known.insert(chunk.digest, ChunkRef::from(*row));
                     false
                 }
-                // Its pack is on its way out: the chunk may have moved, or go with it.
+                // Its pack is about to be deleted: the chunk may have moved, or be deleted with it.
                 _ => true,
             }
         });
@@ -144,7 +144,7 @@ impl Placer {
         pins: &mut PackPins,
     ) -> (Vec<Owned>, Vec<Wait>) {
         let (mut owned, mut waits) = (Vec::new(), Vec::new());
-        missing.retain(|chunk| match self.shared.pending.claim(chunk.digest) {
+        missing.retain(|chunk| match self.engine.pending.claim(chunk.digest) {
             Claimed::Ours(claim) => {
                 owned.push((chunk.plain.clone(), claim));
                 false
@@ -180,12 +180,12 @@ impl Placer {
             new.redo = Redo::Sync;
         }
         // Their payloads are shared, not copied.
-        let (places, pins) = self.shared.packs.append(frames.clone()).await?;
+        let (places, pins) = self.engine.packs.append(frames.clone()).await?;
         for ((claim, frame), place) in claims.into_iter().zip(frames).zip(places) {
             let digest = claim.digest();
             claim.settle(place);
-            if self.shared.filter.add(&digest) {
-                self.shared.fill_filter();
+            if self.engine.filter.add(&digest) {
+                self.engine.fill_filter();
             }
             new.redo.add(&frame, place);
             new.digests.insert(digest);
@@ -196,7 +196,7 @@ impl Placer {
     }
 
     async fn encode(&self, plains: Vec<Bytes>, digests: Vec<Digest>) -> Result<Vec<Frame>> {
-        let (codecs, choice) = (Arc::clone(&self.shared.codecs), Arc::clone(&self.choice));
+        let (codecs, choice) = (Arc::clone(&self.engine.codecs), Arc::clone(&self.choice));
         let size_bytes = plains.iter().map(Bytes::len).sum();
         let job = move || {
             codecs.with(|codecs| {
@@ -206,7 +206,7 @@ impl Placer {
                     .collect()
             })
         };
-        self.shared.compute("compress chunks", size_bytes, job).await
+        self.engine.compute("compress chunks", size_bytes, job).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The bytes that one ingest gathers before they are cut, and the permits they hold.
+//! The bytes that one ingest buffers before they are cut, and the permits for them.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,8 @@ const FIRST_BYTES_MIN: usize = 16 << 10;
 /// What it takes at first for its second slab and every later one: it is known not to be small by then.
 const LATER_BYTES_MIN: usize = 64 << 10;
 
-/// Gathered bytes and their permits. Bytes that wait in the cutter for the rest of their chunk hold none: they are less
-/// than one chunk per ingest, and an ingest that held on to them while it waits for more could wait for ever for others
-/// that do the same.
+/// Buffered bytes and their permits. Bytes that wait in the cutter for the rest of their chunk need none: they are less than
+/// one chunk per ingest, and ingests that kept permits while they wait for more could wait for each other for ever.
 #[derive(Debug)]
 pub(super) struct Slab {
     bytes: Vec<u8>,
@@ -44,8 +43,8 @@ impl Slab {
         self.begun_at.is_some_and(|begun_at| begun_at.elapsed() >= time)
     }
 
-    /// Gives the bytes with their permits away and is an empty slab again, with room for as many: growing step by step
-    /// would copy most of them.
+    /// Returns the bytes and their permits, and leaves an empty slab with capacity for as many: growing it step by step would
+    /// copy most of them.
     pub(super) fn take(&mut self) -> (Bytes, Vec<BytePermit>) {
         let room = Vec::with_capacity(self.bytes.len());
         (self.granted, self.begun_at) = (0, None);
@@ -55,8 +54,8 @@ impl Slab {
 
     /// How many bytes may be filled in; 0 means that the slab is to be cut first.
     ///
-    /// An empty slab waits for its permit. One that holds permits does not wait for more: it is cut as it is when none
-    /// are free, so that no two ingests wait for each other with bytes in their hands.
+    /// An empty slab waits for its permit. One that holds permits does not wait for more: it is cut as it is when none are
+    /// free, so that no two ingests wait for each other while both hold permits.
     pub(super) async fn make_room(
         &mut self,
         wanted: usize,

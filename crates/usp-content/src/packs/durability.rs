@@ -13,7 +13,7 @@ pub(crate) struct Durability {
     pack: PackId,
     /// Bytes whose write has ended.
     written: AtomicU64,
-    /// Bytes that a sync covered. Held while a sync runs: whoever waits for it looks again before asking for another.
+    /// Bytes that a sync covered. Locked while a sync runs: waiters look again before they begin another.
     synced: Mutex<u64>,
     /// Bytes that the syncs which were begun ahead of need cover.
     ahead: AtomicU64,
@@ -66,7 +66,7 @@ impl Durability {
         self.lost.store(true, Ordering::Release);
     }
 
-    /// True once: for the caller who has the index mark the pack.
+    /// True once, for the caller who marks the pack in the index.
     pub(super) fn is_first_report(&self) -> bool {
         !self.reported.swap(true, Ordering::AcqRel)
     }
@@ -93,8 +93,8 @@ impl Durability {
             ended = sync().await;
         }
         if let Err(error) = ended {
-            // Before the lock opens, so that nobody who waits asks the failed descriptor again: the kernel reports
-            // a lost write once and then says that all is well.
+            // Before the lock is released, so that no waiter syncs the failed descriptor again: the kernel reports a lost
+            // write once, and success after that.
             self.mark_lost();
             return Err(error);
         }

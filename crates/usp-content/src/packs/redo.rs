@@ -20,7 +20,7 @@ const REDO_BYTES_WANTED: u64 = 4 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct RedoRoom {
-    /// Handed out and not known to be durable in their packs.
+    /// Granted, and not known to be durable in their packs.
     taken_bytes: AtomicU64,
     is_clearing: AtomicBool,
 }

@@ -1,8 +1,8 @@
-//! Pins: who is about to commit references to frames of a pack holds one, so that the pack is not doomed meanwhile.
+//! Pins: held on a pack while references to its frames are about to be committed, so that it is not doomed meanwhile.
 //!
-//! A pin is taken when a frame is found or appended and given up after the commit. A pack that is condemned gives no pins,
-//! so its chunks are misses, and a pack that is pinned cannot be condemned. One process writes to a store, so memory is
-//! the right place for this; the catalogue refuses rows in a doomed pack all the same.
+//! A pin is taken when a frame is found or appended and dropped after the commit. A blocked pack cannot be pinned, so its
+//! chunks are misses, and a pinned pack cannot be blocked. One process writes to a store, so memory is the right place for
+//! this; the catalogue refuses rows in a doomed pack all the same.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,16 +12,16 @@ use usp_model::PackId;
 
 use super::{Entries, Pending};
 
-/// Keeps one pack from being condemned until it is dropped.
+/// Keeps one pack from being blocked until it is dropped.
 pub(crate) struct Pin {
     pending: Arc<Pending>,
     pack: PackId,
 }
 
 impl Pin {
-    /// `None` for a condemned pack.
+    /// `None` for a blocked pack.
     pub(super) fn take(pending: &Arc<Pending>, entries: &mut Entries, pack: PackId) -> Option<Self> {
-        if entries.condemned.contains(&pack) {
+        if entries.blocked.contains(&pack) {
             return None;
         }
         *entries.pinned.entry(pack).or_default() += 1;
@@ -53,7 +53,7 @@ impl fmt::Debug for Pin {
 pub struct PackPins(BTreeMap<PackId, Arc<Pin>>);
 
 impl PackPins {
-    /// Pins the pack unless it is pinned already. `false`: it is condemned, and what stands in it must not be used.
+    /// Pins the pack unless it is pinned already. `false`: it is blocked, and its frames must not be used.
     pub(crate) fn hold(&mut self, pending: &Arc<Pending>, pack: PackId) -> bool {
         if self.0.contains_key(&pack) {
             return true;
@@ -85,20 +85,20 @@ impl PartialEq for PackPins {
 impl Eq for PackPins {}
 
 impl Pending {
-    /// From here on no frame of the pack is offered or referred to. `false` while someone is about to.
-    pub(crate) fn condemn(&self, pack: PackId) -> bool {
+    /// From here on the pack cannot be pinned, and none of its frames is offered. `false` while it is pinned.
+    pub(crate) fn block_references(&self, pack: PackId) -> bool {
         let mut entries = self.entries.lock();
         if entries.pinned.contains_key(&pack) {
             return false;
         }
-        entries.condemned.insert(pack);
+        entries.blocked.insert(pack);
         entries.placed.retain(|_, place| place.pack != pack);
         true
     }
 
-    /// The pack is not doomed after all.
-    pub(crate) fn acquit(&self, pack: PackId) {
-        self.entries.lock().condemned.remove(&pack);
+    /// Undoes `block_references`.
+    pub(crate) fn allow_references(&self, pack: PackId) {
+        self.entries.lock().blocked.remove(&pack);
     }
 }
 
@@ -109,17 +109,17 @@ mod tests {
     const PACK: PackId = PackId(7);
 
     #[test]
-    fn a_pinned_pack_is_not_condemned_and_a_condemned_one_not_pinned() {
+    fn a_pinned_pack_is_not_blocked_and_a_blocked_one_not_pinned() {
         let pending = Arc::new(Pending::default());
         let mut pins = PackPins::default();
         assert!(pins.hold(&pending, PACK) && pins.hold(&pending, PACK));
         let same = pins.clone();
         drop(pins);
-        assert!(!pending.condemn(PACK), "a clone holds it too");
+        assert!(!pending.block_references(PACK), "a clone holds it too");
         drop(same);
-        assert!(pending.condemn(PACK));
+        assert!(pending.block_references(PACK));
         assert!(!PackPins::default().hold(&pending, PACK));
-        pending.acquit(PACK);
+        pending.allow_references(PACK);
         assert!(PackPins::default().hold(&pending, PACK));
     }
 }

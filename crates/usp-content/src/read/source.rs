@@ -1,4 +1,4 @@
-//! Where the chunks of one content come from: the index says where they stand, the backend gives the bytes, the digest
+//! Where the chunks of one content come from: the index says where they stand, the pack gives the bytes, the digest
 //! decides whether they are the ones.
 
 use std::collections::VecDeque;
@@ -9,8 +9,8 @@ use usp_model::{
     ByteRange, DomainKey, Error, ErrorKind, FramePlace, ManifestId, PlacedChunk, Result, StoredChunk,
 };
 
+use crate::engine::Engine;
 use crate::frame::{Expected, PLAIN_BYTES_MAX, open_frame, open_frame_as_zstd, stored_bytes};
-use crate::store::Shared;
 
 /// Chunks that are resolved in one go.
 const RESOLVE_COUNT_MAX: usize = 64;
@@ -19,7 +19,7 @@ const GAP_BYTES_MAX: u64 = 16 << 10;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) key: DomainKey,
     pub(crate) manifest: ManifestId,
     pub(crate) form: Form,
@@ -77,7 +77,7 @@ impl Source {
     /// The next chunks of `start..end`, each of which begins where the one before it ends.
     pub(super) async fn resolve(&self, start: u64, end: u64) -> Result<Vec<PlacedChunk>> {
         let range = ByteRange::new(start, end)?;
-        let chunks = self.shared.index.resolve(self.manifest, range, RESOLVE_COUNT_MAX).await?;
+        let chunks = self.engine.index.resolve(self.manifest, range, RESOLVE_COUNT_MAX).await?;
         self.check(chunks, start)
     }
 
@@ -138,10 +138,10 @@ impl Source {
         };
         let start = first.chunk.place.offset;
         let range = ByteRange::new(start, end_of(last.chunk.place))?;
-        let bytes = self.shared.backend.read(first.chunk.place.pack, range).await?;
+        let bytes = self.engine.pack_store.read(first.chunk.place.pack, range).await?;
         let size_bytes = usize::try_from(group.iter().map(cost).sum::<u64>()).unwrap_or(usize::MAX);
         let (group, key, form) = (group.to_vec(), self.key.clone(), self.form);
-        let codecs = Arc::clone(&self.shared.codecs);
+        let codecs = Arc::clone(&self.engine.codecs);
         let job = move || {
             codecs.with(|codecs| {
                 let mut opened: Vec<Piece> = Vec::with_capacity(group.len());
@@ -162,23 +162,23 @@ impl Source {
                 Ok(Ok(opened))
             })
         };
-        match self.shared.compute("verify chunks", size_bytes, job).await? {
+        match self.engine.compute("verify chunks", size_bytes, job).await? {
             Ok(opened) => {
                 let bytes_out = opened.iter().map(|piece| piece.bytes.len() as u64).sum();
-                self.shared.counters.bytes_out.add(bytes_out);
+                self.engine.counters.bytes_out.add(bytes_out);
                 Ok(opened)
             }
             Err(chunk) => Err(self.doubt(chunk).await),
         }
     }
 
-    /// The chunk counts as not stored from now on, so that whoever brings it again mends it.
+    /// The chunk counts as not stored from now on, so that the next upload of the same bytes mends it.
     async fn doubt(&self, chunk: StoredChunk) -> Error {
         let place = chunk.place;
         tracing::error!(pack.id = %place.pack, offset = place.offset, "a frame failed its check");
-        self.shared.counters.frames_corrupt.add(1);
-        self.shared.pending.forget(&chunk.digest);
-        if let Err(error) = self.shared.index.doubt(place.pack, ByteRange::at(place.offset, 1)).await {
+        self.engine.counters.frames_corrupt.add(1);
+        self.engine.pending.forget(&chunk.digest);
+        if let Err(error) = self.engine.index.doubt(place.pack, ByteRange::at(place.offset, 1)).await {
             tracing::error!(error = %error.chain(), "the damaged frame still counts as stored");
         }
         Error::new(ErrorKind::Corrupt, "read chunk")

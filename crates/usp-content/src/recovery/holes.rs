@@ -7,17 +7,17 @@
 use bytes::Bytes;
 use usp_model::{FramePlace, PackId, Result};
 
-use crate::backend::PackBackend;
 use crate::frame::{FRAME_HEADER_BYTES, PLAIN_BYTES_MAX, filler, stored_bytes};
 use crate::index::ChunkIndex;
 use crate::pack::PACK_HEADER_BYTES;
+use crate::pack_store::PackStore;
 use crate::scan::{Walk, walk, walk_from};
 
 const FRAME_BYTES_MIN: u64 = FRAME_HEADER_BYTES as u64 + 1;
 
 /// Step 1. Durable when it returns.
 pub(super) async fn write_again(
-    backend: &dyn PackBackend,
+    packs: &PackStore,
     index: &dyn ChunkIndex,
     pack: PackId,
     committed_bytes: u64,
@@ -30,23 +30,23 @@ pub(super) async fn write_again(
     for frame in frames {
         let end = frame.place.offset.saturating_add(frame.bytes.len() as u64);
         if end <= committed_bytes {
-            backend.append(pack, frame.place.offset, vec![frame.bytes.into()]).await?;
+            packs.open().append(pack, frame.place.offset, vec![frame.bytes.into()]).await?;
             is_dirty = true;
         }
     }
-    if is_dirty { backend.sync(pack).await } else { Ok(()) }
+    if is_dirty { packs.open().sync(pack).await } else { Ok(()) }
 }
 
 /// Step 2. Answers every frame up to `committed_bytes`, fillers too, and where a committed one is damaged. What it fills
 /// is durable after the next sync.
 pub(super) async fn walk_and_fill(
-    backend: &dyn PackBackend,
+    packs: &PackStore,
     pack: PackId,
     size_bytes: u64,
     committed_bytes: u64,
     committed: &[FramePlace],
 ) -> Result<Walk> {
-    let mut found = walk(backend, pack, size_bytes, committed_bytes).await?;
+    let mut found = walk(packs, pack, size_bytes, committed_bytes).await?;
     if size_bytes < committed_bytes {
         return Ok(found);
     }
@@ -58,8 +58,8 @@ pub(super) async fn walk_and_fill(
         if end.saturating_sub(at) < FRAME_BYTES_MIN {
             return Ok(found);
         }
-        fill(backend, pack, at, end).await?;
-        let mut later = walk_from(backend, pack, at, committed_bytes).await?;
+        fill(packs, pack, at, end).await?;
+        let mut later = walk_from(packs, pack, at, committed_bytes).await?;
         found.entries.append(&mut later.entries);
         found.damaged_at = later.damaged_at;
     }
@@ -78,14 +78,14 @@ fn drop_overlapping(found: &mut Walk, committed: &[FramePlace]) {
     }
 }
 
-async fn fill(backend: &dyn PackBackend, pack: PackId, mut from: u64, end: u64) -> Result<()> {
+async fn fill(packs: &PackStore, pack: PackId, mut from: u64, end: u64) -> Result<()> {
     let frame_bytes_max = u64::from(stored_bytes(PLAIN_BYTES_MAX));
     while from < end {
         let left = end - from;
         // What remains after a frame must have room for another.
         let size_bytes = if left > frame_bytes_max { frame_bytes_max - FRAME_BYTES_MIN } else { left };
         let frame = filler(u32::try_from(size_bytes).unwrap_or(u32::MAX));
-        backend.append(pack, from, vec![Bytes::from(frame)]).await?;
+        packs.open().append(pack, from, vec![Bytes::from(frame)]).await?;
         from += size_bytes;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use usp_content::{Extent, MemoryPacks, Pace, PackBackend};
+use usp_content::{Extent, MemoryPacks, OpenPacks, Pace};
 use usp_model::{ByteRange, ChunkId, ChunkRef, Compression, PackId, PackRecord, PackState};
 
 use crate::support::{FakeIndex, World, lines, noise, small};
@@ -22,13 +22,12 @@ fn contents() -> Vec<(Vec<u8>, Compression)> {
 
 #[tokio::test]
 async fn a_sealed_pack_of_version_1_is_opened_by_todays_code() {
-    let backend = Arc::new(MemoryPacks::default());
-    backend.create(PACK, Bytes::from_static(SEALED_V1)).await.unwrap();
+    let packs = Arc::new(MemoryPacks::default());
+    packs.create(PACK, Bytes::from_static(SEALED_V1)).await.unwrap();
     let index = Arc::new(FakeIndex::default());
     let size_bytes = SEALED_V1.len() as u64;
     index.add_pack(PackRecord { pack: PACK, state: PackState::Sealed, committed_bytes: size_bytes });
-    let (world, _) =
-        World::open(small(), Arc::clone(&backend) as Arc<dyn PackBackend>, Arc::clone(&index)).await;
+    let (world, _) = World::open(small(), Arc::clone(&packs) as Arc<dyn OpenPacks>, Arc::clone(&index)).await;
 
     assert!(
         world
@@ -59,15 +58,15 @@ async fn todays_code_cuts_and_names_chunks_as_version_1_did() {
         world.put(&bytes, compression).await;
     }
     let (world, _) = world.reopened().await;
-    let backend = Arc::new(MemoryPacks::default());
-    backend.create(PACK, Bytes::from_static(SEALED_V1)).await.unwrap();
+    let packs = Arc::new(MemoryPacks::default());
+    packs.create(PACK, Bytes::from_static(SEALED_V1)).await.unwrap();
     let index = Arc::new(FakeIndex::default());
     index.add_pack(PackRecord {
         pack: PACK,
         state: PackState::Sealed,
         committed_bytes: SEALED_V1.len() as u64,
     });
-    let (fixture, _) = World::open(small(), backend, index).await;
+    let (fixture, _) = World::open(small(), packs, index).await;
     let names = |frames: Vec<usp_content::pack::FrameEntry>| -> Vec<_> {
         frames.into_iter().map(|frame| (frame.digest, frame.plain_bytes, frame.codec)).collect()
     };

@@ -28,13 +28,13 @@ async fn world() -> (World, Vec<(Vec<u8>, usp_model::ManifestId)>, u64) {
 }
 
 async fn put_byte(world: &World, offset: u64, byte: u8) {
-    world.backend.append(PACK, offset, vec![Bytes::from(vec![byte])]).await.unwrap();
+    world.open.append(PACK, offset, vec![Bytes::from(vec![byte])]).await.unwrap();
 }
 
 #[tokio::test]
 async fn every_flipped_bit_of_a_pack_is_found_by_a_scrub() {
     let (world, _, size_bytes) = world().await;
-    let pack = world.backend.read(PACK, ByteRange::whole(size_bytes)).await.unwrap();
+    let pack = world.open.read(PACK, ByteRange::whole(size_bytes)).await.unwrap();
     assert!((14_000..20_000).contains(&pack.len()), "{} bytes", pack.len());
     for (offset, byte) in (0..).zip(&pack) {
         for bit in 0..8 {
@@ -63,7 +63,7 @@ async fn every_flipped_bit_of_a_pack_is_found_by_a_scrub() {
 #[tokio::test]
 async fn no_flipped_bit_makes_a_read_answer_wrong_bytes_and_others_stay_readable() {
     let (world, contents, size_bytes) = world().await;
-    let pack = world.backend.read(PACK, ByteRange::whole(size_bytes)).await.unwrap();
+    let pack = world.open.read(PACK, ByteRange::whole(size_bytes)).await.unwrap();
     let mut refused_count = 0;
     // Another bit of each third byte; the unit test of frames flips them all.
     for (offset, byte) in (0..).zip(&pack).step_by(3) {

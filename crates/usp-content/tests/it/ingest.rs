@@ -220,10 +220,11 @@ async fn the_same_content_many_times_at_once_is_stored_once() {
 async fn many_uploads_under_little_memory_all_end() {
     let mut world = World::new(small()).await;
     let budget = ByteBudget::new(48 << 10);
-    let (index, backend) = (world.index.clone(), world.backend.clone());
+    let (index, packs) = (world.index.clone(), world.pack_store.clone());
     let cpu = usp_rt::Pool::new("cpu", 2);
-    let opened = usp_content::ContentStore::open(small(), backend, index, cpu, budget.clone()).await;
-    world.store = opened.unwrap().0;
+    // A start runs in a task of its own as well.
+    let opening = tokio::spawn(usp_content::ContentStore::open(small(), packs, index, cpu, budget.clone()));
+    world.store = opening.await.unwrap().unwrap().0;
     let uploads = (0..40_u64).map(|seed| {
         let store = world.store.clone();
         tokio::spawn(async move {
@@ -245,10 +246,9 @@ async fn an_upload_that_comes_slowly_keeps_no_memory_from_others() {
     let mut world = World::new(small()).await;
     let config = ContentConfig { slab_size_bytes: 256 << 10, slab_time_max: Duration::ZERO, ..small() };
     let budget = ByteBudget::new(256 << 10);
-    let (index, backend) = (world.index.clone(), world.backend.clone());
+    let (index, packs) = (world.index.clone(), world.pack_store.clone());
     let cpu = usp_rt::Pool::new("cpu", 2);
-    world.store =
-        usp_content::ContentStore::open(config, backend, index, cpu, budget.clone()).await.unwrap().0;
+    world.store = usp_content::ContentStore::open(config, packs, index, cpu, budget.clone()).await.unwrap().0;
     let mut slow = world.store.ingest(settings(Compression::None));
     slow.push(Bytes::from(noise(200 << 10, 1))).await.unwrap();
     assert!(budget.free_bytes() < 64 << 10);
@@ -266,10 +266,9 @@ async fn uploads_whose_slabs_take_all_memory_do_not_wait_for_each_other() {
     let mut world = World::new(small()).await;
     let config = ContentConfig { slab_size_bytes: SLAB_BYTES, ..small() };
     let budget = ByteBudget::new(4 * SLAB_BYTES as u64);
-    let (index, backend) = (world.index.clone(), world.backend.clone());
+    let (index, packs) = (world.index.clone(), world.pack_store.clone());
     let cpu = usp_rt::Pool::new("cpu", 2);
-    world.store =
-        usp_content::ContentStore::open(config, backend, index, cpu, budget.clone()).await.unwrap().0;
+    world.store = usp_content::ContentStore::open(config, packs, index, cpu, budget.clone()).await.unwrap().0;
     let mut ingests: Vec<_> = (0..4).map(|_| world.store.ingest(settings(Compression::None))).collect();
     for (ingest, seed) in ingests.iter_mut().zip(0..) {
         ingest.push(Bytes::from(noise(SLAB_BYTES, seed))).await.unwrap();

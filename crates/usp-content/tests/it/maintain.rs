@@ -18,9 +18,9 @@ async fn sealed() -> (World, Stored, u64) {
 const PACK: PackId = PackId(1);
 
 async fn damage(world: &World, offset: u64) {
-    let byte = world.backend.read(PACK, ByteRange::at(offset, 1)).await.unwrap();
+    let byte = world.open.read(PACK, ByteRange::at(offset, 1)).await.unwrap();
     let flipped: Vec<u8> = byte.iter().map(|byte| byte ^ 1).collect();
-    world.backend.append(PACK, offset, vec![flipped.into()]).await.unwrap();
+    world.open.append(PACK, offset, vec![flipped.into()]).await.unwrap();
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn moved_frames_read_as_before_and_their_old_pack_can_go() {
         assert_ne!(place.pack, PACK);
         world.index.with_chunk(chunk.id, |row| row.place = place);
     }
-    world.store.erase(PACK).await.unwrap();
+    world.store.delete_pack(PACK).await.unwrap();
     assert!(world.get(stored.manifest, ByteRange::whole(60_000)).await.unwrap() == lines(60_000, 1));
 }
 
@@ -53,26 +53,26 @@ async fn frames_of_an_erased_pack_are_stored_again() {
     ingest.push(Bytes::from(noise(20_000, 1))).await.unwrap();
     let (batch, _) = ingest.finish().await.unwrap();
     for &pack in &batch.dirty {
-        world.store.erase(pack).await.unwrap();
+        world.store.delete_pack(pack).await.unwrap();
     }
     let (world, _) = world.reopened().await;
     assert!(world.put(&noise(20_000, 1), Compression::None).await.new_bytes() > 20_000);
 }
 
 #[tokio::test]
-async fn a_pack_that_an_upload_refers_to_is_not_condemned_until_its_commit() {
+async fn a_pack_that_an_upload_refers_to_is_not_blocked_until_its_commit() {
     let (world, stored, _) = sealed().await;
     let again = ingested(&world, &lines(60_000, 1)).await;
     assert!(again.chunks.iter().any(|chunk| matches!(chunk, ChunkRef::Known { .. })));
-    assert!(!world.store.condemn(PACK), "the batch holds it");
+    assert!(!world.store.block_references(PACK), "the batch holds it");
     drop(again);
-    assert!(world.store.condemn(PACK));
+    assert!(world.store.block_references(PACK));
     let elsewhere = ingested(&world, &lines(60_000, 1)).await;
     for chunk in &elsewhere.chunks {
         assert!(matches!(chunk, ChunkRef::New { place, .. } if place.pack != PACK), "hits on it are misses");
     }
     drop(elsewhere);
-    world.store.acquit(PACK);
+    world.store.allow_references(PACK);
     assert!(ingested(&world, &lines(60_000, 1)).await.dirty.is_empty(), "it serves again");
     assert!(world.get(stored.manifest, ByteRange::whole(60_000)).await.unwrap() == lines(60_000, 1));
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use proptest::prelude::*;
-use usp_content::PackBackend;
+use usp_content::MemoryPacks;
+use usp_faults::{Call, Faulty, Script};
 use usp_model::{ByteRange, Compression, DomainKey, ErrorKind, ManifestId};
 
-use crate::faulty::{Call, FaultyPacks};
 use crate::support::{World, key, lines, noise, small};
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -60,47 +60,48 @@ proptest! {
     }
 }
 
-async fn counted() -> (World, Arc<FaultyPacks>, ManifestId) {
-    let backend = Arc::new(FaultyPacks::default());
+async fn counted() -> (World, Script, ManifestId) {
+    let packs = Faulty::new(Arc::new(MemoryPacks::default()));
+    let script = packs.script();
     let config = usp_content::ContentConfig { pack_size_bytes_max: 8 << 20, open_pack_count: 1, ..small() };
-    let world = World::over(config, Arc::clone(&backend) as Arc<dyn PackBackend>).await;
+    let world = World::over(config, Arc::new(packs)).await;
     let stored = world.put(&noise(1_000_000, 1), Compression::None).await;
-    (world, backend, stored.manifest)
+    (world, script, stored.manifest)
 }
 
 #[tokio::test]
 async fn one_byte_costs_one_frame() {
-    let (world, backend, manifest) = counted().await;
+    let (world, script, manifest) = counted().await;
     let byte = world.get(manifest, ByteRange::at(500_000, 1)).await.unwrap();
     assert_eq!(byte, noise(1_000_000, 1)[500_000..500_001]);
-    assert_eq!(backend.count(Call::Read), 1);
-    assert!(backend.read_bytes() <= 4096 + 56);
+    assert_eq!(script.count(Call::Read), 1);
+    assert!(script.read_bytes() <= 4096 + 56);
 }
 
 #[tokio::test]
 async fn neighbours_are_read_in_one_go() {
-    let (world, backend, manifest) = counted().await;
+    let (world, script, manifest) = counted().await;
     world.get(manifest, ByteRange::whole(1_000_000)).await.unwrap();
     assert!(world.index.chunks().len() > 500);
-    assert!(backend.count(Call::Read) < 100, "{} reads", backend.count(Call::Read));
+    assert!(script.count(Call::Read) < 100, "{} reads", script.count(Call::Read));
 }
 
 #[tokio::test]
 async fn a_reader_that_stops_reads_little_ahead() {
-    let (world, backend, manifest) = counted().await;
+    let (world, script, manifest) = counted().await;
     let mut stream = world.store.read(key(), manifest, ByteRange::whole(1_000_000));
     stream.next().await.unwrap().unwrap();
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert!(backend.read_bytes() < 300_000, "{} bytes", backend.read_bytes());
+    assert!(script.read_bytes() < 300_000, "{} bytes", script.read_bytes());
 }
 
 #[tokio::test]
 async fn an_empty_range_reads_nothing() {
-    let (world, backend, manifest) = counted().await;
+    let (world, script, manifest) = counted().await;
     assert!(world.get(manifest, ByteRange::at(5, 0)).await.unwrap().is_empty());
-    assert_eq!(backend.count(Call::Read), 0);
+    assert_eq!(script.count(Call::Read), 0);
 }
 
 #[tokio::test]
@@ -129,25 +130,25 @@ async fn the_key_of_another_domain_opens_nothing() {
 #[tokio::test]
 async fn a_pack_that_is_gone_is_corrupt_and_not_absent() {
     let (world, _, manifest) = counted().await;
-    world.backend.delete(world.index.first_pack().pack).await.unwrap();
+    world.open.delete(world.index.first_pack().pack).await.unwrap();
     let error = world.get(manifest, ByteRange::whole(10)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
 }
 
 #[tokio::test]
 async fn a_read_follows_frames_that_were_moved_meanwhile() {
-    let (world, backend, manifest) = counted().await;
+    let (world, script, manifest) = counted().await;
     let chunks = world.index.chunks();
     let copied = world.store.copy_frames(chunks.iter().map(|chunk| chunk.place).collect()).await.unwrap();
     let moved = copied.places;
     let index = Arc::clone(&world.index);
     // The read that finds its pack gone learns then, and only then, of the new places.
-    backend.on_fault(move || {
+    script.on_fault(move || {
         for (chunk, place) in chunks.iter().zip(&moved) {
             index.with_chunk(chunk.id, |row| row.place = *place);
         }
     });
-    backend.fail(Call::Read, 0, ErrorKind::NotFound);
+    script.fail(Call::Read, 0, ErrorKind::NotFound);
     let read = world.get(manifest, ByteRange::whole(1_000_000)).await.unwrap();
     assert!(read == noise(1_000_000, 1));
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use usp_content::{MemoryPacks, PackBackend};
+use usp_content::{MemoryPacks, OpenPacks};
 use usp_model::{ByteRange, Compression, PackId, PackState};
 
 use crate::support::{World, noise, settings, small, until};
@@ -28,9 +28,9 @@ async fn leave_uncommitted(world: &World, len: usize, seed: u64) {
 }
 
 /// What a power cut leaves when nothing of the pack was written back but its length.
-async fn lose_all_but_the_header(backend: &Arc<dyn PackBackend>, pack: PackId) {
-    let len = backend.len(pack).await.unwrap();
-    backend.append(pack, 64, vec![Bytes::from(vec![0; usize::try_from(len).unwrap() - 64])]).await.unwrap();
+async fn lose_all_but_the_header(packs: &Arc<dyn OpenPacks>, pack: PackId) {
+    let len = packs.len(pack).await.unwrap();
+    packs.append(pack, 64, vec![Bytes::from(vec![0; usize::try_from(len).unwrap() - 64])]).await.unwrap();
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn what_a_power_cut_took_is_written_again_and_holes_are_filled() {
         if after > 0 {
             leave_uncommitted(&world, after, 4).await;
         }
-        lose_all_but_the_header(&world.backend, PackId(1)).await;
+        lose_all_but_the_header(&world.open, PackId(1)).await;
 
         let (reopened, report) = world.reopened().await;
         assert_eq!((report.sealed.as_slice(), report.damaged.len()), ([PackId(1)].as_slice(), 0));
@@ -78,12 +78,12 @@ async fn what_a_power_cut_took_is_written_again_and_holes_are_filled() {
 async fn a_stale_frame_that_reaches_into_a_committed_one_is_a_hole() {
     let world = World::new(small()).await;
     let first = put(&world, 1).await;
-    let hole = world.backend.len(PackId(1)).await.unwrap();
+    let hole = world.open.len(PackId(1)).await.unwrap();
     leave_uncommitted(&world, 300, 2).await;
     let second = put(&world, 3).await;
     // Of an append that failed half-way and was written over; only the older bytes came to the disk.
     let stale = world.put(&noise(800, 5), Compression::None).await.batches[0].redo[0].bytes.clone();
-    world.backend.append(PackId(1), hole, vec![Bytes::from(stale)]).await.unwrap();
+    world.open.append(PackId(1), hole, vec![Bytes::from(stale)]).await.unwrap();
 
     let (reopened, report) = world.reopened().await;
     assert_eq!(report.damaged.len(), 0);
@@ -109,7 +109,7 @@ async fn a_pack_that_failed_and_then_lost_its_bytes_is_readable_after_a_restart(
     let world = World::new(small()).await;
     let manifest = put(&world, 1).await;
     usp_content::ChunkIndex::set_pack_aside(&*world.index, PackId(1)).await.unwrap();
-    world.backend.truncate(PackId(1), 64).await.unwrap();
+    world.open.truncate(PackId(1), 64).await.unwrap();
     let (reopened, _) = world.reopened().await;
     assert_stands(&reopened, manifest, 1).await;
 }

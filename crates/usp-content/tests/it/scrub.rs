@@ -28,9 +28,9 @@ async fn scrub(world: &World, extent: Extent) -> ScrubReport {
 }
 
 async fn flip(world: &World, bit: u64) {
-    let byte = world.backend.read(PACK, ByteRange::at(bit / 8, 1)).await.unwrap();
+    let byte = world.open.read(PACK, ByteRange::at(bit / 8, 1)).await.unwrap();
     let flipped: Vec<u8> = byte.iter().map(|byte| byte ^ (1 << (bit % 8))).collect();
-    world.backend.append(PACK, bit / 8, vec![flipped.into()]).await.unwrap();
+    world.open.append(PACK, bit / 8, vec![flipped.into()]).await.unwrap();
 }
 
 /// Flips the lowest bit of a byte.
@@ -95,16 +95,16 @@ async fn without_a_footer_the_frames_behind_damage_are_found_again() {
 #[tokio::test]
 async fn a_short_or_long_or_absent_pack_is_noticed() {
     let (world, size_bytes) = sealed().await;
-    world.backend.append(PACK, size_bytes, vec![Bytes::from_static(b"more")]).await.unwrap();
+    world.open.append(PACK, size_bytes, vec![Bytes::from_static(b"more")]).await.unwrap();
     assert!(!scrub(&world, Extent::Sealed(size_bytes)).await.is_sound());
-    world.backend.truncate(PACK, size_bytes - 1).await.unwrap();
+    world.open.truncate(PACK, size_bytes - 1).await.unwrap();
     let report = scrub(&world, Extent::Sealed(size_bytes)).await;
     let missing = PackDamage { pack: PACK, offset: size_bytes - 1, size_bytes: 1, part: PackPart::Missing };
     assert_eq!(report.damage.last(), Some(&missing), "{:?}", report.damage);
-    world.backend.truncate(PACK, 10).await.unwrap();
+    world.open.truncate(PACK, 10).await.unwrap();
     let report = scrub(&world, Extent::Sealed(size_bytes)).await;
     assert_eq!((report.damage[0].offset, report.damage[0].end()), (10, size_bytes));
-    world.backend.delete(PACK).await.unwrap();
+    world.open.delete(PACK).await.unwrap();
     let absent =
         world.store.inspector().scrub(PACK, Extent::Sealed(size_bytes), &mut Pace::unlimited()).await;
     assert_eq!(absent.unwrap_err().kind(), ErrorKind::NotFound);
@@ -116,7 +116,7 @@ async fn an_open_pack_is_scrubbed_up_to_its_committed_length() {
     world.put(&noise(30_000, 1), Compression::None).await;
     let row = world.index.first_pack();
     let half = vec![Bytes::from_static(b"half a frame")];
-    world.backend.append(row.pack, row.committed_bytes, half).await.unwrap();
+    world.open.append(row.pack, row.committed_bytes, half).await.unwrap();
     let report = scrub(&world, Extent::Committed(row.committed_bytes)).await;
     assert!(report.is_sound(), "{report:?}");
 }

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 use usp_content::{
-    Batch, ChunkBounds, ChunkIndex, ContentConfig, ContentStore, IngestSettings, MemoryPacks, PackBackend,
-    RecoveryReport,
+    Batch, ChunkBounds, ChunkIndex, ContentConfig, ContentStore, IngestSettings, MemoryPacks, OpenPacks,
+    PackStore, RecoveryReport, SealedPacks,
 };
 use usp_model::{
     ByteRange, ChunkId, ChunkRef, Compression, ContentDigests, Digest, DomainKey, Error, ErrorKind,
@@ -237,7 +237,9 @@ pub(crate) const BUDGET_BYTES: u64 = 8 << 20;
 pub(crate) struct World {
     pub(crate) config: ContentConfig,
     pub(crate) index: Arc<FakeIndex>,
-    pub(crate) backend: Arc<dyn PackBackend>,
+    /// Where packs are written.
+    pub(crate) open: Arc<dyn OpenPacks>,
+    pub(crate) pack_store: PackStore,
     pub(crate) store: ContentStore,
     pub(crate) budget: ByteBudget,
 }
@@ -247,30 +249,53 @@ impl World {
         Self::over(config, Arc::new(MemoryPacks::default())).await
     }
 
-    pub(crate) async fn over(config: ContentConfig, backend: Arc<dyn PackBackend>) -> Self {
-        let (world, report) = Self::open(config, backend, Arc::default()).await;
+    /// An empty store whose packs stay where they are written.
+    pub(crate) async fn over(config: ContentConfig, open: Arc<dyn OpenPacks>) -> Self {
+        let (world, report) = Self::open(config, open, Arc::default()).await;
+        assert_eq!(report, RecoveryReport::default());
+        world
+    }
+
+    /// An empty store whose packs move once they are sealed.
+    pub(crate) async fn in_two_places(
+        config: ContentConfig,
+        open: Arc<dyn OpenPacks>,
+        sealed: Arc<dyn SealedPacks>,
+    ) -> Self {
+        let pack_store = PackStore::in_two_places(Arc::clone(&open), sealed);
+        let (world, report) = Self::assemble(config, open, pack_store, Arc::default()).await.unwrap();
         assert_eq!(report, RecoveryReport::default());
         world
     }
 
     pub(crate) async fn open(
         config: ContentConfig,
-        backend: Arc<dyn PackBackend>,
+        open: Arc<dyn OpenPacks>,
         index: Arc<FakeIndex>,
     ) -> (Self, RecoveryReport) {
-        Self::try_open(config, backend, index).await.unwrap()
+        Self::try_open(config, open, index).await.unwrap()
     }
 
     pub(crate) async fn try_open(
         config: ContentConfig,
-        backend: Arc<dyn PackBackend>,
+        open: Arc<dyn OpenPacks>,
+        index: Arc<FakeIndex>,
+    ) -> Result<(Self, RecoveryReport)> {
+        let pack_store = PackStore::in_one_place(Arc::clone(&open));
+        Self::assemble(config, open, pack_store, index).await
+    }
+
+    async fn assemble(
+        config: ContentConfig,
+        open: Arc<dyn OpenPacks>,
+        pack_store: PackStore,
         index: Arc<FakeIndex>,
     ) -> Result<(Self, RecoveryReport)> {
         let budget = ByteBudget::new(BUDGET_BYTES);
-        let (packs, rows) = (Arc::clone(&backend), Arc::clone(&index) as Arc<dyn ChunkIndex>);
+        let (packs, rows) = (pack_store.clone(), Arc::clone(&index) as Arc<dyn ChunkIndex>);
         let (store, report) =
             ContentStore::open(config, packs, rows, Pool::new("cpu", 2), budget.clone()).await?;
-        Ok((Self { config, index, backend, store, budget }, report))
+        Ok((Self { config, index, open, pack_store, store, budget }, report))
     }
 
     /// The same packs and rows, as a new process finds them.
@@ -279,7 +304,8 @@ impl World {
     }
 
     pub(crate) async fn try_reopened(&self) -> Result<(Self, RecoveryReport)> {
-        Self::try_open(self.config, Arc::clone(&self.backend), Arc::clone(&self.index)).await
+        let (open, pack_store) = (Arc::clone(&self.open), self.pack_store.clone());
+        Self::assemble(self.config, open, pack_store, Arc::clone(&self.index)).await
     }
 
     /// Stores a content in one go and commits it.

@@ -17,7 +17,7 @@ use regex::RegexBuilder;
 use usp_model::error::printable;
 use usp_model::limits::LABEL_COUNT_MAX;
 
-use super::FACTS;
+use super::facts::Facts;
 
 /// Many more than a condition needs, and few enough for every commit.
 pub(super) const STEP_COUNT_MAX: u64 = 10_000;
@@ -101,9 +101,9 @@ fn of_expression(expression: &IdedExpr, place: Place<'_>) -> Result<u64, String>
         }
         Expr::Select(select) => {
             let is_of_file = matches!(&select.operand.expr, Expr::Ident(name) if name == "file");
-            if is_of_file && !FACTS.contains(&select.field.as_str()) {
+            if is_of_file && !Facts::NAMES.contains(&select.field.as_str()) {
                 let field = printable(&select.field);
-                return Err(format!("a file has no '{field}'; it has {}", FACTS.join(", ")));
+                return Err(format!("a file has no '{field}'; it has {}", Facts::NAMES.join(", ")));
             }
             of_expression(&select.operand, below)?
         }
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     fn steps_of(when: &str) -> Result<u64, String> {
-        super::super::on_a_deep_stack(|| steps(Program::compile(when).unwrap().expression()))
+        crate::rules::book::on_a_deep_stack(|| steps(Program::compile(when).unwrap().expression()))
     }
 
     #[test]

@@ -14,56 +14,39 @@ use std::collections::HashSet;
 
 use usp_api::{Caller, NewFile};
 use usp_auth::Permission;
-use usp_catalog::records::{BucketRecord, NewUpload, UploadRecord};
+use usp_catalog::records::{BucketRecord, UploadRecord};
 use usp_content::IngestSettings;
 use usp_model::limits::UPLOAD_PART_COUNT_MAX;
-use usp_model::{
-    Act, BucketName, Compression, Error, ErrorKind, FileKey, Result, Upload, UploadId, UploadShape,
-    UploadState,
-};
+use usp_model::{Act, Compression, Error, ErrorKind, Result, Upload, UploadId, UploadShape, UploadState};
 
-use super::{HEAD_BYTES, Turn, refuse_unresumable};
-use crate::media::media_type_of;
-use crate::progress::Moved;
-use crate::put::{check_digests, check_media_type, check_new_file, check_size, failed_task, size_limit};
-use crate::storage::Storage;
+use super::checkpoint::Moved;
+use super::checks::{check_digests, check_media_type, check_new_file, refuse_unresumable};
+use super::media_type::media_type_of;
+use super::turns::Turn;
+use super::{HEAD_BYTES, Uploads};
+use crate::core::run_to_end;
 
-impl Storage {
-    pub(crate) async fn open_part(
+impl Uploads {
+    /// To the end: a caller that goes away changes nothing.
+    pub(crate) async fn join_uploads(
         &self,
         caller: &Caller,
-        bucket: BucketName,
-        size_bytes: Option<u64>,
-    ) -> Result<Upload> {
-        let record = self.bucket_for(caller, Permission::FileWrite, &bucket).await?;
-        check_size(size_bytes.unwrap_or(0), size_limit(&record.bucket.policy))?;
-        let id = UploadId::random()?;
-        // A row has a key; that of a part is never looked at.
-        let file = NewFile { size_bytes, ..NewFile::at(bucket, FileKey::parse(&id.to_string())?) };
-        self.check_early(caller, &file, &record.bucket).await?;
-        let upload = self.new_upload(caller, file, record.domain, true)?;
-        self.catalog.create_upload(self.act(caller), NewUpload { id, ..upload }).await
-    }
-
-    /// In a task of its own: a caller that goes away changes nothing.
-    pub(crate) async fn join_parts(
-        &self,
-        caller: &Caller,
+        act: Act,
         file: NewFile,
         parts: Vec<UploadId>,
     ) -> Result<Upload> {
         check_parts(&parts)?;
-        let turns = self.turns(caller, &parts).await?;
-        let (storage, caller) = (self.clone(), caller.clone());
-        let joining = tokio::spawn(async move {
-            let joined = storage.join_in_turn(&caller, file, parts).await;
+        let turns = self.turns_of(caller, &parts).await?;
+        let (uploads, caller) = (self.clone(), caller.clone());
+        run_to_end("join uploads", async move {
+            let joined = uploads.join_in_turn(&caller, act, file, parts).await;
             drop(turns);
             joined
-        });
-        joining.await.unwrap_or_else(|source| Err(failed_task(source)))
+        })
+        .await
     }
 
-    async fn turns(&self, caller: &Caller, parts: &[UploadId]) -> Result<Vec<Turn>> {
+    async fn turns_of(&self, caller: &Caller, parts: &[UploadId]) -> Result<Vec<Turn>> {
         let mut turns = Vec::new();
         for (number, &part) in (1..).zip(parts) {
             let turn = self.turn(caller, part).await.map_err(|error| match error.kind() {
@@ -76,11 +59,17 @@ impl Storage {
         Ok(turns)
     }
 
-    async fn join_in_turn(&self, caller: &Caller, file: NewFile, parts: Vec<UploadId>) -> Result<Upload> {
-        let bucket = self.bucket_for(caller, Permission::FileWrite, &file.bucket).await?;
+    async fn join_in_turn(
+        &self,
+        caller: &Caller,
+        act: Act,
+        file: NewFile,
+        parts: Vec<UploadId>,
+    ) -> Result<Upload> {
+        let bucket = self.buckets.for_caller(caller, Permission::FileWrite, &file.bucket).await?;
         let mut records = Vec::new();
         for part in &parts {
-            records.push(self.upload_for(caller, part).await?);
+            records.push(self.for_caller(caller, part).await?);
         }
         let size_bytes: u64 = records.iter().map(|record| record.upload.received_bytes).sum();
         let file = NewFile { size_bytes: Some(size_bytes), ..file };
@@ -88,11 +77,12 @@ impl Storage {
         // Without that there is nothing to read: the catalogue says why not, or gives what was joined before.
         if records.iter().all(|record| is_whole_part(record) && record.domain == bucket.domain) {
             self.check_join(caller, &file, &bucket, &records).await?;
-            sha256_state = self.digest_parts(&self.act(caller), &file, &bucket, records).await?;
+            sha256_state = self.digest_parts(&act, &file, &bucket, records).await?;
         }
-        let act = self.act(caller).traced(file.trace.clone());
-        let upload = self.new_upload(caller, file, bucket.domain, false)?;
-        self.catalog.join_uploads(act, upload, parts, sha256_state).await
+        // Digesting the parts may have taken long.
+        let act = self.core.redated(&act.traced(file.trace.clone()));
+        let upload = self.new_upload(caller, &act, file, bucket.domain, false)?;
+        self.facts.join_uploads(act, upload, parts, sha256_state).await
     }
 
     /// What can be refused before all is read.
@@ -103,13 +93,11 @@ impl Storage {
         bucket: &BucketRecord,
         parts: &[UploadRecord],
     ) -> Result<()> {
-        self.space.check()?;
+        self.disk.check()?;
         check_new_file(file, &bucket.bucket.policy)?;
         self.check_early(caller, file, &bucket.bucket).await?;
         refuse_unresumable(&file.expected_digests)?;
-        if let Some(rule) = &file.rule {
-            self.rule_book().get(rule)?;
-        }
+        self.check_rule(file)?;
         let mut head = Vec::new();
         for part in parts {
             if head.len() as u64 >= HEAD_BYTES {
@@ -133,7 +121,7 @@ impl Storage {
         let mut contents = Vec::new();
         for part in parts {
             contents.push((part.manifest, part.upload.received_bytes));
-            self.cut_to_the_end(act.clone(), part, bucket.bucket.policy.compression).await?;
+            self.cut_to_the_end(act, part, bucket.bucket.policy.compression).await?;
         }
         let (digests, resume) = self.content.digest(&bucket.domain_key, &contents).await?;
         check_digests(&file.expected_digests, &digests)?;
@@ -141,7 +129,7 @@ impl Storage {
     }
 
     /// Makes chunks of the last bytes of a part that has all its bytes.
-    async fn cut_to_the_end(&self, act: Act, part: UploadRecord, compression: Compression) -> Result<()> {
+    async fn cut_to_the_end(&self, act: &Act, part: UploadRecord, compression: Compression) -> Result<()> {
         let UploadRecord { upload, resume, domain_key, .. } = part;
         if resume.tail.is_empty() {
             return Ok(());

@@ -282,6 +282,7 @@ fn concerns_all(error: &Error) -> bool {
             kind,
             ErrorKind::Unauthenticated
                 | ErrorKind::Unavailable
+                | ErrorKind::OutcomeUnknown
                 | ErrorKind::RateLimited
                 | ErrorKind::StorageFull
                 | ErrorKind::Internal

@@ -12,16 +12,16 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::Signal;
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{CatalogMetrics, SqliteCatalog, SqliteConfig};
-use usp_content::{ContentConfig, ContentStore, LocalPacks, RecoveryReport};
+use usp_content::{ContentConfig, ContentStore, LocalPacks, PackStore, RecoveryReport};
 use usp_model::{Error, ErrorKind};
 use usp_queue::{EmbeddedQueue, NatsConfig, NatsQueue, Queue};
 use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
-use usp_storage::{CatalogIndex, Room, Storage, StorageConfig, StorageParts};
+use usp_storage::{CatalogIndex, Disk, Storage, StorageConfig, StorageParts};
 
 use crate::catalog_fault;
 use crate::dir_lock::DirLock;
+use crate::disk::LocalDisk;
 use crate::paths;
-use crate::room::DiskRoom;
 use crate::serve::rules;
 
 /// What the storage role stands on and how it is set.
@@ -65,8 +65,8 @@ impl Local {
         }
         let keys = SigningKeys::load_or_create(&paths::signing_keys(dir))?;
         let tokens = TokenService::new(&keys, config.tokens)?;
-        let room = Arc::new(DiskRoom::new(dir, config.ballast_bytes));
-        open_room(&room);
+        let disk = Arc::new(LocalDisk::new(dir, config.ballast_bytes));
+        free_for_start(&disk);
         let was_recovered = catalog_fault::recover(dir)?;
         refuse_without_catalog(dir)?;
         let faulted = dir.to_owned();
@@ -76,10 +76,10 @@ impl Local {
             metrics: catalog_metrics.clone(),
             ..SqliteConfig::new(paths::catalog(dir))
         })?;
-        let packs = LocalPacks::open(dir, Pool::disk())?;
+        let packs = PackStore::in_one_place(Arc::new(LocalPacks::open(dir, Pool::disk())?));
         let index = Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(SystemClock)));
         let budget = ByteBudget::new(config.memory_budget_bytes);
-        let opened = ContentStore::open(config.content, Arc::new(packs), index, Pool::cpu(), budget).await;
+        let opened = ContentStore::open(config.content, packs, index, Pool::cpu(), budget).await;
         let (content, recovery) = opened?;
         report(&recovery);
         let rules = rules::load(&config.rules_dir)?;
@@ -97,12 +97,11 @@ impl Local {
             queue,
             tokens,
             clock: Arc::new(SystemClock),
+            disk: Some(disk),
+            was_unclean: !was_clean || was_recovered,
             config: config.storage,
         };
-        let storage = Storage::start(parts, rules)
-            .await?
-            .after_unclean_end(!was_clean || was_recovered)
-            .with_room(room);
+        let storage = Storage::start(parts, rules).await?;
         let admin_password = storage.ensure_admin().await?;
         let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(data_dir = %dir.display(), took_ms, "storage open");
@@ -173,11 +172,11 @@ fn make_private_dir(dir: &Path) -> Result<()> {
         .with_context(|| format!("failed to create the data directory {}", dir.display()))
 }
 
-/// A start writes a little. On a full disk it takes what was held back for such a moment.
-fn open_room(room: &DiskRoom) {
+/// A start writes a little. On a full disk it takes what was reserved for such a moment.
+fn free_for_start(disk: &LocalDisk) {
     const START_BYTES: u64 = 4 << 20;
-    if room.free_bytes().is_some_and(|free| free < START_BYTES) && room.drop_ballast() {
-        tracing::warn!("the disk is full: the space that was held back is given back");
+    if disk.free_bytes().is_some_and(|free| free < START_BYTES) && disk.drop_ballast() {
+        tracing::warn!("the disk is full: the ballast is dropped");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use usp_content::{Extent, MemoryPacks, Pace, PackBackend};
+use usp_content::{Extent, MemoryPacks, OpenPacks, Pace, PackStore};
 use usp_model::{ByteRange, ErrorKind, PackId, PackState};
 use usp_testkit::generate::Numbers;
 use usp_torture::check::{runtime, scratch};
@@ -31,7 +31,7 @@ impl Full {
         let home = scratch()?;
         let packs = Arc::new(MemoryPacks::default());
         let store =
-            Store::over(home.path(), Arc::clone(&packs) as Arc<dyn PackBackend>, Arc::new(|_| {})).await?;
+            Store::over(home.path(), PackStore::in_one_place(packs.clone()), Arc::new(|_| {})).await?;
         let mut files = Vec::new();
         for number in 0..40_u64 {
             // Noise, text, and pieces of a length that no bound divides.
@@ -51,7 +51,7 @@ impl Full {
     }
 
     async fn byte(&self, offset: u64) -> Result<u8> {
-        let bytes = self.packs.read(self.pack, ByteRange::at(offset, 1)).await?;
+        let bytes = self.packs.read(self.pack, ByteRange::at(offset, 1))?;
         bytes.first().copied().context("a byte")
     }
 }

@@ -10,7 +10,7 @@ use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt};
 use tokio::task::JoinHandle;
 use usp_api::{NewFile, StorageApi, StorageCalls};
-use usp_content::MemoryPacks;
+use usp_content::{MemoryPacks, PackStore};
 use usp_model::{Act, ByteRange, ChunkId, FileKey, Timestamp};
 use usp_rt::Clock as _;
 use usp_testkit::generate::Numbers;
@@ -25,7 +25,12 @@ use crate::plant;
 async fn open() -> Result<(tempfile::TempDir, Store)> {
     plant();
     let home = scratch()?;
-    let store = Store::over(home.path(), Arc::new(MemoryPacks::default()), Arc::new(|_fault| {})).await?;
+    let store = Store::over(
+        home.path(),
+        PackStore::in_one_place(Arc::new(MemoryPacks::default())),
+        Arc::new(|_fault| {}),
+    )
+    .await?;
     Ok((home, store))
 }
 

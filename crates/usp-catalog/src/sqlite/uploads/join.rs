@@ -26,7 +26,7 @@ pub(in crate::sqlite) fn join(
     }
     let before = joined_before(tx, &rows)?;
     let (size, stored) = match upload::join(new, ids, &parts, before.as_ref(), sha256_state)? {
-        Join::Before(upload) => return Ok(upload),
+        Join::Before(upload) => return Ok(*upload),
         Join::Now(size, stored) => (size, stored),
     };
     let joined = insert(tx, new)?;

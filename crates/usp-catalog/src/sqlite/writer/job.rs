@@ -112,7 +112,7 @@ impl Refusal {
 
     /// Nobody knows whether it was committed.
     pub(super) fn open() -> Self {
-        let reason = format!("the disk under the catalogue failed during the commit; {LOOK_FIRST}");
+        let reason = format!("the commit in the catalogue failed; {LOOK_FIRST}");
         Self { kind: ErrorKind::OutcomeUnknown, reason }
     }
 

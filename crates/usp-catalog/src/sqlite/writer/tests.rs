@@ -167,6 +167,10 @@ async fn work_of_a_writer_that_died_is_open_and_work_that_comes_later_is_refused
     for outcome in [before, at, after] {
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
     }
+    // It answers nobody any more before its line is closed.
+    while !fixture.writer.thread.as_ref().unwrap().is_finished() {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(fixture.note("note-3").await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(fixture.noted(), Vec::<String>::new());
 }

@@ -9,7 +9,8 @@ use super::uploads::progress;
 use super::world::{World, act, at, bucket, digest, kind_of};
 
 impl World {
-    async fn chunk(&self, number: u64) -> Option<StoredChunk> {
+    /// The chunk of that number, if its bytes are stored and not doubted.
+    pub(super) async fn chunk(&self, number: u64) -> Option<StoredChunk> {
         self.catalog.lookup_chunks(vec![digest(number)]).await.unwrap().remove(0)
     }
 
@@ -31,7 +32,7 @@ impl World {
     }
 
     /// The raise, the mark and the sweep of all that nothing refers to.
-    async fn collect(&self) -> u64 {
+    pub(super) async fn collect(&self) -> u64 {
         let epoch = self.catalog.raise_epoch(act(0)).await.unwrap();
         let marked = self.referenced().await;
         let stale = self.catalog.stale_chunks(ChunkId(0), epoch, 1_000).await.unwrap();

@@ -307,3 +307,14 @@ pub(crate) async fn derived_files_are_shown_with_their_source(world: World) {
     let shown = world.catalog.file(&FileRef::Id(source.id), None).await.unwrap().file.derived;
     assert_eq!((shown.len(), shown[0].name.as_str(), shown[0].file_id), (1, "a.parquet", derived.id));
 }
+
+pub(crate) async fn whether_bytes_fit_under_a_quota_can_be_asked_before_they_come(world: World) {
+    world.put("a", 1).await;
+    let fits = async |name: &str, size, replaced| {
+        world.catalog.check_quota(&bucket(name), 2_000, size, replaced).await
+    };
+    fits("default", 1_000, 0).await.unwrap();
+    assert_eq!(kind_of(fits("default", 1_001, 0).await), ErrorKind::StorageFull);
+    fits("default", 2_000, 1_000).await.unwrap();
+    assert_eq!(kind_of(fits("none", 1, 0).await), ErrorKind::NotFound);
+}

@@ -217,6 +217,25 @@ pub(crate) async fn an_upload_to_a_key_that_stands_tells_of_the_file_under_it(wo
     assert_eq!(of(other.id).await, [&twice[..], &completed, &twice].concat());
 }
 
+/// The upload that was opened while the file stood knows its id, and brings it back.
+pub(crate) async fn an_id_that_comes_back_after_a_deletion_finds_the_events_of_both_lives(world: World) {
+    let first = world.put("a", 1).await.file;
+    let upload = world.catalog.create_upload(act(1), world.new_upload("a")).await.unwrap();
+    assert_eq!(upload.file_id, first.id);
+    world.catalog.delete_file(act(2), &first.id, None).await.unwrap();
+    let new = NewVersion { upload: Some(upload.id), file_id: upload.file_id, ..world.new_version("a", 2) };
+    let second = world.catalog.commit_version(act(3), new).await.unwrap().file;
+    assert_eq!((second.id, second.version), (first.id, 1));
+    let of_both = EventQuery { file: Some(first.id), ..EventQuery::default() };
+    let all = found(&world, EventQuery::default()).await;
+    assert_eq!(all.len(), 7);
+    assert_eq!(found(&world, of_both.clone()).await, all);
+    world.catalog.delete_file(act(4), &first.id, None).await.unwrap();
+    let all = found(&world, EventQuery::default()).await;
+    assert_eq!(found(&world, of_both).await, all);
+    assert!(all.iter().all(|event| event.file_id == first.id));
+}
+
 pub(crate) async fn events_of_a_deleted_bucket_are_found_by_its_name_and_go_on_under_its_successor(
     world: World,
 ) {

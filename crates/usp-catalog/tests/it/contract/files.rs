@@ -118,3 +118,40 @@ pub(crate) async fn a_file_is_looked_for_in_its_own_bucket(world: World) {
         assert_eq!(kind_of(found.map(|record| record.file)), ErrorKind::NotFound);
     }
 }
+
+pub(crate) async fn files_whose_time_is_over_are_deleted_some_at_a_time(world: World) {
+    for (number, text) in (1..).zip(["a", "b", "c", "stays"]) {
+        let file = world.put(text, number).await.file;
+        let expires_at = if text == "stays" { at(2_000) } else { at(1_000) };
+        let patch = FilePatch { expires_at: Change::Set(expires_at), ..FilePatch::default() };
+        world.catalog.update_file(act(1), &file.id, patch).await.unwrap();
+    }
+    assert_eq!(world.catalog.expire_files(act(999), 10).await.unwrap(), 0);
+    assert_eq!(world.catalog.expire_files(act(1_000), 2).await.unwrap(), 2);
+    assert_eq!(world.catalog.expire_files(act(1_000), 2).await.unwrap(), 1);
+    assert_eq!(world.catalog.expire_files(act(1_000), 2).await.unwrap(), 0);
+    let query = FileQuery { limit: 10, ..FileQuery::default() };
+    let left = world.catalog.list_files(&bucket("default"), query).await.unwrap().files;
+    assert_eq!(left.iter().map(|file| file.key.as_str()).collect::<Vec<_>>(), ["stays"]);
+    let deleted = world.event_kinds().await.into_iter().filter(|kind| *kind == EventKind::FileDeleted);
+    assert_eq!(deleted.count(), 3);
+}
+
+pub(crate) async fn a_file_is_opened_with_the_first_chunks_of_what_is_read(world: World) {
+    let mut new = world.new_version("a", 1);
+    new.chunks.extend([world.new_chunk(2, 1_000), world.new_chunk(3, 1_000)]);
+    new.size_bytes = 3_000;
+    let file = world.catalog.commit_version(act(0), new).await.unwrap().file;
+    world.put("a", 4).await;
+    let open = async |version, range, count_max| {
+        let by_id = FileRef::Id(file.id);
+        let (record, chunks) = world.catalog.open_file(&by_id, version, range, count_max).await.unwrap();
+        (record.file.version, chunks.iter().map(|placed| placed.chunk.digest).collect::<Vec<_>>())
+    };
+    assert_eq!(open(Some(1), None, 2).await, (1, vec![digest(1), digest(2)]));
+    assert_eq!(open(Some(1), ByteRange::new(999, 1_001).ok(), 9).await, (1, vec![digest(1), digest(2)]));
+    assert_eq!(open(Some(1), ByteRange::new(2_000, 9_000).ok(), 9).await, (1, vec![digest(3)]));
+    assert_eq!(open(None, None, 9).await, (2, vec![digest(4)]));
+    let absent = world.catalog.open_file(&FileRef::Id(file.id), Some(3), None, 9).await;
+    assert_eq!(kind_of(absent.map(|(record, _)| record.file)), ErrorKind::NotFound);
+}

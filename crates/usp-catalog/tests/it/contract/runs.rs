@@ -409,21 +409,6 @@ pub(crate) async fn run_lists_page_newest_first_by_every_filter(world: World) {
     assert_eq!(kind_of(world.catalog.list_runs(foreign).await), ErrorKind::InvalidInput);
 }
 
-pub(crate) async fn a_rule_gets_a_new_version_just_when_its_meaning_changes(world: World) {
-    let described = usp_model::Rule { description: "why".to_owned(), version: 9, ..rule("profile") };
-    assert_eq!(world.catalog.put_rule(act(1), described).await.unwrap().version, 1);
-    let changed = usp_model::Rule { when: "false".to_owned(), ..rule("profile") };
-    assert_eq!(world.catalog.put_rule(act(2), changed.clone()).await.unwrap().version, 2);
-    assert_eq!(world.catalog.put_rule(act(2), rule("another")).await.unwrap().version, 1);
-    let listed = world.catalog.list_rules().await.unwrap();
-    let named: Vec<_> = listed.iter().map(|rule| (rule.name.as_str(), rule.version)).collect();
-    assert_eq!(named, [("another", 1), ("profile", 2)]);
-    world.catalog.retire_rules(act(0), vec![rule_name("another")]).await.unwrap();
-    assert_eq!(world.catalog.list_rules().await.unwrap().len(), 1);
-    assert_eq!(world.catalog.put_rule(act(3), changed).await.unwrap().version, 2);
-    assert_eq!(world.catalog.list_rules().await.unwrap().len(), 2);
-}
-
 pub(crate) async fn a_run_keeps_the_version_of_the_rule_that_it_began_with_even_when_retired(world: World) {
     let run = new_run("profile");
     put_with_runs(&world, "a", vec![run.clone()], Release::Immediate).await;

@@ -210,3 +210,76 @@ pub(crate) async fn long_contents_are_found_by_offset_across_segments(world: Wor
     let gone = world.catalog.resolve(manifest, ByteRange::whole(1), 1).await;
     assert_eq!(kind_of(gone), ErrorKind::NotFound);
 }
+
+pub(crate) async fn the_size_of_an_upload_is_said_once_and_not_below_what_came(world: World) {
+    let upload = world.catalog.create_upload(act(0), world.new_upload("a")).await.unwrap();
+    let grown = progress(&upload, vec![world.new_chunk(1, 1_000)], b"tail");
+    world.catalog.append_upload(act(1), grown).await.unwrap();
+    let announce = async |id: &UploadId, size| world.catalog.announce_upload_size(act(2), id, size).await;
+    assert_eq!(kind_of(announce(&upload.id, 1_003).await), ErrorKind::InvalidInput);
+    assert_eq!(announce(&upload.id, 2_000).await.unwrap().size_bytes, Some(2_000));
+    assert_eq!(announce(&upload.id, 2_000).await.unwrap().received_bytes, 1_004, "it may be said again");
+    assert_eq!(kind_of(announce(&upload.id, 2_001).await), ErrorKind::InvalidInput);
+    assert_eq!(kind_of(announce(&UploadId::random().unwrap(), 1).await), ErrorKind::NotFound);
+    world.catalog.terminate_upload(act(3), &upload.id).await.unwrap();
+    assert_eq!(kind_of(announce(&upload.id, 2_000).await), ErrorKind::Gone);
+}
+
+/// A part of one chunk that is complete.
+async fn whole_part(world: &World, number: u64) -> Upload {
+    let new =
+        NewUpload { is_part: true, size_bytes: Some(1_000), ..world.new_upload(&format!("part-{number}")) };
+    let part = world.catalog.create_upload(act(0), new).await.unwrap();
+    world
+        .catalog
+        .append_upload(act(1), progress(&part, vec![world.new_chunk(number, 1_000)], b""))
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn parts_are_joined_in_the_order_that_is_said_and_who_asks_again_hears_the_same(
+    world: World,
+) {
+    let (first, second) = (whole_part(&world, 1).await, whole_part(&world, 2).await);
+    assert!(world.events().await.is_empty(), "nothing is told of parts");
+    let parts = vec![second.id, first.id];
+    let join = async |key: &str, parts: Vec<UploadId>| {
+        world.catalog.join_uploads(act(2), world.new_upload(key), parts, vec![7; 40]).await
+    };
+    let joined = join("whole", parts.clone()).await.unwrap();
+    assert_eq!((joined.size_bytes, joined.received_bytes), (Some(2_000), 2_000));
+    let record = world.catalog.upload(&joined.id).await.unwrap();
+    assert_eq!(record.resume.sha256_state, vec![7; 40]);
+    let placed = world.catalog.resolve(record.manifest, ByteRange::whole(2_000), 9).await.unwrap();
+    let found: Vec<_> = placed.iter().map(|placed| placed.chunk.digest).collect();
+    assert_eq!(found, [digest(2), digest(1)]);
+    assert_eq!(join("whole", parts.clone()).await.unwrap().id, joined.id);
+    assert_eq!(kind_of(join("elsewhere", parts).await), ErrorKind::Conflict);
+    assert_eq!(kind_of(join("whole", vec![first.id, second.id]).await), ErrorKind::Conflict);
+    assert_eq!(world.event_kinds().await, [EventKind::UploadCreated]);
+    world.assert_sound().await;
+    world.catalog.terminate_upload(act(3), &joined.id).await.unwrap();
+    assert_eq!(kind_of(join("whole", vec![second.id, first.id]).await), ErrorKind::Gone);
+}
+
+pub(crate) async fn what_is_no_part_or_not_complete_is_not_joined_and_stays(world: World) {
+    let whole = whole_part(&world, 1).await;
+    let plain = world.catalog.create_upload(act(0), world.new_upload("plain")).await.unwrap();
+    let short = NewUpload { is_part: true, size_bytes: Some(9), ..world.new_upload("short") };
+    let short = world.catalog.create_upload(act(0), short).await.unwrap();
+    let ended = whole_part(&world, 2).await;
+    world.catalog.terminate_upload(act(1), &ended.id).await.unwrap();
+    let stranger = UploadId::random().unwrap();
+    let refused = [
+        (plain.id, ErrorKind::Conflict),
+        (short.id, ErrorKind::Conflict),
+        (ended.id, ErrorKind::Conflict),
+        (stranger, ErrorKind::NotFound),
+    ];
+    for (other, kind) in refused {
+        let new = world.new_upload("joined");
+        let outcome = world.catalog.join_uploads(act(2), new, vec![whole.id, other], vec![7; 40]).await;
+        assert_eq!(kind_of(outcome), kind);
+        assert_eq!(world.catalog.upload(&whole.id).await.unwrap().upload, whole);
+    }
+}

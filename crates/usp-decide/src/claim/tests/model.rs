@@ -6,7 +6,7 @@ use std::sync::Arc;
 use usp_model::Timestamp;
 
 use crate::claim::sweep::Sweep;
-use crate::claim::*;
+use crate::claim::{Answer, Ask, Claim, ClaimRuns, Lane, Look, LookAsk, Looks, Place, Served, Share, Turn};
 
 pub(super) const NOW: i64 = 1_000;
 

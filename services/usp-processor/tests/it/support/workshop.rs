@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use usp_api::{Caller, NewFile, StorageApi, StorageCalls};
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{SqliteCatalog, SqliteConfig};
-use usp_content::{ContentConfig, ContentStore, LocalPacks};
+use usp_content::{ContentConfig, ContentStore, LocalPacks, PackStore};
 use usp_model::{
     BucketName, Event, EventKind, EventQuery, File, FileId, FileKey, FileRef, FileState, Grant, Principal,
     PrincipalKind, Role, Rule, Run, RunState, UserName,
@@ -40,7 +40,7 @@ impl Workshop {
         const BUDGET_BYTES: u64 = 32 << 20;
         let dir = tempfile::tempdir().unwrap();
         let catalog = SqliteCatalog::open(SqliteConfig::new(dir.path().join("catalog.db"))).unwrap();
-        let packs = Arc::new(LocalPacks::open(dir.path(), Pool::disk()).unwrap());
+        let packs = PackStore::in_one_place(Arc::new(LocalPacks::open(dir.path(), Pool::disk()).unwrap()));
         let index = Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(SystemClock)));
         let budget = ByteBudget::new(BUDGET_BYTES);
         let opened =
@@ -56,6 +56,8 @@ impl Workshop {
             queue: Arc::new(EmbeddedQueue::new(lease_time)),
             tokens: TokenService::new(&SigningKeys::generate().unwrap(), TokenConfig::default()).unwrap(),
             clock: Arc::new(SystemClock),
+            disk: None,
+            was_unclean: false,
             config,
         };
         let storage = Storage::start(parts, RuleSources::of_files(rules)).await.unwrap();

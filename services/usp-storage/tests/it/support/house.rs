@@ -1,11 +1,8 @@
 //! One storage with everything below it, and the door at which it is asked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
@@ -16,10 +13,11 @@ use usp_api::{
 };
 use usp_auth::{SecretText, SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{SqliteCatalog, SqliteConfig};
-use usp_content::{ContentConfig, ContentStore, LocalPacks, PackBackend};
+use usp_content::{ContentConfig, ContentStore, LocalPacks, PackStore};
+use usp_faults::{Call, Fault, Faulty, Script};
 use usp_model::{
-    Bucket, BucketPolicy, ByteRange, Error, ErrorKind, File, FileRef, LeasedRun, PackId, ReportOutcome,
-    Result, RuleStep, RunOutcome, RunReport, StepReport, Usage, Violation,
+    Bucket, BucketPolicy, ByteRange, Error, ErrorKind, File, FileRef, LeasedRun, ReportOutcome, Result,
+    RuleStep, RunOutcome, RunReport, StepReport, Usage, Violation,
 };
 use usp_queue::{EmbeddedQueue, Queue};
 use usp_rt::{ByteBudget, ManualClock, Pool, Shutdown};
@@ -95,7 +93,7 @@ pub(crate) struct House {
     pub(crate) queue: Arc<dyn Queue>,
     /// Time for storage: it stands still until a test moves it.
     pub(crate) clock: Arc<ManualClock>,
-    disk: Arc<FullPacks>,
+    disk: Script,
     stop: Shutdown,
     dir: TempDir,
 }
@@ -125,13 +123,20 @@ impl House {
             sweep_interval,
             ..StorageConfig::default()
         };
-        let disk = Arc::new(FullPacks::open(dir.path()));
+        let packs = Faulty::new(Arc::new(LocalPacks::open(dir.path(), Pool::disk()).unwrap()));
+        let disk = packs.script();
         let parts = StorageParts {
-            content: open_content(Arc::clone(&disk), CatalogIndex::new(catalog.clone(), clock.clone())).await,
+            content: open_content(
+                PackStore::in_one_place(Arc::new(packs)),
+                CatalogIndex::new(catalog.clone(), clock.clone()),
+            )
+            .await,
             catalog,
             queue: queue.clone(),
             tokens: TokenService::new(&SigningKeys::generate().unwrap(), TokenConfig::default()).unwrap(),
             clock: clock.clone(),
+            disk: None,
+            was_unclean: false,
             config,
         };
         let storage = Storage::start(parts, sources()).await.unwrap();
@@ -148,7 +153,10 @@ impl House {
 
     /// Whether there is no space for another byte in a pack.
     pub(crate) fn set_full(&self, is_full: bool) {
-        self.disk.is_full.store(is_full, Ordering::SeqCst);
+        match is_full {
+            true => self.disk.always(Call::Append, Fault::Before(ErrorKind::StorageFull)),
+            false => self.disk.clear(),
+        }
     }
 
     /// Keeps every change out of the catalogue for as long as what it gives lives.
@@ -187,82 +195,11 @@ impl Drop for House {
     }
 }
 
-async fn open_content(packs: Arc<FullPacks>, index: CatalogIndex) -> ContentStore {
+async fn open_content(packs: PackStore, index: CatalogIndex) -> ContentStore {
     const BUDGET_BYTES: u64 = 32 << 20;
     let budget = ByteBudget::new(BUDGET_BYTES);
     let opened = ContentStore::open(ContentConfig::default(), packs, Arc::new(index), Pool::cpu(), budget);
     opened.await.unwrap().0
-}
-
-/// A disk that is full when it is told to be.
-#[derive(Debug)]
-struct FullPacks {
-    packs: LocalPacks,
-    is_full: AtomicBool,
-}
-
-impl FullPacks {
-    fn open(dir: &std::path::Path) -> Self {
-        Self { packs: LocalPacks::open(dir, Pool::disk()).unwrap(), is_full: AtomicBool::new(false) }
-    }
-}
-
-#[async_trait]
-impl PackBackend for FullPacks {
-    async fn create(&self, pack: PackId, header: Bytes) -> Result<()> {
-        self.packs.create(pack, header).await
-    }
-
-    async fn append(&self, pack: PackId, offset: u64, parts: Vec<Bytes>) -> Result<()> {
-        if self.is_full.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::StorageFull, "append to pack"));
-        }
-        self.packs.append(pack, offset, parts).await
-    }
-
-    async fn sync(&self, pack: PackId) -> Result<()> {
-        self.packs.sync(pack).await
-    }
-
-    async fn truncate(&self, pack: PackId, size_bytes: u64) -> Result<()> {
-        self.packs.truncate(pack, size_bytes).await
-    }
-
-    async fn retire(&self, pack: PackId) {
-        self.packs.retire(pack).await;
-    }
-
-    async fn read(&self, pack: PackId, range: ByteRange) -> Result<Bytes> {
-        self.packs.read(pack, range).await
-    }
-
-    async fn len(&self, pack: PackId) -> Result<u64> {
-        self.packs.len(pack).await
-    }
-
-    async fn list(&self) -> Result<Vec<PackId>> {
-        self.packs.list().await
-    }
-
-    async fn strays(&self) -> Result<Vec<String>> {
-        self.packs.strays().await
-    }
-
-    async fn drop_cache(&self, pack: PackId) -> Result<()> {
-        self.packs.drop_cache(pack).await
-    }
-
-    async fn free_bytes(&self) -> Result<Option<u64>> {
-        self.packs.free_bytes().await
-    }
-
-    async fn set_aside(&self, pack: PackId) -> Result<()> {
-        self.packs.set_aside(pack).await
-    }
-
-    async fn delete(&self, pack: PackId) -> Result<()> {
-        self.packs.delete(pack).await
-    }
 }
 
 async fn serve_node(storage: Storage, stop: Shutdown) -> String {

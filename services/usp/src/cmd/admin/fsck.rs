@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use usp_catalog::{SqliteCatalog, SqliteConfig, UpkeepFacts};
 use usp_client::types::{CheckReport, Finding};
-use usp_content::{LocalPacks, PackInspector};
+use usp_content::{LocalPacks, PackInspector, PackStore};
 use usp_model::{Act, Error, ErrorKind, Timestamp};
 use usp_rt::{Clock, Pool, SystemClock};
 use usp_storage::Checker;
@@ -75,8 +75,8 @@ pub(super) fn open_catalog(dir: &Path) -> Result<Arc<SqliteCatalog>> {
 
 /// Checks the store of a directory whose lock the caller holds.
 pub(super) async fn check(catalog: Arc<SqliteCatalog>, dir: &Path, is_deep: bool) -> Result<CheckReport> {
-    let packs = PackInspector::new(Arc::new(LocalPacks::open(dir, Pool::disk())?));
-    let report = Checker { catalog, packs, is_deep }.check().await?;
+    let packs = PackInspector::new(PackStore::in_one_place(Arc::new(LocalPacks::open(dir, Pool::disk())?)));
+    let report = Checker { facts: catalog.clone(), store: catalog, packs, is_deep }.check().await?;
     let finding =
         |finding: usp_model::Finding| Finding { kind: finding.kind.as_str().to_owned(), text: finding.text };
     Ok(CheckReport {
