@@ -80,7 +80,7 @@ async fn each_wrong_fact_of_the_catalogue_is_told() {
             FindingKind::Pack,
             "commits rely on",
         ),
-        ("UPDATE files SET manifest = 1", FindingKind::Content, "more than one"),
+        ("UPDATE files SET manifest = 1", FindingKind::Content, "is said to belong to 1 files"),
     ];
     for (sql, kind, words) in table {
         let world = filled().await;
