@@ -151,10 +151,12 @@ impl Ask {
 /// Whether the question never left: there was no connection, or the one there was had ended before.
 pub(crate) fn was_unsent(status: &Status) -> bool {
     let Some(cause) = std::error::Error::source(status) else { return false };
-    // hyper cancels only what it has not begun to send.
-    let is_cancelled = status.code() == Code::Cancelled;
-    is_cancelled
-        || std::iter::successors(Some(cause), |cause| cause.source()).any(|cause| cause.is::<ConnectError>())
+    // hyper cancels only what it has not begun to send. A peer that resets a stream as cancelled may have read all of it.
+    let is_unsent = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<ConnectError>()
+            || cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
+    };
+    std::iter::successors(Some(cause), |cause| cause.source()).any(is_unsent)
 }
 
 /// The error of a call that may have changed something and whose answer is lost.

@@ -3,7 +3,7 @@
 
 pub use usp_decide::claim::{ClaimRuns, ClaimedRuns, Turn};
 pub use usp_decide::commit::{CommittedVersion, NewCopy, NewVersion};
-pub use usp_decide::run::{NewRun, ReportRun, step_names};
+pub use usp_decide::run::{NewRun, ReportRun, ReportedRun, RunProgress, step_names};
 pub use usp_decide::upload::{NewUpload, UploadProgress, UploadTerms};
 use usp_model::{
     ApiKey, Bucket, BucketName, ChunkId, DomainId, DomainKey, File, FileId, FileKey, Finding, FramePlace,

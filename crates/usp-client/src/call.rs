@@ -140,7 +140,8 @@ impl Client {
                     continue;
                 }
             }
-            *may_be_done |= matches!(error, ClientError::Broken { .. });
+            *may_be_done |=
+                matches!(error, ClientError::Broken { .. }) || error.kind() == ErrorKind::OutcomeUnknown;
             let Some(wait) = wait_after(&error, attempt, call.repeat) else { return Err(error) };
             tokio::time::sleep(wait).await;
             attempt += 1;

@@ -46,6 +46,20 @@ impl UsageChange {
     }
 }
 
+/// The dedup domain that a new bucket belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DomainOf {
+    /// That of this name, with all buckets that name it; made if there is none.
+    Shared(String),
+    /// One of its own, which goes with it.
+    Own,
+}
+
+/// Which domain a bucket of this policy belongs to.
+pub fn domain_of(policy: &BucketPolicy) -> DomainOf {
+    policy.dedup_domain.clone().map_or(DomainOf::Own, DomainOf::Shared)
+}
+
 /// Whether so many bytes fit under a quota, in place of those that they replace.
 ///
 /// `current_bytes`: what the bucket's current versions have now. Errors: `StorageFull`.
@@ -192,6 +206,13 @@ mod tests {
             let checked = check_update(&bucket(), &standing, &new);
             assert_eq!(checked.is_ok(), may, "{standing:?} {new:?}");
         }
+    }
+
+    #[test]
+    fn a_bucket_has_a_domain_of_its_own_unless_it_names_one() {
+        assert_eq!(domain_of(&BucketPolicy::default()), DomainOf::Own);
+        let named = BucketPolicy { dedup_domain: Some("d".to_owned()), ..BucketPolicy::default() };
+        assert_eq!(domain_of(&named), DomainOf::Shared("d".to_owned()));
     }
 
     #[test]

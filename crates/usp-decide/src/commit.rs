@@ -202,9 +202,15 @@ pub fn decide(new: &NewVersion, facts: &Facts<'_>) -> Result<Committed> {
     Ok(Committed { events: event::of_version(&file), file, manifest, usage })
 }
 
-/// The version that a copy makes of its source.
-pub fn copied(copy: &NewCopy, source: &File, domain: DomainId) -> NewVersion {
-    NewVersion {
+/// The version that a copy makes of its source. Errors: `Conflict` when the source is held back: a copy would let its
+/// content out.
+pub fn copied(copy: &NewCopy, source: &File, domain: DomainId) -> Result<NewVersion> {
+    if !source.released || matches!(source.state, FileState::Quarantined | FileState::Rejected) {
+        let held = Error::new(ErrorKind::Conflict, "copy version").about(source.id);
+        return Err(held
+            .because("the version is held back until its rules are done with it; copy it once it is ready"));
+    }
+    Ok(NewVersion {
         upload: None,
         file_id: copy.file_id,
         bucket: copy.bucket.clone(),
@@ -226,7 +232,7 @@ pub fn copied(copy: &NewCopy, source: &File, domain: DomainId) -> NewVersion {
         derived_from: None,
         idempotency_key: copy.idempotency_key.clone(),
         quota_bytes: copy.quota_bytes,
-    }
+    })
 }
 
 /// Whether what stands under a key allows a write there. `standing_etag`: of the current version, if there is one.

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use usp_model::file::label_violations;
-use usp_model::{Change, Error, ErrorKind, File, FilePatch, LabelKey, Result, Timestamp};
+use usp_model::{
+    Change, Error, ErrorKind, EventBody, File, FilePatch, LabelKey, Result, StoredBytes, Timestamp,
+};
 
+use crate::bucket::UsageChange;
 use crate::commit::matches;
+use crate::event;
 
 /// Labels or metadata of a file.
 pub type Tags = BTreeMap<LabelKey, String>;
@@ -55,6 +59,26 @@ fn merged(before: &Tags, patch: &BTreeMap<LabelKey, Option<String>>) -> Tags {
         }
     }
     after
+}
+
+/// What the end of a file with all its versions changes besides its rows. Its runs are cancelled first
+/// ([`RunRecord::cancel_with_file`](crate::run::RunRecord::cancel_with_file)), each of its contents is let go of
+/// ([`manifest::release`](crate::manifest::release)), and the event comes last.
+#[derive(Debug, Clone)]
+pub struct Deletion {
+    pub usage: UsageChange,
+    pub event: EventBody,
+}
+
+/// Deletes a file. `older`: size and cost of each superseded version. Errors: `PreconditionFailed`.
+pub fn delete(
+    file: &File,
+    older: impl IntoIterator<Item = (u64, StoredBytes)>,
+    etags: Option<&[String]>,
+) -> Result<Deletion> {
+    check_etag("delete file", file, etags)?;
+    let all = older.into_iter().chain([(file.size_bytes, file.stored)]);
+    Ok(Deletion { usage: UsageChange::of_deletion(file.size_bytes, all), event: event::of_deleted(file) })
 }
 
 /// Whether the time of a file is over.
@@ -134,6 +158,20 @@ mod tests {
         let stale = FilePatch { condition_etags: Some(vec!["x".to_owned()]), ..FilePatch::default() };
         let refused = patched(&file("a", 1), &stale, at(0)).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PreconditionFailed);
+    }
+
+    #[test]
+    fn a_file_goes_with_all_its_versions() {
+        let current = file("a", 1);
+        let cost = StoredBytes { bytes: 70, chunks: 1, deduplicated_bytes: 30 };
+        let deletion = delete(&current, [(100, cost), (200, cost)], None).unwrap();
+        let usage = deletion.usage;
+        assert_eq!((usage.file_count, usage.version_count), (-1, -3));
+        assert_eq!((usage.current_bytes, usage.logical_bytes), (-1_000, -1_300));
+        assert_eq!((usage.stored_bytes, usage.deduplicated_bytes), (-641, -60));
+        assert_eq!(deletion.event.kind(), usp_model::EventKind::FileDeleted);
+        let stale = ["x".to_owned()];
+        assert_eq!(delete(&current, [], Some(&stale)).unwrap_err().kind(), ErrorKind::PreconditionFailed);
     }
 
     #[test]

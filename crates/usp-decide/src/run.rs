@@ -16,8 +16,8 @@ pub mod clock;
 pub mod report;
 
 use usp_model::{
-    Error, ErrorKind, EventBody, File, Result, RetryPolicy, Rule, RuleName, RuleStep, Run, RunChange, RunId,
-    RunReport, RunState, Step, StepState, Timestamp,
+    Error, ErrorKind, EventBody, File, FileKey, ReportOutcome, Result, RetryPolicy, Rule, RuleName, RuleStep,
+    Run, RunChange, RunId, RunReport, RunState, Step, StepState, Timestamp,
 };
 
 use crate::event;
@@ -47,6 +47,24 @@ pub struct ReportRun {
     pub lease_until: Timestamp,
     /// From 0 to 1, drawn anew: where between half and all of its time the wait before another attempt ends.
     pub jitter: f64,
+    /// Whether somebody watches: the answer then has the run as it stood before the outcome.
+    pub is_watched: bool,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportedRun {
+    pub outcome: ReportOutcome,
+    /// The run with the steps that were reported, before what follows from the outcome. `None`: nobody watches, or
+    /// nothing was written.
+    pub progress: Option<RunProgress>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunProgress {
+    pub run: Run,
+    /// Of the file.
+    pub key: FileKey,
 }
 
 /// A step of a rule as a run row keeps it.

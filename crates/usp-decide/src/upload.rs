@@ -47,7 +47,8 @@ pub struct NewUpload {
     /// Becomes a piece of another upload.
     pub is_part: bool,
     pub owner: UserName,
-    pub expires_at: Timestamp,
+    /// Without new bytes for this long it ends.
+    pub idle_max: Duration,
     /// False for the session behind a plain PUT: it makes no events and dies with its request.
     pub is_announced: bool,
 }
@@ -65,7 +66,8 @@ pub struct UploadProgress {
     pub redo: Vec<RedoFrame>,
     pub resume: ResumePoint,
     pub stored: StoredBytes,
-    pub expires_at: Timestamp,
+    /// Without new bytes for this long it ends.
+    pub idle_max: Duration,
 }
 
 /// A session as decisions need it.
@@ -82,9 +84,42 @@ pub struct Session {
     pub domain: DomainId,
 }
 
+/// A part that is complete has nothing more to say while others arrive: it may be silent for so many times longer.
+const PART_IDLE_FACTOR: u32 = 7;
+
 /// When a session without new bytes ends.
-pub fn expires_at(at: Timestamp, idle_max: Duration) -> Timestamp {
+pub fn expires_at(at: Timestamp, idle_max: Duration, is_part: bool) -> Timestamp {
+    let idle_max = if is_part { idle_max.saturating_mul(PART_IDLE_FACTOR) } else { idle_max };
     at.plus_ms(i64::try_from(idle_max.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The id that the file of a new session has: its own, or that of the file which stands under the key.
+pub fn file_id(preliminary: FileId, standing: Option<FileId>) -> FileId {
+    standing.unwrap_or(preliminary)
+}
+
+/// What is left of a session that ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remains {
+    /// Its row in this state, without bytes: late clients hear why.
+    Row(UploadState),
+    /// Nothing.
+    Nothing,
+}
+
+/// Ends a session in this state. One that was never announced leaves no trace.
+pub fn end(session: &Session, state: UploadState) -> Remains {
+    if session.is_announced { Remains::Row(state) } else { Remains::Nothing }
+}
+
+/// Whether a start ends a session that an earlier process left: no request stands behind it any more.
+pub fn ends_at_start(session: &Session) -> bool {
+    session.upload.state == UploadState::Open && !session.is_announced
+}
+
+/// Whether a session that a repeated request came with ends, because its content was committed before.
+pub fn ends_with_replay(upload: &Upload) -> bool {
+    upload.state == UploadState::Open
 }
 
 /// Whether a session is to expire: it is open, its time is over, and no bytes arrive in it right now.
@@ -166,6 +201,7 @@ pub fn append(
     session: &Session,
     before: ManifestSize,
     progress: &UploadProgress,
+    at: Timestamp,
 ) -> Result<(Upload, StoredBytes)> {
     const ACTION: &str = "append to upload";
     let upload = &session.upload;
@@ -183,8 +219,11 @@ pub fn append(
         let reason = format!("chunks and tail end at {durable_bytes}, not at {}", progress.received_bytes);
         return Err(Error::new(ErrorKind::Internal, ACTION).about(progress.id).because(reason));
     }
-    let after =
-        Upload { received_bytes: progress.received_bytes, expires_at: progress.expires_at, ..upload.clone() };
+    let after = Upload {
+        received_bytes: progress.received_bytes,
+        expires_at: expires_at(at, progress.idle_max, upload.shape == UploadShape::Part),
+        ..upload.clone()
+    };
     Ok((after, sum(session.stored, progress.stored)))
 }
 

@@ -10,7 +10,7 @@ use usp_model::{Act, Bucket, BucketName, BucketPolicy, Error, ErrorKind, Result,
 
 use crate::access::{absent, scope};
 use crate::core::{Core, run_to_end};
-use crate::rules::RulesInForce;
+use crate::rule_book::RulesInForce;
 
 mod cache;
 

@@ -12,13 +12,12 @@ use usp_model::{Error, ErrorKind, Event, EventBody, EventQuery, EventSeq, FileId
 use crate::access::{absent_file, scope, sees_unreleased};
 use crate::buckets::Buckets;
 use crate::files::Files;
+use crate::progress::ProgressChannel;
 
 mod announce;
 mod follow;
-mod progress;
 
 use follow::{Follower, PAGE_COUNT};
-pub(crate) use progress::{Announcement, ProgressChannel};
 
 /// Events on their way to one follower.
 const BUFFER_COUNT_MAX: usize = 64;

@@ -9,8 +9,8 @@ use usp_catalog::records::FileRecord;
 use usp_catalog::{FileFacts, RunFacts, UploadFacts};
 use usp_content::ContentStore;
 use usp_model::{
-    Act, BucketName, ByteRange, Error, ErrorKind, File, FileId, FileKey, FilePage, FilePatch, FileQuery,
-    FileRef, FileState, PageLimit, PlacedChunk, Result, UploadState,
+    Act, BucketName, ByteRange, Error, ErrorKind, File, FileId, FilePage, FilePatch, FileQuery, FileRef,
+    FileState, PageLimit, PlacedChunk, Result, UploadState,
 };
 
 use crate::access::{absent, absent_file, may_read_content, may_see, sees_unreleased};
@@ -79,11 +79,6 @@ impl Files {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// The key under which a version stands, whoever asks. Errors: `NotFound`.
-    pub(crate) async fn key_of(&self, id: FileId, version: u32) -> Result<FileKey> {
-        Ok(self.facts.file(&FileRef::Id(id), Some(version)).await?.file.key)
     }
 
     pub(crate) async fn read(&self, caller: &Caller, read: ReadFile) -> Result<Reading> {

@@ -54,9 +54,12 @@ mod files;
 mod identity;
 mod index;
 mod metrics;
+mod progress;
+mod rule_book;
 mod rules;
 mod runs;
 mod storage;
+mod turns;
 mod upkeep;
 mod uploads;
 

@@ -12,17 +12,11 @@ use usp_model::{Act, Error, ErrorKind, FileRef, Result, Rule, RuleName};
 
 use crate::core::{Core, run_to_end};
 use crate::files::Files;
+use crate::rule_book::{Facts, RuleBook, RulesInForce, absent_rule, invalid};
 
-mod book;
-mod cost;
-mod facts;
 mod sources;
 
-pub(crate) use book::{RuleBook, RulesInForce, new_run};
-pub(crate) use facts::Facts;
 pub use sources::RuleSources;
-
-use book::absent_rule;
 
 /// Rules of one file, which may hold several separated by `---`; and rules in all that are written.
 const RULE_COUNT_MAX: usize = 1_000;
@@ -48,10 +42,6 @@ pub fn parse_rules(yaml: &str) -> Result<Vec<Rule>> {
         rules.extend(rule);
     }
     Ok(rules)
-}
-
-fn invalid(action: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidInput, action)
 }
 
 /// Errors: `InvalidInput` naming the first rule that is not valid, and what is wrong with it.

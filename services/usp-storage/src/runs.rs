@@ -17,9 +17,9 @@ use usp_rt::Shutdown;
 use crate::access::{absent, scope, sees_unreleased};
 use crate::buckets::Buckets;
 use crate::core::Core;
-use crate::events::ProgressChannel;
 use crate::files::Files;
-use crate::rules::{RulesInForce, new_run};
+use crate::progress::ProgressChannel;
+use crate::rule_book::{RulesInForce, new_run};
 
 mod dispatch;
 mod lease;

@@ -14,14 +14,17 @@ use crate::buckets::Buckets;
 use crate::config::StorageConfig;
 use crate::core::Core;
 use crate::disk::{Disk, DiskSpace};
-use crate::events::{Events, ProgressChannel};
+use crate::events::Events;
 use crate::files::Files;
 use crate::identity::Identity;
 use crate::metrics::StorageMetrics;
-use crate::rules::{RuleSources, Rules, RulesInForce};
+use crate::progress::ProgressChannel;
+use crate::rule_book::RulesInForce;
+use crate::rules::{RuleSources, Rules};
 use crate::runs::{Runs, RunsParts};
+use crate::turns::Turns;
 use crate::upkeep::{Upkeep, UpkeepParts};
-use crate::uploads::{Turns, Uploads, UploadsParts};
+use crate::uploads::{Uploads, UploadsParts};
 
 /// What storage stands on.
 #[derive(Debug)]

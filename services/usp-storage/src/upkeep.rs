@@ -15,7 +15,7 @@ use usp_rt::Shutdown;
 
 use crate::core::{Core, pause, run_to_end};
 use crate::disk::DiskSpace;
-use crate::uploads::Turns;
+use crate::turns::Turns;
 
 mod check;
 mod collect;

@@ -16,10 +16,11 @@ use usp_model::{
 
 use crate::access::{absent, may_change};
 use crate::buckets::Buckets;
-use crate::core::{Core, ms};
+use crate::core::Core;
 use crate::disk::DiskSpace;
-use crate::events::ProgressChannel;
-use crate::rules::RulesInForce;
+use crate::progress::ProgressChannel;
+use crate::rule_book::RulesInForce;
+use crate::turns::{Turn, Turns};
 
 mod append;
 mod checkpoint;
@@ -29,10 +30,8 @@ mod finish;
 mod join;
 mod media_type;
 mod put;
-mod turns;
 
 use checks::{check_new_file, check_size, refuse_unresumable, size_limit};
-pub(crate) use turns::Turns;
 
 /// Enough to tell what a content is.
 const HEAD_BYTES: u64 = 8 * 1024;
@@ -89,7 +88,7 @@ impl Uploads {
         self.check_rule(&file)?;
         refuse_unresumable(&file.expected_digests)?;
         let act = act.traced(file.trace.clone());
-        let upload = self.new_upload(caller, &act, file, bucket.domain, false)?;
+        let upload = self.new_upload(caller, file, bucket.domain, false)?;
         self.facts.create_upload(act, upload).await
     }
 
@@ -108,7 +107,7 @@ impl Uploads {
         // A row has a key; that of a part is never looked at.
         let file = NewFile { size_bytes, ..NewFile::at(bucket, FileKey::parse(&id.to_string())?) };
         self.check_early(caller, &file, &record.bucket).await?;
-        let upload = self.new_upload(caller, &act, file, record.domain, true)?;
+        let upload = self.new_upload(caller, file, record.domain, true)?;
         self.facts.create_upload(act, NewUpload { id, ..upload }).await
     }
 
@@ -123,7 +122,7 @@ impl Uploads {
     }
 
     /// The turn of a caller who may write to the upload: others neither learn that it is there nor hold it up.
-    async fn turn(&self, caller: &Caller, id: UploadId) -> Result<turns::Turn> {
+    async fn turn(&self, caller: &Caller, id: UploadId) -> Result<Turn> {
         self.for_caller(caller, &id).await?;
         self.turns.take(id)
     }
@@ -131,7 +130,6 @@ impl Uploads {
     fn new_upload(
         &self,
         caller: &Caller,
-        act: &Act,
         file: NewFile,
         domain: DomainId,
         is_part: bool,
@@ -156,16 +154,9 @@ impl Uploads {
             terms,
             is_part,
             owner: caller.principal.name.clone(),
-            expires_at: act.at.plus_ms(self.idle_ms(is_part)),
+            idle_max: self.core.config.upload_idle_max,
             is_announced: true,
         })
-    }
-
-    /// How long an upload may be silent. A part that is complete has nothing more to say while others arrive.
-    fn idle_ms(&self, is_part: bool) -> i64 {
-        const PART_PATIENCE: i64 = 7;
-        let idle_ms = ms(self.core.config.upload_idle_max);
-        if is_part { idle_ms.saturating_mul(PART_PATIENCE) } else { idle_ms }
     }
 
     /// Errors: `NotFound` for a rule that was asked for by name and is not there.

@@ -301,10 +301,10 @@ impl Actor {
             metadata: BTreeMap::new(),
         };
         let report = RunReport { run, lease_no, steps: vec![step], outcome: Some(RunOutcome::Succeeded) };
-        let said = ReportRun { report, lease_until: now, jitter: 1.0 };
+        let said = ReportRun { report, lease_until: now, jitter: 1.0, is_watched: false };
         let catalog = &self.store()?.catalog;
         let work = async {
-            let told = catalog.report_run(act(), said).await?;
+            let told = catalog.report_run(act(), said).await?.outcome;
             Ok(if told == ReportOutcome::Lost { Answer::NotThere } else { Answer::Done })
         };
         let told = self.run(Operation::Report { key: key.to_owned() }, work).await?;

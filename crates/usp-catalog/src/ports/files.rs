@@ -22,8 +22,8 @@ pub trait FileFacts: Send + Sync + 'static {
     /// The current version, or the one asked for. A preliminary id of a completed upload finds its file.
     /// Errors: `NotFound`.
     async fn file(&self, file: &FileRef, version: Option<u32>) -> Result<FileRecord>;
-    /// As `file`, with the first chunks of `range` (`None`: of all of it), at most `count_max`, for who is about to read:
-    /// none when they cannot be found, which a read of its own will tell.
+    /// As `file`, with the first chunks of `range` (`None`: of all of it), at most `count_max`, for a reader. No chunks when they
+    /// cannot be found: the read itself reports that.
     async fn open_file(
         &self,
         file: &FileRef,

@@ -1,9 +1,9 @@
 //! Runs: made, claimed, reported on, ended.
 
 use async_trait::async_trait;
-use usp_model::{Act, FileId, LeasedRun, ReportOutcome, Result, Run, RunId, RunPage, RunQuery, Timestamp};
+use usp_model::{Act, FileId, LeasedRun, Result, Run, RunId, RunPage, RunQuery, Timestamp};
 
-use crate::records::{ClaimRuns, ClaimedRuns, DueRun, NewRun, ReportRun};
+use crate::records::{ClaimRuns, ClaimedRuns, DueRun, NewRun, ReportRun, ReportedRun};
 
 #[async_trait]
 pub trait RunFacts: Send + Sync + 'static {
@@ -25,7 +25,7 @@ pub trait RunFacts: Send + Sync + 'static {
     /// superseded version change that version only. A cancelled run takes nothing more, and its worker is told.
     /// Errors: `InvalidInput` when a step is not the run's, a report is too large, or too many labels result; nothing of
     /// the whole report is written then.
-    async fn report_run(&self, act: Act, report: ReportRun) -> Result<ReportOutcome>;
+    async fn report_run(&self, act: Act, report: ReportRun) -> Result<ReportedRun>;
     /// Errors: `NotFound`, `Conflict` unless dead or cancelled. The file goes back to `processing`; attempts begin anew.
     async fn retry_run(&self, act: Act, id: &RunId) -> Result<Run>;
     /// The same for many; gives how many were dead or cancelled. The others stay as they are.

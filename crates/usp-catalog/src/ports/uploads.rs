@@ -18,13 +18,13 @@ pub trait UploadFacts: Send + Sync + 'static {
     /// Adds durable bytes. Errors: `PreconditionFailed` when the offset differs, `Gone`, `NotFound`, `Conflict` when
     /// completed, `Unavailable` when a known chunk has no row any more (the caller stores those bytes again).
     async fn append_upload(&self, act: Act, progress: UploadProgress) -> Result<Upload>;
-    /// Says how long an upload will be that did not say so when it was opened. May be said again. Errors: `InvalidInput` when
-    /// another length was said before or more bytes are there, `Gone`, `NotFound`, `Conflict` when completed.
+    /// Sets the size of an upload that was opened without one. Idempotent. Errors: `InvalidInput` when it has another size or
+    /// more bytes already, `Gone`, `NotFound`, `Conflict` when completed.
     async fn announce_upload_size(&self, act: Act, id: &UploadId, size_bytes: u64) -> Result<Upload>;
-    /// Opens a session that has what the parts have, one behind the other, and goes on with this state of their SHA-256; they
-    /// end. No byte is copied. Asked again with the same parts, bucket, key and owner, gives the session that they were
-    /// joined to. Errors: `NotFound`, `Gone`; `Conflict`
-    /// when one is no part, has bytes missing or a tail, was joined otherwise, or lies in another dedup domain.
+    /// Opens a session over the contents of the parts, in this order, with this state of their SHA-256, and completes the
+    /// parts. No byte is copied. Idempotent for equal parts, bucket, key, owner and digests. Errors: `NotFound`; `Gone` when the
+    /// session that they were joined to before has ended; `Conflict` when one is no part, is not open, has bytes missing, was
+    /// joined otherwise, or lies in another dedup domain.
     async fn join_uploads(
         &self,
         act: Act,

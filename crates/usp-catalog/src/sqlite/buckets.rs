@@ -1,7 +1,7 @@
 //! Buckets, their policy, their dedup domain and their sums.
 
 use rusqlite::{Connection, Row};
-use usp_decide::bucket::{self as decide, UsageChange};
+use usp_decide::bucket::{self as decide, DomainOf, UsageChange};
 use usp_model::{Bucket, BucketName, BucketPolicy, DomainId, DomainKey, Error, ErrorKind, Timestamp};
 
 use super::ask::{Ask, Column, to_json};
@@ -23,9 +23,9 @@ impl BucketRow {
 }
 
 pub(super) fn create(tx: &Tx<'_>, name: &BucketName, policy: BucketPolicy, at: Timestamp) -> Outcome<Bucket> {
-    let domain = match &policy.dedup_domain {
-        Some(shared) => shared_domain(tx, shared)?,
-        None => new_domain(tx, None)?,
+    let domain = match decide::domain_of(&policy) {
+        DomainOf::Shared(name) => shared_domain(tx, &name)?,
+        DomainOf::Own => new_domain(tx, None)?,
     };
     let inserted = tx.run(
         "INSERT INTO buckets (name, domain, policy, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)",

@@ -42,7 +42,7 @@ pub(super) fn copy_version(tx: &Tx<'_>, copy: &NewCopy) -> Outcome<CommittedVers
     let of_source = buckets::row(tx, &source.file.bucket)?;
     let bucket = buckets::row(tx, &copy.bucket)?;
     bucket::check_shared(&copy.bucket, of_source.domain(), bucket.domain())?;
-    let new = commit::copied(copy, &source.file, bucket.domain());
+    let new = commit::copied(copy, &source.file, bucket.domain())?;
     if let Some(seen) = idempotency::replay(tx, &new)? {
         return Ok(seen);
     }

@@ -1,8 +1,7 @@
 //! One file at a time: read, change, delete.
 
 use rusqlite::Connection;
-use usp_decide::bucket::UsageChange;
-use usp_decide::{event, file};
+use usp_decide::file;
 use usp_model::limits::LIST_COUNT_MAX;
 use usp_model::{
     BucketName, ContentDigest, DigestAlgorithm, File, FileId, FilePatch, FileRef, ManifestId, StoredBytes,
@@ -99,26 +98,25 @@ pub(super) fn update(tx: &Tx<'_>, id: &FileId, patch: &FilePatch) -> Outcome<Fil
 
 pub(super) fn delete(tx: &Tx<'_>, id: &FileId, etags: Option<&[String]>) -> Outcome<()> {
     let row = by_id(tx, id)?;
-    file::check_etag("delete file", &row.file, etags)?;
-    runs::cancel_all_of_file(tx, row.file_row, tx.at())?;
-    let tagged = Tagged { file_row: row.file_row, bucket_row: row.bucket_row, key: &row.file.key };
-    tagged.replace(tx, TagKind::Label, &row.file.labels, &Tags::new())?;
-    tagged.replace(tx, TagKind::Metadata, &row.file.metadata, &Tags::new())?;
     let sql = "SELECT manifest, size_bytes, stored_bytes, deduplicated_bytes FROM versions WHERE file = ?1";
     let older = tx.all(sql, [row.file_row], |row| {
         let stored = StoredBytes { bytes: row.count(2)?, chunks: 0, deduplicated_bytes: row.count(3)? };
         Ok((ManifestId(row.get(0)?), row.count(1)?, stored))
     })?;
-    let all = || older.iter().copied().chain([(row.manifest, row.file.size_bytes, row.file.stored)]);
-    let gone = UsageChange::of_deletion(row.file.size_bytes, all().map(|(_, size, stored)| (size, stored)));
-    buckets::change_usage(tx, row.bucket_row, gone)?;
-    for (manifest, ..) in all() {
+    let costs = older.iter().map(|(_, size_bytes, stored)| (*size_bytes, *stored));
+    let deletion = file::delete(&row.file, costs, etags)?;
+    runs::cancel_all_of_file(tx, row.file_row, tx.at())?;
+    let tagged = Tagged { file_row: row.file_row, bucket_row: row.bucket_row, key: &row.file.key };
+    tagged.replace(tx, TagKind::Label, &row.file.labels, &Tags::new())?;
+    tagged.replace(tx, TagKind::Metadata, &row.file.metadata, &Tags::new())?;
+    buckets::change_usage(tx, row.bucket_row, deletion.usage)?;
+    for manifest in older.iter().map(|(manifest, ..)| *manifest).chain([row.manifest]) {
         manifests::release(tx, manifest)?;
     }
     // Versions, reports, runs, steps, idempotency keys and completed uploads of it go with the row.
     tx.run("DELETE FROM files WHERE id = ?1", [row.file_row])?;
     let gone = Subject::GoneFile(row.file_row, &row.file.id);
-    events::emit(tx, row.bucket_row, gone, &row.file.key, &[event::of_deleted(&row.file)])
+    events::emit(tx, row.bucket_row, gone, &row.file.key, &[deletion.event])
 }
 
 pub(super) fn expire(tx: &Tx<'_>, limit: u32) -> Outcome<u64> {

@@ -10,9 +10,9 @@ use super::run_row::{self, RunPlace};
 use super::tags::{TagKind, Tagged};
 use super::tx::Tx;
 use super::version_row::{self, VersionRow};
-use crate::records::ReportRun;
+use crate::records::{ReportRun, ReportedRun, RunProgress};
 
-pub(super) fn report_run(tx: &Tx<'_>, mut asked: ReportRun) -> Outcome<ReportOutcome> {
+pub(super) fn report_run(tx: &Tx<'_>, mut asked: ReportRun) -> Outcome<ReportedRun> {
     let (place, record) = run_row::find(tx, &asked.report.run)?.map(|row| (row.place, row.record)).unzip();
     if usp_rt::is_planted("lease-without-number") {
         asked.report.lease_no = record.as_ref().map_or(0, |record| record.lease_no);
@@ -32,15 +32,17 @@ pub(super) fn report_run(tx: &Tx<'_>, mut asked: ReportRun) -> Outcome<ReportOut
     let tags = version
         .as_ref()
         .map(|row| VersionTags { labels: row.file.labels.clone(), metadata: row.file.metadata.clone() });
-    let taken = match (report(record, asked, &retry.unwrap_or_default(), tags, tx.at())?, place) {
-        (Reported::Cancelled, _) => return Ok(ReportOutcome::Held { run_cancelled: true }),
-        (Reported::Taken(taken), Some(place)) => {
+    let reported = report(record, asked, &retry.unwrap_or_default(), tags, tx.at())?;
+    let (outcome, progress) = match (reported, place) {
+        (Reported::Cancelled, _) => (ReportOutcome::Held { run_cancelled: true }, None),
+        (Reported::Taken(mut taken), Some(place)) => {
+            let progress = taken.progress.take().map(|run| RunProgress { run, key: place.key.clone() });
             store(tx, &place, version.as_ref(), *taken)?;
-            ReportOutcome::Held { run_cancelled: false }
+            (ReportOutcome::Held { run_cancelled: false }, progress)
         }
-        (Reported::Lost, _) | (Reported::Taken(_), None) => ReportOutcome::Lost,
+        (Reported::Lost, _) | (Reported::Taken(_), None) => (ReportOutcome::Lost, None),
     };
-    Ok(taken)
+    Ok(ReportedRun { outcome, progress })
 }
 
 fn store(tx: &Tx<'_>, place: &RunPlace, version: Option<&VersionRow>, taken: TakenReport) -> Outcome<()> {

@@ -133,13 +133,49 @@ pub(super) fn refuse_foreign(conn: &Connection, path: &Path) -> Result<i64> {
     Ok(found)
 }
 
+/// Brings the schema up to date, one transaction for each version. A step may write whole tables anew, so it keeps what it
+/// needs meanwhile in files, says that it begins, and leaves no log for the first commit to move.
 fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
     let found = refuse_foreign(conn, path)?;
+    if found >= version() {
+        return Ok(());
+    }
+    let failed = |source| open_error(path, source);
+    if found > 0 {
+        check_room(path)?;
+    }
+    conn.execute_batch("PRAGMA temp_store = FILE;").map_err(failed)?;
     for (version, sql) in (1_i64..).zip(MIGRATIONS).skip_while(|(version, _)| *version <= found) {
-        apply(conn, version, sql).map_err(|source| open_error(path, source))?;
+        if found > 0 {
+            info!(
+                schema.version = version,
+                "catalogue schema is brought up to date; do not stop usp meanwhile"
+            );
+        }
+        apply(conn, version, sql).map_err(failed)?;
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(())).map_err(failed)?;
         info!(schema.version = version, "catalogue schema migrated");
     }
-    Ok(())
+    conn.execute_batch("PRAGMA temp_store = MEMORY;").map_err(failed)
+}
+
+/// Errors: `StorageFull` unless twice the size of the database is free: its log and the new tables stand beside the old ones.
+fn check_room(path: &Path) -> Result<()> {
+    let failed = |source: std::io::Error| {
+        Error::new(ErrorKind::Internal, ACTION).about(path.display()).caused_by(source)
+    };
+    let size_bytes = std::fs::metadata(path).map_err(failed)?.len();
+    let disk = rustix::fs::statvfs(&dir_of(path)).map_err(|errno| failed(errno.into()))?;
+    let (free_bytes, needed_bytes) =
+        (disk.f_bavail.saturating_mul(disk.f_frsize), size_bytes.saturating_mul(2));
+    if free_bytes >= needed_bytes {
+        return Ok(());
+    }
+    let reason = format!(
+        "its schema must be brought up to date, which needs {needed_bytes} bytes of free space beside it, and there are \
+         {free_bytes}: free some and start again; nothing was changed"
+    );
+    Err(Error::new(ErrorKind::StorageFull, ACTION).about(path.display()).because(reason))
 }
 
 fn apply(conn: &mut Connection, version: i64, sql: &str) -> rusqlite::Result<()> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
-use usp_decide::upload::{self, JoinedTo, Session};
+use usp_decide::upload::{self, JoinedTo, Remains, Session};
 use usp_model::{
     DomainId, DomainKey, FileId, ManifestId, MediaType, ResumePoint, StoredBytes, Upload, UploadChange,
     UploadId, UploadShape, UploadState,
@@ -138,7 +138,8 @@ pub(super) fn create(tx: &Tx<'_>, new: &NewUpload) -> Outcome<Upload> {
 
 fn insert(tx: &Tx<'_>, new: &NewUpload) -> Outcome<UploadRow> {
     let bucket = buckets::row_of_domain(tx, &new.bucket, new.domain)?;
-    let file_id = current_by_key(tx, bucket.id, &new.key)?.map_or(new.file_id, |row| row.file.id);
+    let standing = current_by_key(tx, bucket.id, &new.key)?.map(|row| row.file.id);
+    let file_id = upload::file_id(new.file_id, standing);
     let manifest = manifests::create(tx)?;
     tx.run(
         "INSERT INTO uploads (upload_id, file_id, bucket, key, size_bytes, state, is_announced, manifest,
@@ -158,7 +159,7 @@ fn insert(tx: &Tx<'_>, new: &NewUpload) -> Outcome<UploadRow> {
             to_json(&new.terms)?,
             new.owner.as_str(),
             tx.at().unix_ms(),
-            new.expires_at.unix_ms(),
+            upload::expires_at(tx.at(), new.idle_max, new.is_part).unix_ms(),
             new.is_part,
         ),
     )?;
@@ -209,7 +210,7 @@ pub(super) fn file_row_of(conn: &Connection, file_id: &FileId) -> Outcome<Option
 pub(super) fn append(tx: &Tx<'_>, progress: &UploadProgress) -> Outcome<Upload> {
     let row = find(tx, "append to upload", &progress.id)?;
     let before = manifests::size_or_none(tx, row.manifest)?;
-    let (upload, stored) = upload::append(&row.session, before, progress)?;
+    let (upload, stored) = upload::append(&row.session, before, progress, tx.at())?;
     manifests::append(tx, row.manifest, before, &progress.chunks)?;
     redo::add(tx, &progress.redo)?;
     tx.run(
@@ -247,7 +248,7 @@ pub(super) fn terminate(tx: &Tx<'_>, id: &UploadId) -> Outcome<()> {
 /// Ends an open session without an event: its content was committed before.
 pub(super) fn end_quietly(tx: &Tx<'_>, id: &UploadId) -> Outcome<()> {
     match by_id(tx, id)? {
-        Some(row) if row.session.upload.state == UploadState::Open => row.end(tx, UploadState::Terminated),
+        Some(row) if upload::ends_with_replay(&row.session.upload) => row.end(tx, UploadState::Terminated),
         _ => Ok(()),
     }
 }
@@ -285,7 +286,7 @@ fn forget(tx: &Tx<'_>, limit: u32) -> Outcome<()> {
             |row| Ok(FileId::from_bytes(row.get(0)?)),
         )?;
         if upload::is_forgotten(&row.session.upload, became.as_ref(), now) {
-            tx.run("DELETE FROM uploads WHERE id = ?1", [row.id])?;
+            row.forget(tx)?;
         }
     }
     Ok(())
@@ -295,21 +296,29 @@ fn forget(tx: &Tx<'_>, limit: u32) -> Outcome<()> {
 pub(super) fn end_unannounced(tx: &Tx<'_>) -> Outcome<()> {
     let sql = format!("{} WHERE u.state = 'open' AND u.is_announced = 0", session::SELECT);
     for row in tx.all(&sql, [], upload_row)? {
-        row.end(tx, UploadState::Terminated)?;
+        if upload::ends_at_start(&row.session) {
+            row.end(tx, UploadState::Terminated)?;
+        }
     }
     Ok(())
 }
 
 impl UploadRow {
-    /// Forgets the bytes. A session that was never announced leaves no trace.
+    /// Lets go of the bytes.
     fn end(&self, tx: &Tx<'_>, state: UploadState) -> Outcome<()> {
         manifests::release(tx, self.manifest)?;
-        if self.session.is_announced {
-            let sql = "UPDATE uploads SET state = ?2, tail = x'', sha256_state = x'' WHERE id = ?1";
-            tx.run(sql, (self.id, state.as_str()))?;
-        } else {
-            tx.run("DELETE FROM uploads WHERE id = ?1", [self.id])?;
+        match upload::end(&self.session, state) {
+            Remains::Row(state) => {
+                let sql = "UPDATE uploads SET state = ?2, tail = x'', sha256_state = x'' WHERE id = ?1";
+                tx.run(sql, (self.id, state.as_str()))?;
+            }
+            Remains::Nothing => self.forget(tx)?,
         }
+        Ok(())
+    }
+
+    fn forget(&self, tx: &Tx<'_>) -> Outcome<()> {
+        tx.run("DELETE FROM uploads WHERE id = ?1", [self.id])?;
         Ok(())
     }
 
@@ -321,14 +330,15 @@ impl UploadRow {
 
     /// Hands the content over to the file that it became.
     pub(super) fn complete(&self, tx: &Tx<'_>, file_row: i64, size_bytes: u64) -> Outcome<()> {
-        if self.session.is_announced {
-            tx.run(
-                "UPDATE uploads SET state = 'completed', file = ?2, received_bytes = ?3, size_bytes = ?3, tail = x'',
-                     sha256_state = x'' WHERE id = ?1",
-                (self.id, file_row, int(size_bytes)),
-            )?;
-        } else {
-            tx.run("DELETE FROM uploads WHERE id = ?1", [self.id])?;
+        match upload::end(&self.session, UploadState::Completed) {
+            Remains::Row(state) => {
+                tx.run(
+                    "UPDATE uploads SET state = ?4, file = ?2, received_bytes = ?3, size_bytes = ?3, tail = x'',
+                         sha256_state = x'' WHERE id = ?1",
+                    (self.id, file_row, int(size_bytes), state.as_str()),
+                )?;
+            }
+            Remains::Nothing => self.forget(tx)?,
         }
         Ok(())
     }

@@ -185,3 +185,48 @@ fn a_shared_content_costs_nothing() {
     assert_eq!(committed.manifest, ManifestSize { size_bytes: 1_000, chunk_count: 9 });
     assert_eq!(committed.file.stored, StoredBytes { bytes: 0, chunks: 9, deduplicated_bytes: 1_000 });
 }
+
+fn copy_of(source: &File) -> NewCopy {
+    NewCopy {
+        source: source.id,
+        source_version: None,
+        file_id: FileId::from_bytes([77; 32]),
+        bucket: source.bucket.clone(),
+        key: FileKey::parse("copy").unwrap(),
+        condition: KeyCondition::Absent,
+        owner: UserName::parse("bob").unwrap(),
+        metadata: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        runs: vec![run()],
+        release: Release::AfterSuccess,
+        idempotency_key: Some("k".to_owned()),
+        quota_bytes: Some(9),
+    }
+}
+
+#[test]
+fn a_copy_has_the_content_of_its_source_and_terms_of_its_own() {
+    let source = file("a", 3);
+    let new = copied(&copy_of(&source), &source, DomainId(4)).unwrap();
+    assert_eq!((new.size_bytes, &new.digests, &new.media_type), (1_000, &source.digests, &source.media_type));
+    assert_eq!((new.key.as_str(), new.owner.as_str(), new.domain), ("copy", "bob", DomainId(4)));
+    assert_eq!(
+        (new.condition, new.runs.len(), new.release),
+        (KeyCondition::Absent, 1, Release::AfterSuccess)
+    );
+    assert_eq!((new.idempotency_key.as_deref(), new.quota_bytes), (Some("k"), Some(9)));
+    assert!(new.chunks.is_empty() && new.stored == StoredBytes::default());
+}
+
+#[test]
+fn what_is_held_back_is_not_copied() {
+    for state in FileState::ALL {
+        for released in [true, false] {
+            let source = File { state: *state, released, ..file("a", 1) };
+            let may = released && !matches!(state, FileState::Quarantined | FileState::Rejected);
+            let copied = copied(&copy_of(&source), &source, DomainId(1));
+            assert_eq!(copied.is_ok(), may, "{state} {released}");
+            assert!(copied.err().is_none_or(|error| error.kind() == ErrorKind::Conflict));
+        }
+    }
+}

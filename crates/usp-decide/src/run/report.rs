@@ -6,7 +6,7 @@
 
 use usp_model::limits::REPORT_BYTES_MAX;
 use usp_model::{
-    Error, ErrorKind, Result, RetryPolicy, RunChange, RunOutcome, RunReport, RunState, Step, StepReport,
+    Error, ErrorKind, Result, RetryPolicy, Run, RunChange, RunOutcome, RunReport, RunState, Step, StepReport,
     StepState, Timestamp,
 };
 
@@ -38,6 +38,8 @@ pub struct TakenReport {
     pub run: ChangedRun,
     /// Names of steps with what they found, as JSON text; one takes the place of what stands under its name.
     pub reports: Vec<(String, String)>,
+    /// The run before what follows from the outcome, for who watches.
+    pub progress: Option<Run>,
     /// What the version has from now on. `None`: no step said anything of it, or the version is gone.
     pub tags: Option<VersionTags>,
 }
@@ -63,7 +65,7 @@ pub fn report(
     tags: Option<VersionTags>,
     at: Timestamp,
 ) -> Result<Reported> {
-    let ReportRun { report, lease_until, jitter } = asked;
+    let ReportRun { report, lease_until, jitter, is_watched } = asked;
     let Some(mut record) = standing.filter(|record| record.lease_no == report.lease_no) else {
         return Ok(Reported::Lost);
     };
@@ -78,6 +80,7 @@ pub fn report(
         record.merge(&step, at)?;
         published.add(step)?;
     }
+    let progress = is_watched.then(|| record.run.clone());
     let mut run = match report.outcome {
         None => record.go_on(lease_until),
         Some(RunOutcome::Succeeded) => record.succeed(at),
@@ -90,7 +93,7 @@ pub fn report(
     };
     run.steps = differing(&before, &run.record.run.steps);
     let tags = published.tags.filter(|_tags| published.is_tagged);
-    Ok(Reported::Taken(Box::new(TakenReport { run, reports: published.reports, tags })))
+    Ok(Reported::Taken(Box::new(TakenReport { run, reports: published.reports, progress, tags })))
 }
 
 impl RunRecord {

@@ -41,7 +41,9 @@ fn in_state(state: UploadState) -> Session {
 
 #[test]
 fn a_session_ends_when_it_was_idle_for_its_time() {
-    assert_eq!(expires_at(at(0), Duration::from_secs(60)), at(60_000));
+    assert_eq!(expires_at(at(1), Duration::from_secs(60), false), at(60_001));
+    assert_eq!(expires_at(at(1), Duration::from_secs(60), true), at(420_001));
+    assert!(expires_at(at(1), Duration::MAX, true) > at(1), "a time that is not counted");
     let (mine, other) = (HashSet::from([id(1)]), HashSet::from([id(2)]));
     let none = HashSet::new();
     let cases = [
@@ -56,6 +58,32 @@ fn a_session_ends_when_it_was_idle_for_its_time() {
     for (state, now, receiving, over) in cases {
         assert_eq!(is_over(&in_state(state).upload, at(now), receiving), over, "{state} {now}");
     }
+}
+
+#[test]
+fn bytes_put_the_end_of_a_part_off_for_longer() {
+    let (part, size) = part(1);
+    let more = UploadProgress { chunks: Vec::new(), ..progress(50, 50) };
+    let (upload, _) = append(&part, size, &more, at(5)).unwrap();
+    assert_eq!(upload.expires_at, at(5 + 7 * 15));
+}
+
+#[test]
+fn what_is_left_of_a_session() {
+    let announced = session("a", 1);
+    let quiet = Session { is_announced: false, ..announced.clone() };
+    for state in [UploadState::Expired, UploadState::Terminated, UploadState::Completed] {
+        assert_eq!(end(&announced, state), Remains::Row(state));
+        assert_eq!(end(&quiet, state), Remains::Nothing);
+    }
+    assert!(ends_at_start(&quiet) && !ends_at_start(&announced));
+    let ended = Session { upload: Upload { state: UploadState::Expired, ..quiet.upload.clone() }, ..quiet };
+    assert!(!ends_at_start(&ended));
+    for state in UploadState::ALL {
+        assert_eq!(ends_with_replay(&in_state(*state).upload), *state == UploadState::Open, "{state}");
+    }
+    let (own, standing) = (FileId::from_bytes([1; 32]), FileId::from_bytes([2; 32]));
+    assert_eq!((file_id(own, None), file_id(own, Some(standing))), (own, standing));
 }
 
 #[test]
@@ -90,7 +118,7 @@ fn only_an_open_session_takes_bytes() {
             check_open("test", &session.upload).err(),
             check_commit(&session, &session.upload.bucket, &session.upload.key).err(),
             announce_size(&session.upload, 100).err(),
-            append(&session, ManifestSize::default(), &progress(100, 100))
+            append(&session, ManifestSize::default(), &progress(100, 100), at(5))
                 .err()
                 .filter(|_| refused.is_some()),
         ];
@@ -130,7 +158,7 @@ fn progress(offset: u64, received_bytes: u64) -> UploadProgress {
         redo: Vec::new(),
         resume: ResumePoint::default(),
         stored: StoredBytes { bytes: 1, chunks: 1, deduplicated_bytes: 1 },
-        expires_at: at(20),
+        idle_max: Duration::from_millis(15),
     }
 }
 
@@ -152,7 +180,7 @@ fn bytes_continue_where_the_session_ends() {
         (with_tail(100, 99, 9), Some(ErrorKind::Internal)),
     ];
     for (progress, refused) in cases {
-        let decided = append(&session, manifest, &progress);
+        let decided = append(&session, manifest, &progress, at(5));
         match decided {
             Ok((upload, stored)) => {
                 assert_eq!(refused, None);
@@ -214,7 +242,7 @@ fn new_upload() -> NewUpload {
         terms: UploadTerms::default(),
         is_part: false,
         owner: UserName::parse("alice").unwrap(),
-        expires_at: at(10),
+        idle_max: Duration::from_millis(10),
         is_announced: true,
     }
 }

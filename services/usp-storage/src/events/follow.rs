@@ -7,7 +7,7 @@ use usp_api::Caller;
 use usp_model::{BucketName, Event, EventKind, EventQuery, EventSeq, FileId, Result};
 
 use super::Events;
-use super::progress::{PROGRESS_COUNT_MAX, Progress};
+use crate::progress::{PROGRESS_COUNT_MAX, Progress};
 
 /// Events read from the catalogue at once.
 pub(super) const PAGE_COUNT: u32 = 500;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use usp_model::{Error, ErrorKind, Result, Rule, RuleName, RuleStep, Violation};
 
-use super::{check_rules, invalid};
+use super::check_rules;
+use crate::rule_book::invalid;
 
 /// Rules besides those that were written.
 #[derive(Debug, Clone)]

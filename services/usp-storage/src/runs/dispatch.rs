@@ -12,7 +12,7 @@ use usp_rt::Shutdown;
 
 use super::Runs;
 use crate::core::{RepeatedWarning, ms, pause};
-use crate::rules::RuleBook;
+use crate::rule_book::RuleBook;
 
 const EVENT_PAGE: u32 = 500;
 /// Offers on their way to a broker that have no answer yet.

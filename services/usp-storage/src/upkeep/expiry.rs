@@ -9,7 +9,7 @@ use usp_model::{Result, Timestamp};
 use usp_rt::Shutdown;
 
 use crate::core::{Core, ms, pause};
-use crate::uploads::Turns;
+use crate::turns::Turns;
 
 /// Rows of one transaction, so that uploads need not wait long for it.
 const FORGET_COUNT: u32 = 500;

@@ -34,7 +34,6 @@ pub(super) struct Moved {
     pub(super) id: UploadId,
     pub(super) offset: u64,
     pub(super) received_bytes: u64,
-    pub(super) is_part: bool,
 }
 
 /// In bytes of content.
@@ -75,7 +74,7 @@ impl Checkpoints {
         self.position = Position { offset: received_bytes, boundary };
         let (uploads, act, is_part) = (uploads.clone(), act.clone(), self.is_part);
         self.committing = Some(tokio::spawn(async move {
-            let moved = Moved { id, offset, received_bytes, is_part };
+            let moved = Moved { id, offset, received_bytes };
             let upload = uploads.commit_progress(&act, moved, batch).await?;
             if show_to == ShowTo::Followers && !is_part {
                 uploads.progress.send_upload(&upload, uploads.core.now());
@@ -99,7 +98,7 @@ impl Checkpoints {
 
 impl Uploads {
     pub(super) async fn commit_progress(&self, act: &Act, moved: Moved, batch: Batch) -> Result<Upload> {
-        let Moved { id, offset, received_bytes, is_part } = moved;
+        let Moved { id, offset, received_bytes } = moved;
         if !usp_rt::is_planted("commit-without-sync") {
             self.content.sync(&batch.dirty).await?;
         }
@@ -112,7 +111,7 @@ impl Uploads {
             redo: batch.redo,
             resume: batch.resume,
             stored: batch.stored,
-            expires_at: act.at.plus_ms(self.idle_ms(is_part)),
+            idle_max: self.core.config.upload_idle_max,
         };
         let upload = self.facts.append_upload(act, progress).await?;
         // The packs were pinned until the rows that name them stand.

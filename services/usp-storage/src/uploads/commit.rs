@@ -10,7 +10,7 @@ use super::Uploads;
 use super::checks::check_media_type;
 use super::media_type::media_type_of;
 use super::put::Session;
-use crate::rules::Facts;
+use crate::rule_book::Facts;
 
 /// What is known of a content once all of it was received.
 pub(super) struct Received {

@@ -22,9 +22,9 @@ use usp_model::{Act, Compression, Error, ErrorKind, Result, Upload, UploadId, Up
 use super::checkpoint::Moved;
 use super::checks::{check_digests, check_media_type, check_new_file, refuse_unresumable};
 use super::media_type::media_type_of;
-use super::turns::Turn;
 use super::{HEAD_BYTES, Uploads};
 use crate::core::run_to_end;
+use crate::turns::Turn;
 
 impl Uploads {
     /// To the end: a caller that goes away changes nothing.
@@ -81,7 +81,7 @@ impl Uploads {
         }
         // Digesting the parts may have taken long.
         let act = self.core.redated(&act.traced(file.trace.clone()));
-        let upload = self.new_upload(caller, &act, file, bucket.domain, false)?;
+        let upload = self.new_upload(caller, file, bucket.domain, false)?;
         self.facts.join_uploads(act, upload, parts, sha256_state).await
     }
 
@@ -137,7 +137,7 @@ impl Uploads {
         let settings = IngestSettings { key: domain_key, compression, digests: Vec::new(), resume };
         let (batch, _digests) = self.content.ingest(settings).finish().await?;
         let received_bytes = upload.received_bytes;
-        let stays = Moved { id: upload.id, offset: received_bytes, received_bytes, is_part: true };
+        let stays = Moved { id: upload.id, offset: received_bytes, received_bytes };
         self.commit_progress(act, stays, batch).await?;
         Ok(())
     }

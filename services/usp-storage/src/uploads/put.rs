@@ -16,8 +16,8 @@ use super::checks::{
     check_announced_size, check_digests, check_new_file, check_size, size_limit, wanted_digests,
 };
 use super::commit::Received;
-use super::turns::Turn;
 use crate::core::{Core, run_to_end};
+use crate::turns::Turn;
 
 impl Uploads {
     pub(crate) async fn put(
@@ -104,7 +104,7 @@ impl Uploads {
             labels: file.labels.clone(),
             terms: UploadTerms::default(),
             owner: caller.principal.name.clone(),
-            expires_at: act.at.plus_ms(self.idle_ms(false)),
+            idle_max: self.core.config.upload_idle_max,
             is_announced: false,
             is_part: false,
         };

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
-use usp_model::{Act, FileId, LeasedRun, ReportOutcome, Result, Run, RunId, RunPage, RunQuery, Timestamp};
+use usp_model::{Act, FileId, LeasedRun, Result, Run, RunId, RunPage, RunQuery, Timestamp};
 
 use crate::RunFacts;
-use crate::records::{ClaimRuns, ClaimedRuns, DueRun, NewRun, ReportRun};
+use crate::records::{ClaimRuns, ClaimedRuns, DueRun, NewRun, ReportRun, ReportedRun};
 use crate::sqlite::{SqliteCatalog, claim, report, run_list, run_row, runs};
 
 #[async_trait]
@@ -35,7 +35,7 @@ impl RunFacts for SqliteCatalog {
         self.writer.write("claim run", act, move |tx| claim::claim_one(tx, &id, tx.at(), lease_until)).await
     }
 
-    async fn report_run(&self, act: Act, report: ReportRun) -> Result<ReportOutcome> {
+    async fn report_run(&self, act: Act, report: ReportRun) -> Result<ReportedRun> {
         self.writer.write("report run", act, move |tx| report::report_run(tx, report)).await
     }
 

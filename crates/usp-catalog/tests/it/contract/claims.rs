@@ -53,8 +53,8 @@ async fn succeed(world: &World, leased: &LeasedRun, ms: i64) -> ReportOutcome {
         steps: Vec::new(),
         outcome: Some(RunOutcome::Succeeded),
     };
-    let report = ReportRun { report, lease_until: at(ms + LEASE_MS), jitter: 1.0 };
-    world.catalog.report_run(act(ms), report).await.unwrap()
+    let report = ReportRun { report, lease_until: at(ms + LEASE_MS), jitter: 1.0, is_watched: false };
+    world.catalog.report_run(act(ms), report).await.unwrap().outcome
 }
 
 pub(crate) async fn a_claim_takes_as_many_as_asked_for_and_each_once(world: World) {

@@ -36,8 +36,8 @@ fn report(leased: &LeasedRun, outcome: Option<RunOutcome>, ms: i64) -> Told {
 }
 
 async fn report_run(world: &World, Told { report, ms }: Told) -> usp_model::Result<ReportOutcome> {
-    let report = ReportRun { report, lease_until: at(ms + LEASE_MS), jitter: 1.0 };
-    world.catalog.report_run(act(ms), report).await
+    let report = ReportRun { report, lease_until: at(ms + LEASE_MS), jitter: 1.0, is_watched: false };
+    Ok(world.catalog.report_run(act(ms), report).await?.outcome)
 }
 
 fn step(name: &str, state: StepState) -> StepReport {

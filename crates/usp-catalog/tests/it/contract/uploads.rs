@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::time::Duration;
 
 use usp_catalog::records::{NewUpload, UploadProgress};
 use usp_model::limits::SEGMENT_ENTRY_COUNT_MAX;
@@ -20,7 +21,7 @@ pub(super) fn progress(upload: &Upload, chunks: Vec<ChunkRef>, tail: &[u8]) -> U
         chunks,
         redo: Vec::new(),
         resume: ResumePoint { tail: tail.to_vec(), sha256_state: vec![7; 40] },
-        expires_at: at(5_000),
+        idle_max: Duration::from_millis(5_000),
     }
 }
 
@@ -30,7 +31,7 @@ pub(crate) async fn an_upload_grows_by_what_is_durable_and_resumes_where_it_stoo
     assert_eq!((upload.file_id, upload.received_bytes, upload.state), (new.file_id, 0, UploadState::Open));
     let first = progress(&upload, vec![world.new_chunk(1, 1_000)], b"tail");
     let grown = world.catalog.append_upload(act(10), first.clone()).await.unwrap();
-    assert_eq!((grown.received_bytes, grown.expires_at), (1_004, at(5_000)));
+    assert_eq!((grown.received_bytes, grown.expires_at), (1_004, at(5_010)));
     let record = world.catalog.upload(&upload.id).await.unwrap();
     assert_eq!(record.upload, grown);
     assert_eq!(record.resume, first.resume);
@@ -113,7 +114,7 @@ pub(crate) async fn a_preliminary_id_finds_the_file_that_stood_first(world: Worl
 pub(crate) async fn ended_uploads_are_gone_and_tell_so(world: World) {
     let ended = world.catalog.create_upload(act(0), world.new_upload("a")).await.unwrap();
     let over = world.catalog.create_upload(act(0), world.new_upload("b")).await.unwrap();
-    let later = NewUpload { expires_at: at(9_000), ..world.new_upload("c") };
+    let later = NewUpload { idle_max: Duration::from_millis(9_000), ..world.new_upload("c") };
     let open = world.catalog.create_upload(act(0), later).await.unwrap();
     world.catalog.terminate_upload(act(1), &ended.id).await.unwrap();
     let receiving = HashSet::from([over.id]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::Engine;
 use usp_catalog::Catalog;
@@ -143,7 +144,7 @@ impl World {
             metadata: BTreeMap::new(),
             labels: BTreeMap::new(),
             owner: user("alice"),
-            expires_at: at(1_000),
+            idle_max: Duration::from_millis(1_000),
             is_announced: true,
             is_part: false,
         }

@@ -23,7 +23,7 @@ fn step(name: &str, state: StepState) -> StepReport {
 
 fn asked(outcome: Option<RunOutcome>, steps: Vec<StepReport>) -> ReportRun {
     let report = RunReport { run: RunId::from_bytes([9; 32]), lease_no: 5, steps, outcome };
-    ReportRun { report, lease_until: at(LEASE), jitter: 0.4 }
+    ReportRun { report, lease_until: at(LEASE), jitter: 0.4, is_watched: false }
 }
 
 fn retry() -> RetryPolicy {
@@ -127,6 +127,23 @@ fn a_failure_is_tried_again_after_its_wait_unless_it_is_for_good_or_was_the_last
         assert_eq!((now.state, now.ended_at, said(&run), run.rolls_up), expected, "{case}");
         assert_eq!((now.steps[1].state, now.steps[1].ended_at), (StepState::Failed, Some(at(NOW))), "{case}");
     }
+}
+
+#[test]
+fn who_watches_sees_the_steps_before_what_follows_from_them() {
+    for outcome in
+        [None, failed(false), failed(true), Some(RunOutcome::Succeeded), Some(RunOutcome::Released)]
+    {
+        let asked =
+            ReportRun { is_watched: true, ..asked(outcome, vec![step("third", StepState::Succeeded)]) };
+        let standing = record(RunState::Running, MIXED);
+        let attempt = standing.run.attempt;
+        let progress = taken_of(standing, asked, Some(VersionTags::default())).progress.unwrap();
+        assert_eq!((progress.state, progress.attempt), (RunState::Running, attempt));
+        let third = progress.steps.iter().find(|step| step.name == "third").unwrap();
+        assert_eq!((third.state, third.percent), (StepState::Succeeded, 70));
+    }
+    assert_eq!(taken(Some(RunOutcome::Succeeded), Vec::new()).progress, None);
 }
 
 #[test]

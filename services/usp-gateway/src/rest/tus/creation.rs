@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use usp_api::{AppendUpload, ByteStream, Caller, NewFile, StorageApi};
-use usp_model::{BucketName, FileId, Result, UploadId, UploadShape};
+use usp_model::{BucketName, ErrorKind, FileId, Result, UploadId, UploadShape};
 
 use super::headers::{self, FILE_ID, Tus, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH};
 use super::receipt::{Receipt, check_fits, check_size, finish_if_complete, receive, run_to_completion};
@@ -131,7 +131,7 @@ async fn create(
         Some(content) => receive(storage, caller, append, content).await,
         None => finish_if_complete(storage, caller, upload).await,
     };
-    if begun.is_err() {
+    if begun.as_ref().is_err_and(|error| error.kind() != ErrorKind::OutcomeUnknown) {
         // The client never learns where the upload is. If it cannot be dropped now, it expires.
         let _dropped = storage.terminate_upload(caller, id).await;
     }

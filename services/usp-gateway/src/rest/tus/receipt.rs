@@ -93,8 +93,8 @@ async fn after_failed_finish(
     error: Error,
 ) -> Result<Receipt> {
     let kind = error.kind();
-    if kind == ErrorKind::Conflict {
-        // Another request may have been faster; then its file is ours.
+    if matches!(kind, ErrorKind::Conflict | ErrorKind::OutcomeUnknown) {
+        // Another request may have been faster, or the answer to this one was lost: then its file is ours.
         let upload = storage.get_upload(caller, upload.id).await?;
         if upload.state == UploadState::Completed {
             return Ok(completed(storage, caller, upload).await);

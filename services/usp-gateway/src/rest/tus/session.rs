@@ -92,7 +92,7 @@ async fn show(gateway: &Gateway, caller: Caller, id: &str) -> Result<Response, F
         (status = 400, description = "A header will not do."),
         (status = 403, description = "It was joined of parts and takes no bytes."),
         (status = 404, description = "Absent, or not the caller's to see."),
-        (status = 409, description = "The upload stands other_offset; ask with HEAD."),
+        (status = 409, description = "The upload has another offset; ask with HEAD."),
         (status = 410, description = "It expired or was ended; begin a new one."),
         (status = 412, description = "Not tus 1.0.0."),
         (status = 413, description = "More than was announced, or too much for Upload-Checksum."),

@@ -9,9 +9,11 @@ use parking_lot::RwLock;
 use usp_catalog::records::{NewRun, step_names};
 use usp_model::{BucketPolicy, Error, ErrorKind, Release, Result, Rule, RuleName, RunId, Violation};
 
-use super::cost::{self, STEP_COUNT_SUM_MAX};
-use super::facts::Facts;
-use super::invalid;
+mod cost;
+mod facts;
+
+use cost::STEP_COUNT_SUM_MAX;
+pub(crate) use facts::Facts;
 
 /// Of the reason why a condition failed, in the log.
 const LOGGED_CHARS_MAX: usize = 200;
@@ -235,4 +237,8 @@ impl fmt::Debug for RuleBook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.rules().map(|rule| &rule.name)).finish()
     }
+}
+
+pub(crate) fn invalid(action: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidInput, action)
 }

@@ -24,7 +24,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// The names of the members. A condition that speaks of another one is refused when it is read.
-    pub(super) const NAMES: [&str; 10] = [
+    pub(crate) const NAMES: [&str; 10] = [
         "bucket",
         "key",
         "name",

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     fn steps_of(when: &str) -> Result<u64, String> {
-        crate::rules::book::on_a_deep_stack(|| steps(Program::compile(when).unwrap().expression()))
+        crate::rule_book::on_a_deep_stack(|| steps(Program::compile(when).unwrap().expression()))
     }
 
     #[test]
