@@ -165,7 +165,7 @@ fn check_room(path: &Path) -> Result<()> {
         Error::new(ErrorKind::Internal, ACTION).about(path.display()).caused_by(source)
     };
     let size_bytes = std::fs::metadata(path).map_err(failed)?.len();
-    let disk = rustix::fs::statvfs(&dir_of(path)).map_err(|errno| failed(errno.into()))?;
+    let disk = rustix::fs::statvfs(dir_of(path)).map_err(|errno| failed(errno.into()))?;
     let (free_bytes, needed_bytes) =
         (disk.f_bavail.saturating_mul(disk.f_frsize), size_bytes.saturating_mul(2));
     if free_bytes >= needed_bytes {
