@@ -250,7 +250,7 @@ impl Packs {
             tracing::warn!(pack.id = %pack, error = %error.chain(), "a complete pack still counts as open");
             left.push((pack, size_bytes));
             // The others would fail alike, each after a wait.
-            let is_for_all = error.kind() == ErrorKind::Unavailable;
+            let is_for_all = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::OutcomeUnknown);
             if is_for_all {
                 left.extend(rest.by_ref());
             }

@@ -205,7 +205,7 @@ async fn recover_open(
             Ok(())
         }
         // What the process before had sent came to the sealed place only now.
-        Err(error) if error.kind() == ErrorKind::Conflict => {
+        Err(error) if error.kind() == ErrorKind::Conflict && packs.sealed().is_some() => {
             recover_handed_over(packs, index, row, report).await
         }
         Err(error) => unsealed_if_full(row.pack, error, report),
