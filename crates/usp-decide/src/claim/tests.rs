@@ -341,6 +341,7 @@ fn looks_are_bounded_in_all_and_in_one_answer() {
         _ => None,
     });
     assert_eq!(largest.max(), Some((256, 512)));
+    assert_eq!(world.asks[1], Ask::Priorities { below: None, count_max: 16 });
 }
 
 #[test]
