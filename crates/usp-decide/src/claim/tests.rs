@@ -163,7 +163,7 @@ fn the_turn_goes_behind_a_lane_whose_runs_were_all_dead_on_arrival() {
 fn shares_that_depend_on_others_are_asked_for_after_them() {
     type Batches = &'static [&'static [(&'static str, i64, usize)]];
     // Runs of lanes a 1, a 2, b 1; bound of a; what is wanted; shares.
-    let cases: [([usize; 3], Option<u32>, u32, Batches); 8] = [
+    let cases: [([usize; 3], Option<u32>, u32, Batches); 9] = [
         ([9, 9, 9], None, 6, &[&[("a", 1, 2), ("a", 2, 2), ("b", 1, 2)]]),
         ([9, 9, 9], None, 7, &[&[("a", 1, 2), ("a", 2, 2), ("b", 1, 2)], &[("a", 1, 1)]]),
         ([9, 9, 9], None, 2, &[&[("a", 1, 1), ("a", 2, 1)]]),
@@ -174,6 +174,7 @@ fn shares_that_depend_on_others_are_asked_for_after_them() {
         ([1, 1, 9], None, 9, &[&[("a", 1, 3), ("a", 2, 3), ("b", 1, 3)], &[("b", 1, 4)]]),
         // The second lane of a rule with a bound depends on the first; nothing is left for it.
         ([9, 9, 9], Some(2), 6, &[&[("a", 1, 2)], &[("b", 1, 2)], &[("b", 1, 1)], &[("b", 1, 1)]]),
+        ([1, 9, 9], Some(3), 6, &[&[("a", 1, 2)], &[("a", 2, 2), ("b", 1, 2)], &[("b", 1, 1)]]),
         ([1, 9, 9], Some(3), 9, &[&[("a", 1, 3)], &[("a", 2, 2), ("b", 1, 3)], &[("b", 1, 3)]]),
     ];
     for ([a1, a2, b1], bound, wanted, expected) in cases {
