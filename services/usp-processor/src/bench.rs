@@ -15,7 +15,7 @@ use usp_api::ByteStream;
 use usp_rt::Pool;
 use usp_steps::{FileFacts, Place, StepError, StepOutput};
 
-use crate::feed::{Feed, Gauge};
+use crate::content::{ContentReader, Gauge};
 use crate::metrics::ProcessorMetrics;
 
 pub use apart::WorkerProgram;
@@ -91,8 +91,8 @@ impl Bench {
                 self.threads.run(run).await
             }
             Content::Stream(stream) => {
-                let mut feed = Feed::start(stream, gauge.stop());
-                self.threads.run(move || built.run(&order.facts, &mut feed, gauge.as_ref())).await
+                let mut content = ContentReader::start(stream, gauge.stop());
+                self.threads.run(move || built.run(&order.facts, &mut content, gauge.as_ref())).await
             }
         };
         running.unwrap_or_else(|error| Err(StepError::Temporary(format!("the step did not end: {error}"))))

@@ -18,11 +18,11 @@ use usp_rt::{Shutdown, jittered};
 use usp_steps::{FileFacts, StepError, StepOutput};
 
 use crate::bench::{Bench, Content, Order};
-use crate::feed::Gauge;
+use crate::content::Gauge;
 use crate::metrics::ProcessorMetrics;
 use crate::processor::Slot;
 use crate::spans;
-use crate::told::Told;
+use crate::step_reports::StepReports;
 
 /// A content of up to this much is read once for all steps of its run.
 const WHOLE_BYTES_MAX: u64 = 256 << 10;
@@ -54,7 +54,7 @@ enum Ended {
 }
 
 impl Ended {
-    fn told(&self) -> (&'static str, Option<&StepError>) {
+    fn word(&self) -> (&'static str, Option<&StepError>) {
         match self {
             Self::Output(_) => ("succeeded", None),
             Self::Failed(error) => ("failed", Some(error)),
@@ -69,9 +69,9 @@ impl Job {
     /// took.
     pub(crate) async fn run(&self, leased: LeasedRun, slot: Slot<'_>, note: impl FnOnce(Duration)) {
         let begun = Instant::now();
-        let mut told = Told::new(&leased);
+        let mut reports = StepReports::new(&leased);
         let span = spans::of_run(&leased);
-        let end = self.work(&leased, &mut told, &span).await;
+        let end = self.work(&leased, &mut reports, &span).await;
         match &end {
             End::Outcome(outcome) => spans::run_ended(span, word_of(outcome), Some(outcome)),
             End::LetGo => spans::run_ended(span, "let_go", None),
@@ -79,7 +79,7 @@ impl Job {
         note(begun.elapsed());
         drop(slot);
         match end {
-            End::Outcome(outcome) => self.report_the_end(&leased, told, outcome).await,
+            End::Outcome(outcome) => self.report_the_end(&leased, reports, outcome).await,
             End::LetGo => {
                 self.metrics.run_ended("let_go");
                 tracing::debug!(run.id = %leased.run.id, "run let go");
@@ -89,11 +89,11 @@ impl Job {
 
     /// Gives back a run that was not begun.
     pub(crate) async fn give_back(&self, leased: LeasedRun) {
-        let told = Told::new(&leased);
-        self.report_the_end(&leased, told, RunOutcome::Released).await;
+        let reports = StepReports::new(&leased);
+        self.report_the_end(&leased, reports, RunOutcome::Released).await;
     }
 
-    async fn work(&self, leased: &LeasedRun, told: &mut Told, run: &Span) -> End {
+    async fn work(&self, leased: &LeasedRun, reports: &mut StepReports, run: &Span) -> End {
         let deadline = Instant::now() + Duration::from_secs(leased.rule.timeout_s);
         let mut whole = None;
         for step in &leased.rule.steps {
@@ -101,16 +101,16 @@ impl Job {
             if before.is_some_and(|known| known.state == StepState::Succeeded) {
                 continue;
             }
-            told.began(&step.name);
+            reports.began(&step.name);
             let span = spans::of_step(run, leased, step);
-            let ended = self.run_step(leased, step, deadline, told, &mut whole).await;
-            let (word, error) = ended.told();
+            let ended = self.run_step(leased, step, deadline, reports, &mut whole).await;
+            let (word, error) = ended.word();
             spans::step_ended(span, word, error);
             match ended {
-                Ended::Output(output) => told.succeeded(&step.name, *output),
-                Ended::Failed(error) => return End::Outcome(told.failed(&step.name, error)),
+                Ended::Output(output) => reports.succeeded(&step.name, *output),
+                Ended::Failed(error) => return End::Outcome(reports.failed(&step.name, error)),
                 Ended::HandedBack => {
-                    told.waits(&step.name);
+                    reports.waits(&step.name);
                     return End::Outcome(RunOutcome::Released);
                 }
                 Ended::LetGo => return End::LetGo,
@@ -125,7 +125,7 @@ impl Job {
         leased: &LeasedRun,
         step: &RuleStep,
         deadline: Instant,
-        told: &mut Told,
+        reports: &mut StepReports,
         whole: &mut Option<Bytes>,
     ) -> Ended {
         let timeout_s = step.timeout_s.min(leased.rule.timeout_s);
@@ -158,11 +158,11 @@ impl Job {
                     verdict = Some(Ended::HandedBack);
                 }
                 _ = beat.tick(), if verdict.is_none() && asked.is_terminated() => {
-                    told.percent(&step.name, gauge.percent_of(leased.file.size_bytes));
-                    asked.set(self.keep(report(leased, told.steps(), None)).fuse());
+                    reports.percent(&step.name, gauge.percent_of(leased.file.size_bytes));
+                    asked.set(self.keep(report(leased, reports.steps(), None)).fuse());
                 }
                 kept = &mut asked, if verdict.is_none() && !asked.is_terminated() => {
-                    verdict = self.verdict(leased, told, kept);
+                    verdict = self.verdict(leased, reports, kept);
                     if verdict.is_some() {
                         gauge.cancel();
                     }
@@ -233,10 +233,15 @@ impl Job {
     }
 
     /// How the step ends, if it does. Storage that does not answer is no reason: the lease number protects the run.
-    fn verdict(&self, leased: &LeasedRun, told: &mut Told, kept: Result<ReportOutcome>) -> Option<Ended> {
+    fn verdict(
+        &self,
+        leased: &LeasedRun,
+        reports: &mut StepReports,
+        kept: Result<ReportOutcome>,
+    ) -> Option<Ended> {
         match kept {
             Ok(ReportOutcome::Held { run_cancelled: false }) => {
-                told.forget_ended();
+                reports.forget_ended();
                 None
             }
             Ok(ReportOutcome::Held { run_cancelled: true } | ReportOutcome::Lost) => Some(Ended::LetGo),
@@ -253,20 +258,20 @@ impl Job {
 
     /// Says how the run ended. A report that storage refuses is followed by one that says so: a run must not wait for
     /// its lease to end, nor end without a reason.
-    async fn report_the_end(&self, leased: &LeasedRun, told: Told, outcome: RunOutcome) {
-        let Err(error) = self.tell(leased, || told.steps(), outcome).await else { return };
+    async fn report_the_end(&self, leased: &LeasedRun, reports: StepReports, outcome: RunOutcome) {
+        let Err(error) = self.send_outcome(leased, || reports.steps(), outcome).await else { return };
         tracing::error!(run.id = %leased.run.id, error = %error.chain(), "the report was refused");
         let refused = RunOutcome::Failed {
             reason: format!("storage did not take the report: {}", error.detail()),
             is_permanent: error.kind() == ErrorKind::InvalidInput,
         };
-        if let Err(error) = self.tell(leased, Vec::new, refused).await {
+        if let Err(error) = self.send_outcome(leased, Vec::new, refused).await {
             tracing::error!(run.id = %leased.run.id, error = %error.chain(), "the run will be tried again");
         }
     }
 
     /// Tries until storage answers, or until the lease is over anyway. Errors: what storage refuses for good.
-    async fn tell(
+    async fn send_outcome(
         &self,
         leased: &LeasedRun,
         steps: impl Fn() -> Vec<StepReport>,

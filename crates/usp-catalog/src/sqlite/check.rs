@@ -14,6 +14,10 @@ const FINDING_COUNT_MAX: u32 = 100;
 /// Contents whose owners are looked for at once: no index leads from a content to its owner, so each look reads all files.
 const OWNER_SPAN: i64 = 1_000_000;
 
+/// Who refers to contents.
+const ALL_OWNED: &str = "SELECT manifest FROM files UNION ALL SELECT manifest FROM versions
+     UNION ALL SELECT manifest FROM uploads WHERE state = 'open'";
+
 /// Who refers to contents of a span.
 const OWNED: &str = "SELECT manifest FROM files WHERE manifest > ?1 AND manifest <= ?2
      UNION ALL SELECT manifest FROM versions WHERE manifest > ?1 AND manifest <= ?2
@@ -131,16 +135,18 @@ fn owners(
     let wrong = conn.all(&sql, (after.0, last.0), |row| {
         Ok((number(row)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
     })?;
-    findings.extend(wrong.into_iter().map(|(id, said, counted)| match counted {
-        0 => Finding::new(
-            FindingKind::Orphan,
-            format!("content {id} belongs to no file, version or open upload"),
-        ),
-        _ => {
-            let text = format!(
-                "content {id} is said to belong to {said} files, versions or open uploads, counted {counted}"
-            );
-            Finding::new(FindingKind::Content, text)
+    findings.extend(wrong.into_iter().map(|(id, said, counted)| {
+        let miscounted = format!(
+            "content {id} is said to belong to {said} files, versions or open uploads, counted {counted}"
+        );
+        match counted {
+            0 => Finding::new(
+                FindingKind::Orphan,
+                format!("content {id} belongs to no file, version or open upload"),
+            ),
+            // The first of them that goes would take the content from the others.
+            counted if counted > said => Finding::new(FindingKind::Content, miscounted),
+            _ => sum(miscounted),
         }
     }));
     Ok(())
@@ -280,6 +286,13 @@ pub(super) fn mend_sums(tx: &Tx<'_>) -> Outcome<u64> {
              WHERE packs.id = r.pack
              AND (packs.live_chunks <> r.live_chunks OR packs.live_bytes <> r.live_bytes)
              AND (packs.state <> 'doomed' OR r.live_chunks = 0)"
+        ),
+        [],
+    )?;
+    changed += tx.run(
+        &format!(
+            "UPDATE manifests SET refs = r.refs FROM (SELECT manifest, count(*) AS refs FROM ({ALL_OWNED}) GROUP BY manifest) r
+             WHERE manifests.id = r.manifest AND manifests.refs <> r.refs"
         ),
         [],
     )?;

@@ -38,7 +38,8 @@ pub(super) fn emit(
     };
     let kinds = stored_event::mask_of(bodies.iter().map(EventBody::kind));
     let sql = "INSERT INTO events (seq, at, kinds, bucket, file, file_id, body)
-         VALUES (coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) + ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+         SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0),
+                    coalesce((SELECT max(seq) FROM events), 0)) + ?1, ?2, ?3, ?4, ?5, ?6, ?7";
     let count = i64::try_from(bodies.len()).unwrap_or(i64::MAX);
     let body = stored_event::encode(key, bodies)?;
     tx.run(

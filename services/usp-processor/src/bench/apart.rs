@@ -27,7 +27,7 @@ use usp_steps::{Progress, StepError, StepOutput};
 
 use super::frame::{self, HEAD_BYTES, Kind};
 use super::{Content, Order};
-use crate::feed::Gauge;
+use crate::content::Gauge;
 use crate::metrics::ProcessorMetrics;
 
 /// What is started to run steps.

@@ -30,7 +30,7 @@ pub fn serve_steps(mut input: impl Read, output: impl Write) -> io::Result<()> {
         }
         let order = frame::decode_order(&body)?;
         let mut content = Pieces { input: &mut input, piece: Vec::new(), at: 0, has_ended: false };
-        let ran = catch_unwind(AssertUnwindSafe(|| run(&order, &mut content, &Told(&output))));
+        let ran = catch_unwind(AssertUnwindSafe(|| run(&order, &mut content, &PipeProgress(&output))));
         let mut out = output.borrow_mut();
         match ran {
             Ok(answer) => {
@@ -133,9 +133,9 @@ impl<R: Read> Read for Pieces<'_, R> {
 }
 
 /// Tells the processor how far the step has read. The processor ends this process when the step is to stop.
-struct Told<'a, W>(&'a RefCell<W>);
+struct PipeProgress<'a, W>(&'a RefCell<W>);
 
-impl<W: Write> Progress for Told<'_, W> {
+impl<W: Write> Progress for PipeProgress<'_, W> {
     fn bytes_read(&self, total: u64) {
         let mut out = self.0.borrow_mut();
         // Without a reader the step's next read fails, or its answer does.

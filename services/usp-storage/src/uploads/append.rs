@@ -12,6 +12,14 @@ use super::checkpoint::{Checkpoints, ShowTo};
 use super::checks::{check_announced, check_size, size_limit};
 use crate::core::run_to_end;
 
+/// What arrives for a session.
+struct Arriving {
+    act: Act,
+    id: UploadId,
+    /// What the session can still take.
+    size_bytes_max: u64,
+}
+
 impl Uploads {
     /// Appends in a task of its own: a caller that goes away ends the stream, and what arrived until then counts.
     pub(crate) async fn append(
@@ -39,12 +47,17 @@ impl Uploads {
             digests: Vec::new(),
             resume: record.resume,
         });
-        let (uploads, act) = (self.clone(), act.traced(record.terms.trace));
+        let arriving = Arriving {
+            act: act.traced(record.terms.trace),
+            id: append.id,
+            size_bytes_max: size_bytes_max.saturating_sub(append.offset),
+        };
+        let uploads = self.clone();
         run_to_end("append to upload", async move {
             let _turn = turn;
-            let limit = size_bytes_max.saturating_sub(append.offset);
-            let ended = uploads.drain(&act, &append.id, &mut ingest, &mut checkpoints, content, limit).await;
-            let kept = checkpoints.begin(&uploads, &act, append.id, &mut ingest, ShowTo::Nobody).await;
+            let ended = uploads.drain(&arriving, &mut ingest, &mut checkpoints, content).await;
+            let Arriving { act, id, .. } = &arriving;
+            let kept = checkpoints.begin(&uploads, act, *id, &mut ingest, ShowTo::Nobody).await;
             let settled = checkpoints.settle().await;
             // What ended it first says more than what could not be kept after that.
             ended?;
@@ -74,12 +87,10 @@ impl Uploads {
 
     async fn drain(
         &self,
-        act: &Act,
-        id: &UploadId,
+        arriving: &Arriving,
         ingest: &mut Ingest,
         checkpoints: &mut Checkpoints,
         mut content: ByteStream,
-        size_bytes_max: u64,
     ) -> Result<()> {
         // The piece that completes the upload waits for the end of the content: with more behind it, what is sent is not
         // what was announced, and must not become a file.
@@ -92,14 +103,14 @@ impl Uploads {
             };
             let held = last.as_ref().map_or(0, Bytes::len) as u64;
             let received = ingest.received_bytes() + held + piece.len() as u64;
-            check_announced(received, size_bytes_max)?;
-            if received == size_bytes_max && held == 0 {
+            check_announced(received, arriving.size_bytes_max)?;
+            if received == arriving.size_bytes_max && held == 0 {
                 last = Some(piece);
                 continue;
             }
             ingest.push(piece).await?;
             if ingest.uncommitted_bytes() >= self.core.config.checkpoint_bytes {
-                checkpoints.begin(self, act, *id, ingest, ShowTo::Followers).await?;
+                checkpoints.begin(self, &arriving.act, arriving.id, ingest, ShowTo::Followers).await?;
             }
         };
         if let Some(last) = last {

@@ -21,6 +21,8 @@ pub(super) struct Received {
     pub(super) head: Vec<u8>,
     /// The session that holds what was committed on the way.
     pub(super) upload: Option<UploadId>,
+    /// The same, if it is one of a plain PUT.
+    pub(super) session: Option<Session>,
     pub(super) file_id: FileId,
 }
 
@@ -33,7 +35,6 @@ impl Uploads {
         file: NewFile,
         bucket: &BucketRecord,
         received: Received,
-        session: Option<Session>,
     ) -> Result<PutOutcome> {
         let mut span = Span::begin(SpanKind::Internal, file.trace.as_deref(), || {
             let file_id = Attribute::new("usp.file.id", received.file_id.to_string());
@@ -45,7 +46,7 @@ impl Uploads {
                 ],
             )
         });
-        let committed = self.commit_at_once(caller, act, file, bucket, received, session).await;
+        let committed = self.commit_at_once(caller, act, file, bucket, received).await;
         if let Err(error) = &committed {
             span.fail(error.kind().code());
         }
@@ -59,7 +60,6 @@ impl Uploads {
         file: NewFile,
         bucket: &BucketRecord,
         received: Received,
-        session: Option<Session>,
     ) -> Result<PutOutcome> {
         let policy = &bucket.bucket.policy;
         let media_type = media_type_of(&received.head, file.declared_media_type.as_ref(), &file.key);
@@ -100,7 +100,7 @@ impl Uploads {
         }
         let committed = self.files.commit_version(self.core.redated(act), version).await?;
         drop(pins);
-        if let Some(session) = session {
+        if let Some(session) = received.session {
             session.complete();
         }
         Ok(PutOutcome { file: committed.file, is_new_file: committed.is_new_file })

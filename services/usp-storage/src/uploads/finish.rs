@@ -83,10 +83,11 @@ impl Uploads {
             digests,
             head,
             upload: Some(id),
+            session: None,
             file_id: upload.file_id,
         };
         let act = act.traced(file.trace.clone());
-        self.commit(caller, &act, file, &bucket, received, None).await
+        self.commit(caller, &act, file, &bucket, received).await
     }
 
     /// The first bytes of an open upload: from its chunks, and from the tail where those end.

@@ -37,9 +37,9 @@ impl Uploads {
         let (uploads, caller) = (self.clone(), caller.clone());
         // From here on the caller going away changes nothing.
         run_to_end("store file", async move {
-            let (received, session) = arrived.finish().await?;
+            let received = arrived.finish().await?;
             check_digests(&file.expected_digests, &received.digests)?;
-            uploads.commit(&caller, &act, file, &bucket, received, session).await
+            uploads.commit(&caller, &act, file, &bucket, received).await
         })
         .await
     }
@@ -123,12 +123,12 @@ struct Arrived {
 }
 
 impl Arrived {
-    async fn finish(self) -> Result<(Received, Option<Session>)> {
+    async fn finish(self) -> Result<Received> {
         let Self { ingest, file_id, session } = self;
         let (size_bytes, head) = (ingest.received_bytes(), ingest.head().to_vec());
         let (batch, digests) = ingest.finish().await?;
         let upload = session.as_ref().map(|session| session.id);
-        Ok((Received { batch, size_bytes, digests, head, upload, file_id }, session))
+        Ok(Received { batch, size_bytes, digests, head, upload, session, file_id })
     }
 }
 

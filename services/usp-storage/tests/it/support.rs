@@ -1,6 +1,7 @@
 //! A storage in a directory of its own, the people who use it, and contents to give it.
 
 mod content;
+mod engine;
 mod house;
 mod people;
 

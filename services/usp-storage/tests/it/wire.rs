@@ -1,14 +1,21 @@
 //! What only the wire can do: lose the way, be the wrong one, and carry refusals.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
-use usp_api::{NewFile, StorageApi, StorageCalls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use usp_api::{NewBucket, NewFile, StorageApi, StorageCalls};
 use usp_auth::{Credential, SecretText};
-use usp_model::{ErrorKind, EventQuery, FileRef, Violation};
+use usp_model::{BucketPolicy, ErrorKind, EventQuery, FileRef, Violation};
 use usp_proto::node::storage_node_client::StorageNodeClient;
 use usp_proto::node::{CallRequest, PutFrame, put_frame::Frame};
+use usp_rt::Shutdown;
 
 use crate::support::{
-    Door, House, NODE_SECRET, admin, bucket, key, label, node_client, pieces, random_bytes, stranger,
+    Door, House, NODE_SECRET, admin, bucket, eventually, key, label, node_client, pieces, random_bytes,
+    stranger,
 };
 
 #[tokio::test]
@@ -55,6 +62,86 @@ async fn a_storage_that_is_away_is_a_reason_to_try_again() {
     let readiness = away.readiness().await.unwrap();
     assert!(!readiness.ready);
     assert_eq!(readiness.waiting_for, ["the storage role at http://127.0.0.1:1"]);
+}
+
+/// A way to a node that can be cut, and what went over it.
+struct Way {
+    url: String,
+    cut: Shutdown,
+    sent_bytes: Arc<AtomicU64>,
+}
+
+impl Way {
+    async fn to(node: &str) -> Self {
+        let (node, listener) = (
+            node.trim_start_matches("http://").to_owned(),
+            TcpListener::bind(("127.0.0.1", 0)).await.unwrap(),
+        );
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (cut, sent_bytes) = (Shutdown::new(), Arc::<AtomicU64>::default());
+        let (stop, count) = (cut.clone(), Arc::clone(&sent_bytes));
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let (far, stop, count) =
+                    (TcpStream::connect(&node).await.unwrap(), stop.clone(), count.clone());
+                tokio::spawn(async move {
+                    let ((mut near_in, mut near_out), (mut far_in, mut far_out)) =
+                        (near.into_split(), far.into_split());
+                    let there = async {
+                        let mut piece = vec![0; 64 << 10];
+                        while let Ok(len @ 1..) = near_in.read(&mut piece).await {
+                            far_out.write_all(&piece[..len]).await.unwrap();
+                            count.fetch_add(len as u64, Ordering::SeqCst);
+                        }
+                    };
+                    let back = tokio::io::copy(&mut far_in, &mut near_out);
+                    tokio::select! {
+                        ((), _) = async { tokio::join!(there, back) } => {}
+                        () = stop.cancelled() => {}
+                    }
+                });
+            }
+        });
+        Self { url, cut, sent_bytes }
+    }
+
+    /// Cuts it once something more than `before` went over it.
+    async fn cut_behind(&self, before: u64) {
+        eventually("the call to be sent", async || {
+            (self.sent_bytes.load(Ordering::SeqCst) > before).then_some(())
+        })
+        .await;
+        self.cut.cancel();
+    }
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_is_lost_may_have_happened_and_a_question_is_only_unanswered() {
+    let house = House::open(Door::InProcess).await;
+    let node = house.serve_node().await;
+    for number in 0..2 {
+        let way = Way::to(&node).await;
+        let client = node_client(&way.url, NODE_SECRET);
+        client.list_buckets(&admin()).await.unwrap();
+        let held = house.hold_catalog();
+        let before = way.sent_bytes.load(Ordering::SeqCst);
+        let asked = async {
+            if number == 0 {
+                let new = NewBucket { name: bucket("new"), policy: BucketPolicy::default() };
+                client.create_bucket(&admin(), new).await.map(drop)
+            } else {
+                let file = NewFile::at(bucket("default"), key("a"));
+                client.put(&admin(), file, pieces(b"x")).await.map(drop)
+            }
+        };
+        let (asked, ()) = tokio::join!(asked, way.cut_behind(before));
+        drop(held);
+        assert_eq!(asked.unwrap_err().kind(), ErrorKind::OutcomeUnknown, "{number}");
+    }
+    let way = Way::to(&node).await;
+    way.cut.cancel();
+    let error = node_client(&way.url, NODE_SECRET).list_buckets(&admin()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]

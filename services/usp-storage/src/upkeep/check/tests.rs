@@ -80,7 +80,8 @@ async fn each_wrong_fact_of_the_catalogue_is_told() {
             FindingKind::Pack,
             "commits rely on",
         ),
-        ("UPDATE files SET manifest = 1", FindingKind::Content, "more than one"),
+        ("UPDATE files SET manifest = 1", FindingKind::Content, "is said to belong to 1 files"),
+        ("UPDATE manifests SET refs = 2 WHERE id = 1", FindingKind::Sum, "is said to belong to 2 files"),
     ];
     for (sql, kind, words) in table {
         let world = filled().await;

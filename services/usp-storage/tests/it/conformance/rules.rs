@@ -129,9 +129,7 @@ async fn a_written_rule_that_is_not_taken_any_more_is_left_out_and_can_be_mended
         ("of-usp", r#"{"name":"of-usp","steps":[]}"#),
         ("unreadable", "{"),
     ] {
-        let catalog = house.hold_catalog();
-        catalog.execute("INSERT INTO written_rules (name, body) VALUES (?1, ?2)", (name, body)).unwrap();
-        catalog.execute_batch("COMMIT").unwrap();
+        house.leave_rule(name, body);
     }
     house.storage.replace_rules(Vec::new()).await.unwrap();
     assert_eq!(names(&house).await, [rule("of-usp")], "the one of usp stands for that of its name");

@@ -12,7 +12,6 @@ use usp_api::{
     StorageNode,
 };
 use usp_auth::{SecretText, SigningKeys, TokenConfig, TokenService};
-use usp_catalog::{SqliteCatalog, SqliteConfig};
 use usp_content::{ContentConfig, ContentStore, LocalPacks, PackStore};
 use usp_faults::{Call, Fault, Faulty, Script};
 use usp_model::{
@@ -24,6 +23,7 @@ use usp_rt::{ByteBudget, ManualClock, Pool, Shutdown};
 use usp_storage::{CatalogIndex, RuleSources, Storage, StorageConfig, StorageParts, parse_rules};
 
 use super::content::drain;
+use super::engine::{self, HeldWrites};
 use super::{admin, bucket, eventually, key, pieces, worker};
 
 /// Small, so that every content of some size goes through an upload session.
@@ -116,7 +116,7 @@ impl House {
         const NOW_UNIX_MS: i64 = 1_795_000_000_000;
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at_unix_ms(NOW_UNIX_MS));
-        let catalog = SqliteCatalog::open(SqliteConfig::new(dir.path().join("catalog.db"))).unwrap();
+        let catalog = engine::open(dir.path());
         let config = StorageConfig {
             checkpoint_bytes: CHECKPOINT_BYTES as u64,
             lease_time: LEASE_TIME,
@@ -160,10 +160,13 @@ impl House {
     }
 
     /// Keeps every change out of the catalogue for as long as what it gives lives.
-    pub(crate) fn hold_catalog(&self) -> rusqlite::Connection {
-        let other = rusqlite::Connection::open(self.dir.path().join("catalog.db")).unwrap();
-        other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        other
+    pub(crate) fn hold_catalog(&self) -> HeldWrites {
+        engine::hold_writes(self.dir.path())
+    }
+
+    /// Puts a written rule there as another release may have left it.
+    pub(crate) fn leave_rule(&self, name: &str, body: &str) {
+        engine::leave_rule(self.dir.path(), name, body);
     }
 
     /// The only pack there is.

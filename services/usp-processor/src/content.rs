@@ -16,13 +16,13 @@ const PIECE_COUNT_MAX: usize = 4;
 
 /// The blocking side. An error of the stream becomes an error of the read; nothing ever looks like a short file.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct ContentReader {
     pieces: mpsc::Receiver<Result<Bytes>>,
     current: Bytes,
 }
 
-impl Feed {
-    /// Begins to pull `content`. Dropping the feed ends the pull, and so does `stop`: a step that waits for bytes which
+impl ContentReader {
+    /// Begins to pull `content`. Dropping the reader ends the pull, and so does `stop`: a step that waits for bytes which
     /// do not come is woken by an error.
     pub(crate) fn start(mut content: ByteStream, stop: Shutdown) -> Self {
         let (sender, pieces) = mpsc::channel(PIECE_COUNT_MAX);
@@ -48,7 +48,7 @@ fn stopped() -> Error {
     Error::new(ErrorKind::Unavailable, "read content").because("the step was stopped")
 }
 
-impl Read for Feed {
+impl Read for ContentReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
             match self.pieces.blocking_recv() {

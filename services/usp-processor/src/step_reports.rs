@@ -1,4 +1,4 @@
-//! What storage is still to be told about the steps of a run.
+//! What storage does not know yet about the steps of a run.
 
 use std::collections::BTreeMap;
 
@@ -6,32 +6,32 @@ use tokio::time::Instant;
 use usp_model::{Error, LabelKey, LeasedRun, Result, RunOutcome, StepReport, StepState};
 use usp_steps::{StepError, StepOutput};
 
-pub(crate) struct Told(BTreeMap<String, ToldStep>);
+pub(crate) struct StepReports(BTreeMap<String, StepEntry>);
 
-struct ToldStep {
+struct StepEntry {
     report: StepReport,
     began: Option<Instant>,
     ended: Option<Instant>,
 }
 
-impl Told {
+impl StepReports {
     pub(crate) fn new(leased: &LeasedRun) -> Self {
         // A step that failed in an earlier attempt waits again.
         let again = leased.run.steps.iter().filter(|step| step.state != StepState::Succeeded);
         let waiting =
-            |name: &str| ToldStep { report: blank(name, StepState::Pending), began: None, ended: None };
+            |name: &str| StepEntry { report: blank(name, StepState::Pending), began: None, ended: None };
         Self(again.map(|step| (step.name.clone(), waiting(&step.name))).collect())
     }
 
     pub(crate) fn began(&mut self, name: &str) {
         let step =
-            ToldStep { report: blank(name, StepState::Running), began: Some(Instant::now()), ended: None };
+            StepEntry { report: blank(name, StepState::Running), began: Some(Instant::now()), ended: None };
         self.0.insert(name.to_owned(), step);
     }
 
     /// The step has not begun after all.
     pub(crate) fn waits(&mut self, name: &str) {
-        let step = ToldStep { report: blank(name, StepState::Pending), began: None, ended: None };
+        let step = StepEntry { report: blank(name, StepState::Pending), began: None, ended: None };
         self.0.insert(name.to_owned(), step);
     }
 
@@ -43,7 +43,7 @@ impl Told {
 
     fn ended(&mut self, report: StepReport) {
         let began = self.0.get(&report.name).and_then(|step| step.began);
-        self.0.insert(report.name.clone(), ToldStep { report, began, ended: Some(Instant::now()) });
+        self.0.insert(report.name.clone(), StepEntry { report, began, ended: Some(Instant::now()) });
     }
 
     pub(crate) fn succeeded(&mut self, name: &str, output: StepOutput) {
