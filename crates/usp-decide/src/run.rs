@@ -36,14 +36,17 @@ pub struct NewRun {
     pub steps: Vec<(String, String)>,
 }
 
+/// The longest wait before another attempt.
+const RETRY_WAIT_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
+
 /// What a worker said, and what storage makes of it.
 #[derive(Debug, Clone)]
 pub struct ReportRun {
     pub report: RunReport,
     /// Until when the run is held from now on, if it goes on.
     pub lease_until: Timestamp,
-    /// Wait before the next attempt if the outcome is a failure that is worth one (jitter included).
-    pub retry_wait_ms: i64,
+    /// From 0 to 1, drawn anew: where between half and all of its time the wait before another attempt ends.
+    pub jitter: f64,
 }
 
 /// A step of a rule as a run row keeps it.
@@ -180,6 +183,16 @@ impl RunRecord {
             step.ended_at = Some(at);
         }
         ChangedRun::of(self, &before, Some(RunChange::Retrying), false)
+    }
+
+    /// When the next attempt begins after one that failed: `retry` is that of the rule as the run began with it.
+    ///
+    /// Doubling waits, between half and all of each, so that runs that failed together do not come back together; a day at
+    /// most.
+    fn next_attempt_at(&self, retry: &RetryPolicy, jitter: f64, at: Timestamp) -> Timestamp {
+        let half = retry.backoff(self.run.attempt) / 2;
+        let wait = half + half.mul_f64(jitter.clamp(0.0, 1.0));
+        at.plus_ms(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).min(RETRY_WAIT_MS_MAX))
     }
 
     /// Ends the run for want of hope; `reason` says why.

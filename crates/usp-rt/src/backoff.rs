@@ -4,11 +4,16 @@ use std::time::Duration;
 
 /// Between half of `wait` and all of it, at random, so that clients that failed together do not return together.
 pub fn jittered(wait: Duration) -> Duration {
+    let half = wait / 2;
+    half + half.mul_f64(jitter())
+}
+
+/// A number from 0 to 1, drawn anew.
+pub fn jitter() -> f64 {
     let mut bytes = [0; 4];
     // Without randomness the whole wait is as good a choice as any.
     let random = getrandom::fill(&mut bytes).map_or(u32::MAX, |()| u32::from_le_bytes(bytes));
-    let half = wait / 2;
-    half + half.mul_f64(f64::from(random) / f64::from(u32::MAX))
+    f64::from(random) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub mod clock;
 pub mod planted;
 pub mod pool;
 
-pub use backoff::jittered;
+pub use backoff::{jitter, jittered};
 pub use budget::{ByteBudget, BytePermit};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use planted::{is_planted, plant};

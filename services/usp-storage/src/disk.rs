@@ -32,6 +32,7 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn free_bytes(&self) -> Option<u64>;
     /// Bytes that the ballast has; 0: there is never one.
     fn ballast_bytes(&self) -> u64;
+    /// Whether the bytes are reserved now.
     fn has_ballast(&self) -> bool;
     /// Reserves the bytes. `false` when there are not so many.
     fn take_ballast(&self) -> bool;

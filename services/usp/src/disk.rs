@@ -12,7 +12,7 @@ use usp_storage::Disk;
 /// The disk that holds a data directory. Its ballast is a file that takes space while there is some, and is removed when
 /// there is none: then deleting and collecting still find the little that they need.
 #[derive(Debug)]
-pub(crate) struct LocalDisk {
+pub(crate) struct DirDisk {
     dir: PathBuf,
     ballast: PathBuf,
     ballast_bytes: u64,
@@ -20,7 +20,7 @@ pub(crate) struct LocalDisk {
     turn: Mutex<()>,
 }
 
-impl LocalDisk {
+impl DirDisk {
     pub(crate) fn new(dir: &Path, ballast_bytes: u64) -> Self {
         Self { dir: dir.to_owned(), ballast: dir.join("ballast"), ballast_bytes, turn: Mutex::new(()) }
     }
@@ -41,7 +41,7 @@ impl LocalDisk {
     }
 }
 
-impl Disk for LocalDisk {
+impl Disk for DirDisk {
     fn free_bytes(&self) -> Option<u64> {
         let space = statvfs(&self.dir).ok()?;
         Some(space.f_bavail.saturating_mul(space.f_frsize))
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn the_ballast_takes_space_and_gives_it_back_once() {
         let dir = tempfile::tempdir().unwrap();
-        let disk = LocalDisk::new(dir.path(), 1 << 20);
+        let disk = DirDisk::new(dir.path(), 1 << 20);
         assert!(disk.free_bytes().unwrap() > 1 << 20);
         assert!(!disk.has_ballast() && !disk.drop_ballast());
         if disk.take_ballast() {

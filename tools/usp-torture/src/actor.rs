@@ -301,7 +301,7 @@ impl Actor {
             metadata: BTreeMap::new(),
         };
         let report = RunReport { run, lease_no, steps: vec![step], outcome: Some(RunOutcome::Succeeded) };
-        let said = ReportRun { report, lease_until: now, retry_wait_ms: 0 };
+        let said = ReportRun { report, lease_until: now, jitter: 1.0 };
         let catalog = &self.store()?.catalog;
         let work = async {
             let told = catalog.report_run(act(), said).await?;

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
-use usp_model::limits::{LIST_COUNT_DEFAULT, LIST_COUNT_MAX};
-use usp_model::{BucketName, Error, Event, EventBody, EventQuery, EventSeq, FileId, FileKey, Timestamp};
+use usp_model::{
+    BucketName, Error, Event, EventBody, EventQuery, EventSeq, FileId, FileKey, PageLimit, Timestamp,
+};
 
 use super::ask::{Ask, Column};
 use super::fail::{Outcome, corrupt};
@@ -52,7 +53,7 @@ pub(super) fn emit(
 
 pub(super) fn after(conn: &Connection, query: &EventQuery) -> Outcome<Vec<Event>> {
     let Some(buckets) = asked_buckets(query) else { return Ok(Vec::new()) };
-    let limit = if query.limit == 0 { LIST_COUNT_DEFAULT } else { query.limit.min(LIST_COUNT_MAX) };
+    let limit = PageLimit::bounded(query.limit).get();
     let (sql, values) = statement(conn, query, &buckets, limit)?;
     let rows = conn.all(&sql, params_from_iter(values), events_of_row)?;
     let is_asked_for = |event: &Event| {

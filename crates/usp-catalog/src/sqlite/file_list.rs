@@ -9,8 +9,7 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
-use usp_model::limits::{LIST_COUNT_DEFAULT, LIST_COUNT_MAX};
-use usp_model::{BucketName, Error, ErrorKind, File, FilePage, FileQuery, FileSort, Timestamp};
+use usp_model::{BucketName, Error, ErrorKind, File, FilePage, FileQuery, FileSort, PageLimit, Timestamp};
 
 use super::ask::Column;
 use super::buckets;
@@ -72,7 +71,7 @@ pub(super) struct Page {
 
 impl Page {
     fn new(limit: u32) -> Self {
-        let limit = if limit == 0 { LIST_COUNT_DEFAULT } else { limit.min(LIST_COUNT_MAX) };
+        let limit = PageLimit::bounded(limit).get();
         Self { found: FilePage::default(), count_max: limit as usize, examined_count: 0, text_bytes: 0 }
     }
 

@@ -1,10 +1,11 @@
 //! Stores what a worker says of its run, as `usp_decide::run::report` decides.
 
-use usp_decide::run::report::{Reported, TakenReport, VersionTags, report, wants_tags};
+use usp_decide::run::report::{Reported, TakenReport, VersionTags, report, wants_retry, wants_tags};
 use usp_model::ReportOutcome;
 
 use super::ask::Ask;
 use super::fail::Outcome;
+use super::rules;
 use super::run_row::{self, RunPlace};
 use super::tags::{TagKind, Tagged};
 use super::tx::Tx;
@@ -22,10 +23,16 @@ pub(super) fn report_run(tx: &Tx<'_>, mut asked: ReportRun) -> Outcome<ReportOut
         }
         _ => None,
     };
+    let retry = match &record {
+        Some(record) if wants_retry(&asked.report) => {
+            rules::version(tx, &record.run.rule, record.run.rule_version)?.map(|rule| rule.retry)
+        }
+        _ => None,
+    };
     let tags = version
         .as_ref()
         .map(|row| VersionTags { labels: row.file.labels.clone(), metadata: row.file.metadata.clone() });
-    let taken = match (report(record, asked, tags, tx.at())?, place) {
+    let taken = match (report(record, asked, &retry.unwrap_or_default(), tags, tx.at())?, place) {
         (Reported::Cancelled, _) => return Ok(ReportOutcome::Held { run_cancelled: true }),
         (Reported::Taken(taken), Some(place)) => {
             store(tx, &place, version.as_ref(), *taken)?;

@@ -2,8 +2,7 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use usp_model::limits::{LIST_COUNT_DEFAULT, LIST_COUNT_MAX};
-use usp_model::{Run, RunPage, RunQuery};
+use usp_model::{PageLimit, Run, RunPage, RunQuery};
 
 use super::cursor::{self, Fingerprint};
 use super::fail::Outcome;
@@ -21,10 +20,7 @@ pub(super) fn list(conn: &Connection, query: &RunQuery) -> Outcome<RunPage> {
         before = i64::from_be_bytes(place);
     }
     let (along, value) = along(conn, query)?;
-    let count_max = match query.limit {
-        0 => LIST_COUNT_DEFAULT,
-        limit => limit.min(LIST_COUNT_MAX),
-    } as usize;
+    let count_max = PageLimit::bounded(query.limit).get() as usize;
     let mut statement = conn.prepare_cached(&sql(along))?;
     let mut rows = statement.query(params_from_iter(std::iter::once(Value::Integer(before)).chain(value)))?;
     let mut page = RunPage::default();

@@ -6,8 +6,8 @@
 
 use usp_model::limits::REPORT_BYTES_MAX;
 use usp_model::{
-    Error, ErrorKind, Result, RunChange, RunOutcome, RunReport, RunState, Step, StepReport, StepState,
-    Timestamp,
+    Error, ErrorKind, Result, RetryPolicy, RunChange, RunOutcome, RunReport, RunState, Step, StepReport,
+    StepState, Timestamp,
 };
 
 use super::{ChangedRun, ReportRun, RunRecord, reset};
@@ -47,16 +47,23 @@ pub fn wants_tags(report: &RunReport) -> bool {
     report.steps.iter().any(publishes_tags)
 }
 
-/// What becomes of a report about a run as it stands; `tags` are those of its version, needed if [`wants_tags`] says so.
+/// Whether the retry policy of the run's rule must be known to decide about a report.
+pub fn wants_retry(report: &RunReport) -> bool {
+    matches!(&report.outcome, Some(RunOutcome::Failed { is_permanent: false, .. }))
+}
+
+/// What becomes of a report about a run as it stands. `retry`: of its rule, as it began with it, needed if [`wants_retry`] says
+/// so; `tags`: of its version, needed if [`wants_tags`] says so.
 ///
 /// Errors: `InvalidInput` when a step is not the run's, what it found is too large, or too many labels result.
 pub fn report(
     standing: Option<RunRecord>,
     asked: ReportRun,
+    retry: &RetryPolicy,
     tags: Option<VersionTags>,
     at: Timestamp,
 ) -> Result<Reported> {
-    let ReportRun { report, lease_until, retry_wait_ms } = asked;
+    let ReportRun { report, lease_until, jitter } = asked;
     let Some(mut record) = standing.filter(|record| record.lease_no == report.lease_no) else {
         return Ok(Reported::Lost);
     };
@@ -76,7 +83,8 @@ pub fn report(
         Some(RunOutcome::Succeeded) => record.succeed(at),
         Some(RunOutcome::Failed { reason, is_permanent: true }) => record.die(reason, at),
         Some(RunOutcome::Failed { reason, is_permanent: false }) => {
-            record.fail(reason, at.plus_ms(retry_wait_ms.max(0)), at)
+            let next = record.next_attempt_at(retry, jitter, at);
+            record.fail(reason, next, at)
         }
         Some(RunOutcome::Released) => record.release(at),
     };

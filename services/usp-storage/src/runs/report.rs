@@ -3,15 +3,12 @@
 use usp_api::Caller;
 use usp_auth::{Permission, authorize};
 use usp_catalog::records::ReportRun;
-use usp_model::{Act, Error, ErrorKind, ReportOutcome, Result, RunId, RunOutcome, RunReport, StepState};
-use usp_rt::jittered;
+use usp_model::{Act, Error, ErrorKind, ReportOutcome, Result, RunId, RunReport, StepState};
+use usp_rt::jitter;
 
 use super::Runs;
 use crate::core::ms;
 use crate::events::Announcement;
-
-/// The longest wait before another attempt.
-const RETRY_WAIT_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 
 impl Runs {
     /// Writes what a worker says, all of it in one transaction. Its progress is shown before the events that follow from it.
@@ -23,14 +20,13 @@ impl Runs {
     ) -> Result<ReportOutcome> {
         authorize(&caller.principal, Permission::WorkLease, None)?;
         let lease_until = act.at.plus_ms(ms(self.core.config.lease_time));
-        let retry_wait_ms = self.retry_wait_ms(&report).await?;
         // Counts also when the caller goes away meanwhile.
         let _ending = report.outcome.is_some().then(|| self.offers.ending());
         self.core.metrics.reported(report.outcome.as_ref());
         let id = report.run;
         let moves_steps = report.steps.iter().any(|step| step.state != StepState::Pending);
         let announcement = if moves_steps { self.progress.announce() } else { None };
-        let outcome = self.facts.report_run(act, ReportRun { report, lease_until, retry_wait_ms }).await?;
+        let outcome = self.facts.report_run(act, ReportRun { report, lease_until, jitter: jitter() }).await?;
         match (outcome, announcement) {
             (ReportOutcome::Lost, _) => self.core.metrics.lease_lost(),
             (ReportOutcome::Held { run_cancelled: false }, Some(announcement)) => {
@@ -52,18 +48,5 @@ impl Runs {
         if let Err(error) = shown.await {
             tracing::debug!(run.id = %id, error = %error.chain(), "progress was not shown");
         }
-    }
-
-    /// How long a run waits whose attempt failed in a way that another one may mend.
-    async fn retry_wait_ms(&self, report: &RunReport) -> Result<i64> {
-        let Some(RunOutcome::Failed { is_permanent: false, .. }) = &report.outcome else { return Ok(0) };
-        let run = match self.facts.run(&report.run).await {
-            Ok(run) => run,
-            // The catalogue answers that the lease is lost.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(error),
-        };
-        let retry = self.rules.book().get(&run.rule).map(|rule| rule.retry.clone()).unwrap_or_default();
-        Ok(ms(jittered(retry.backoff(run.attempt))).min(RETRY_WAIT_MS_MAX))
     }
 }

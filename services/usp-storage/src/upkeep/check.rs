@@ -26,8 +26,11 @@ const CHUNK_FINDING_COUNT_MAX: usize = 10;
 
 /// What a check stands on: facts and packs, of an open store or not.
 pub struct Checker {
+    /// What the catalogue says of itself.
     pub facts: Arc<dyn UpkeepFacts>,
+    /// Its rows of packs and chunks.
     pub store: Arc<dyn StoreFacts>,
+    /// The packs as they lie there.
     pub packs: PackInspector,
     /// Reads every frame too; else what sealed packs say of themselves is believed.
     pub is_deep: bool,

@@ -20,7 +20,7 @@ use usp_storage::{CatalogIndex, Disk, Storage, StorageConfig, StorageParts};
 
 use crate::catalog_fault;
 use crate::dir_lock::DirLock;
-use crate::disk::LocalDisk;
+use crate::disk::DirDisk;
 use crate::paths;
 use crate::serve::rules;
 
@@ -65,7 +65,7 @@ impl Local {
         }
         let keys = SigningKeys::load_or_create(&paths::signing_keys(dir))?;
         let tokens = TokenService::new(&keys, config.tokens)?;
-        let disk = Arc::new(LocalDisk::new(dir, config.ballast_bytes));
+        let disk = Arc::new(DirDisk::new(dir, config.ballast_bytes));
         free_for_start(&disk);
         let was_recovered = catalog_fault::recover(dir)?;
         refuse_without_catalog(dir)?;
@@ -173,7 +173,7 @@ fn make_private_dir(dir: &Path) -> Result<()> {
 }
 
 /// A start writes a little. On a full disk it takes what was reserved for such a moment.
-fn free_for_start(disk: &LocalDisk) {
+fn free_for_start(disk: &DirDisk) {
     const START_BYTES: u64 = 4 << 20;
     if disk.free_bytes().is_some_and(|free| free < START_BYTES) && disk.drop_ballast() {
         tracing::warn!("the disk is full: the ballast is dropped");

@@ -41,7 +41,7 @@ async fn report(store: &Store, run: usp_model::RunId, lease_no: i64, sum: &str) 
     };
     let at = now(store);
     let report = RunReport { run, lease_no, steps: vec![step], outcome: Some(RunOutcome::Succeeded) };
-    let said = ReportRun { report, lease_until: at.plus_ms(LEASE_MS), retry_wait_ms: 0 };
+    let said = ReportRun { report, lease_until: at.plus_ms(LEASE_MS), jitter: 1.0 };
     Ok(store.catalog.report_run(Act::duty("torture", at), said).await?)
 }
 

@@ -53,7 +53,7 @@ async fn succeed(world: &World, leased: &LeasedRun, ms: i64) -> ReportOutcome {
         steps: Vec::new(),
         outcome: Some(RunOutcome::Succeeded),
     };
-    let report = ReportRun { report, lease_until: at(ms + LEASE_MS), retry_wait_ms: 0 };
+    let report = ReportRun { report, lease_until: at(ms + LEASE_MS), jitter: 1.0 };
     world.catalog.report_run(act(ms), report).await.unwrap()
 }
 

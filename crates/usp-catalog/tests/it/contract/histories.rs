@@ -245,7 +245,7 @@ impl Past {
             metadata: BTreeMap::new(),
         };
         let report = RunReport { run: leased.run.id, lease_no: leased.lease_no, steps: vec![step], outcome };
-        let report = ReportRun { report, lease_until: at(self.ms + LEASE_MS), retry_wait_ms: 20 };
+        let report = ReportRun { report, lease_until: at(self.ms + LEASE_MS), jitter: 1.0 };
         self.world.catalog.report_run(act(self.ms), report).await.unwrap();
     }
 

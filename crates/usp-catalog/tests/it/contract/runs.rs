@@ -36,7 +36,7 @@ fn report(leased: &LeasedRun, outcome: Option<RunOutcome>, ms: i64) -> Told {
 }
 
 async fn report_run(world: &World, Told { report, ms }: Told) -> usp_model::Result<ReportOutcome> {
-    let report = ReportRun { report, lease_until: at(ms + LEASE_MS), retry_wait_ms: 1_000 };
+    let report = ReportRun { report, lease_until: at(ms + LEASE_MS), jitter: 1.0 };
     world.catalog.report_run(act(ms), report).await
 }
 
@@ -177,15 +177,17 @@ pub(crate) async fn a_failed_attempt_waits_and_the_last_one_kills_the_run_and_fa
             vec![StepReport { error: Some("bad".to_owned()), ..step("first", StepState::Failed) }];
         let now = tell(&world, told).await;
         assert_eq!(now.error.as_deref(), Some("no luck"));
+        // It doubles with each attempt.
+        let wait_ms = 500 << attempt;
         if attempt < 3 {
-            assert_eq!((now.state, now.next_attempt_at), (RunState::Retrying, Some(at(ms + 1_000))));
+            assert_eq!((now.state, now.next_attempt_at), (RunState::Retrying, Some(at(ms + wait_ms))));
             assert_eq!(file_now(&world, file.id).await.state, FileState::Processing);
-            assert!(claim(&world, run.id, ms + 999).await.is_none(), "not due yet");
+            assert!(claim(&world, run.id, ms + wait_ms - 1).await.is_none(), "not due yet");
         } else {
             assert_eq!((now.state, now.next_attempt_at), (RunState::Dead, None));
             assert_eq!(now.steps[1].state, StepState::Skipped);
         }
-        ms += 1_000;
+        ms += wait_ms;
     }
     assert_eq!(file_now(&world, file.id).await.state, FileState::Failed);
     assert!(claim(&world, run.id, 1_000_000).await.is_none());

@@ -23,7 +23,11 @@ fn step(name: &str, state: StepState) -> StepReport {
 
 fn asked(outcome: Option<RunOutcome>, steps: Vec<StepReport>) -> ReportRun {
     let report = RunReport { run: RunId::from_bytes([9; 32]), lease_no: 5, steps, outcome };
-    ReportRun { report, lease_until: at(LEASE), retry_wait_ms: 700 }
+    ReportRun { report, lease_until: at(LEASE), jitter: 0.4 }
+}
+
+fn retry() -> RetryPolicy {
+    RetryPolicy { attempts_max: 3, backoff_ms_min: 1_000, backoff_ms_max: 300_000 }
 }
 
 fn failed(is_permanent: bool) -> Option<RunOutcome> {
@@ -31,7 +35,7 @@ fn failed(is_permanent: bool) -> Option<RunOutcome> {
 }
 
 fn taken_of(standing: RunRecord, asked: ReportRun, tags: Option<VersionTags>) -> TakenReport {
-    match report(Some(standing), asked, tags, at(NOW)).unwrap() {
+    match report(Some(standing), asked, &retry(), tags, at(NOW)).unwrap() {
         Reported::Taken(taken) => *taken,
         refused => panic!("{refused:?}"),
     }
@@ -62,7 +66,8 @@ fn only_who_holds_the_lease_is_heard() {
     ];
     for (standing, expected) in cases {
         for outcome in [None, Some(RunOutcome::Succeeded), failed(true), Some(RunOutcome::Released)] {
-            let reported = report(standing.clone(), asked(outcome, Vec::new()), None, at(NOW)).unwrap();
+            let reported =
+                report(standing.clone(), asked(outcome, Vec::new()), &retry(), None, at(NOW)).unwrap();
             let found = match reported {
                 Reported::Lost => "lost",
                 Reported::Cancelled => "cancelled",
@@ -92,20 +97,24 @@ fn success_ends_the_run_and_leaves_its_steps() {
 #[test]
 fn a_failure_is_tried_again_after_its_wait_unless_it_is_for_good_or_was_the_last() {
     // For good, attempt of three, wait; next attempt.
+    // Permanent, attempt of three, jitter; when the next one begins: the wait is 1,000 ms, doubled by each attempt.
     let cases = [
-        (false, 1, 700, Some(NOW + 700)),
-        (false, 2, 700, Some(NOW + 700)),
-        (false, 2, 0, Some(NOW)),
-        (false, 2, -5, Some(NOW)),
-        (false, 3, 700, None),
-        (false, 4, 700, None),
-        (true, 1, 700, None),
-        (true, 3, 700, None),
+        (false, 1, 0.0, Some(NOW + 500)),
+        (false, 1, 1.0, Some(NOW + 1_000)),
+        (false, 1, 0.4, Some(NOW + 700)),
+        (false, 2, 0.0, Some(NOW + 1_000)),
+        (false, 2, 1.0, Some(NOW + 2_000)),
+        (false, 2, -5.0, Some(NOW + 1_000)),
+        (false, 2, 9.0, Some(NOW + 2_000)),
+        (false, 3, 0.0, None),
+        (false, 4, 0.0, None),
+        (true, 1, 0.0, None),
+        (true, 3, 0.0, None),
     ];
-    for (is_permanent, attempt, retry_wait_ms, next_ms) in cases {
+    for (is_permanent, attempt, jitter, next_ms) in cases {
         let mut standing = record(RunState::Running, MIXED);
         standing.run.attempt = attempt;
-        let asked = ReportRun { retry_wait_ms, ..asked(failed(is_permanent), Vec::new()) };
+        let asked = ReportRun { jitter, ..asked(failed(is_permanent), Vec::new()) };
         let run = taken_of(standing, asked, None).run;
         let now = &run.record.run;
         assert_eq!((now.error.as_deref(), now.attempt), (Some("no luck"), attempt));
@@ -114,10 +123,29 @@ fn a_failure_is_tried_again_after_its_wait_unless_it_is_for_good_or_was_the_last
             Some(_) => (RunState::Retrying, None, Some(RunChange::Retrying), false),
             None => (RunState::Dead, Some(at(NOW)), Some(RunChange::Dead), true),
         };
-        let case = format!("{is_permanent} {attempt} {retry_wait_ms}");
+        let case = format!("{is_permanent} {attempt} {jitter}");
         assert_eq!((now.state, now.ended_at, said(&run), run.rolls_up), expected, "{case}");
         assert_eq!((now.steps[1].state, now.steps[1].ended_at), (StepState::Failed, Some(at(NOW))), "{case}");
     }
+}
+
+#[test]
+fn another_attempt_is_a_day_away_at_most() {
+    let standing = record(RunState::Running, MIXED);
+    let slow = RetryPolicy { attempts_max: 3, backoff_ms_min: u64::MAX, backoff_ms_max: u64::MAX };
+    let asked = ReportRun { jitter: 1.0, ..asked(failed(false), Vec::new()) };
+    let Reported::Taken(taken) = report(Some(standing), asked, &slow, None, at(NOW)).unwrap() else {
+        panic!("it holds its lease");
+    };
+    assert_eq!(taken.run.record.due_at, Some(at(NOW + 24 * 60 * 60 * 1_000)));
+}
+
+#[test]
+fn which_reports_need_the_policy_of_their_rule() {
+    let wants = |outcome| wants_retry(&asked(outcome, Vec::new()).report);
+    assert!(wants(failed(false)));
+    assert!(!wants(failed(true)) && !wants(Some(RunOutcome::Succeeded)) && !wants(None));
+    assert!(!wants(Some(RunOutcome::Released)));
 }
 
 #[test]
@@ -204,7 +232,7 @@ fn only_rows_of_steps_that_differ_are_written() {
 fn a_step_that_the_run_does_not_have_refuses_the_whole_report() {
     let steps = vec![step("second", StepState::Succeeded), step("fourth", StepState::Running)];
     let standing = Some(record(RunState::Running, MIXED));
-    let refused = report(standing, asked(None, steps), None, at(NOW)).unwrap_err();
+    let refused = report(standing, asked(None, steps), &retry(), None, at(NOW)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
 }
 
@@ -260,7 +288,8 @@ fn what_a_step_found_has_a_bound() {
         [(REPORT_BYTES_MAX - 1, true), (REPORT_BYTES_MAX, true), (REPORT_BYTES_MAX + 1, false)]
     {
         let steps = vec![StepReport { report: Some(text(bytes)), ..step("second", StepState::Succeeded) }];
-        let reported = report(Some(record(RunState::Running, MIXED)), asked(None, steps), None, at(NOW));
+        let reported =
+            report(Some(record(RunState::Running, MIXED)), asked(None, steps), &retry(), None, at(NOW));
         assert_eq!(reported.map_err(|error| error.kind()).is_ok(), fits, "{bytes}");
     }
 }
@@ -290,7 +319,7 @@ fn labels_and_metadata_have_bounds_together_with_those_that_stand() {
         ];
         for (standing, said) in both {
             let record = Some(record(RunState::Running, MIXED));
-            let reported = report(record, asked(None, vec![said]), Some(standing), at(NOW));
+            let reported = report(record, asked(None, vec![said]), &retry(), Some(standing), at(NOW));
             match reported {
                 Ok(_) => assert!(fits),
                 Err(error) => assert_eq!((error.kind(), fits), (ErrorKind::InvalidInput, false)),
