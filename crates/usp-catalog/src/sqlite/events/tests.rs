@@ -45,7 +45,7 @@ fn the_log_is_searched_from_a_point_on_and_never_scanned() {
     let dir = TempDir::new().unwrap();
     let conn = open(&dir);
     for query in queries() {
-        let buckets = asked_buckets(&query).unwrap();
+        let buckets = log::asked_buckets(&query).unwrap();
         let (sql, values) = statement(&conn, &query, &buckets, 100).unwrap();
         let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
