@@ -45,8 +45,8 @@ mod tests {
 
     #[test]
     fn a_query_is_about_the_bucket_that_it_names_within_those_that_may_be_seen() {
-        type Expected = Option<&'static [&'static str]>;
-        let table: [(Option<&str>, Option<&[&str]>, Expected); 7] = [
+        type Names = Option<&'static [&'static str]>;
+        let table: [(Option<&str>, Names, Names); 7] = [
             (None, None, Some(&[])),
             (Some("a"), None, Some(&["a"])),
             (Some("a"), Some(&["b", "a"]), Some(&["a"])),

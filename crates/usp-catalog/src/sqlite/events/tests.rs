@@ -103,6 +103,27 @@ fn a_page_costs_the_same_however_many_events_there_are() {
     }
 }
 
+#[test]
+fn the_name_of_a_bucket_goes_once_neither_it_nor_an_event_is_left() {
+    let dir = TempDir::new().unwrap();
+    let conn = open(&dir);
+    let act = Act::duty("test", Timestamp::from_unix_ms(9_000));
+    let tx = Tx::new(&conn, &act);
+    let key = FileKey::parse("a").unwrap();
+    let id = FileId::from_bytes([1; 32]);
+    // Of the `twice` that is gone, of the one that stands, and of the first again.
+    for bucket_row in [2, 3, 2] {
+        emit(&tx, bucket_row, Subject::Upload(&id), &key, &[created()]).unwrap();
+    }
+    let rows =
+        || conn.all("SELECT id FROM event_buckets ORDER BY id", [], |row| Ok(row.get::<_, i64>(0)?)).unwrap();
+    let prune =
+        |limit| prune(&tx, Timestamp::from_unix_ms(10_000), Timestamp::from_unix_ms(9_500), limit).unwrap();
+    for (count, expected) in [(2, vec![1, 2, 3]), (1, vec![1, 3]), (0, vec![1, 3])] {
+        assert_eq!((prune(2), rows()), (count, expected));
+    }
+}
+
 fn created() -> EventBody {
     let upload_id = usp_model::UploadId::from_bytes([1; 32]);
     let change = usp_model::UploadChange::Created;
