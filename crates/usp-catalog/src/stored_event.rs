@@ -113,7 +113,16 @@ pub(crate) fn decode(kinds: i64, body: &[u8]) -> Result<(FileKey, Vec<EventBody>
         FAMILY_RUN => vec![EventBody::Run(rest.run()?)],
         _ => return Err(corrupt("it is about nothing that this usp knows")),
     };
+    if bodies.is_empty() || !has_kinds(&bodies, kinds) {
+        return Err(corrupt("its row says that it is of other kinds"));
+    }
     Ok((parsed(rest.0, FileKey::parse)?, bodies))
+}
+
+/// Whether these are one of each of `kinds`.
+fn has_kinds(bodies: &[EventBody], kinds: i64) -> bool {
+    mask_of(bodies.iter().map(EventBody::kind)) == kinds
+        && usize::try_from(count_of(kinds)) == Ok(bodies.len())
 }
 
 /// The kind of a row that holds one event.

@@ -23,6 +23,13 @@ pub struct ChunkRow {
     pub is_doubted: bool,
 }
 
+impl ChunkRow {
+    /// Whether the row is told to those who look for a chunk that they could refer to.
+    pub fn is_offered(&self) -> bool {
+        !self.is_doubted
+    }
+}
+
 /// A row that a content refers to: one that stands, or the n-th that [`Referrals::new`] makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowRef {

@@ -20,7 +20,7 @@ mod share;
 pub mod sweep;
 mod walk;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use usp_model::{Error, ErrorKind, LeasedRun, Result, Timestamp};
@@ -132,10 +132,10 @@ pub enum Ask {
     Priorities { below: Option<i32>, count_max: usize },
     /// Lanes in order. Answered by `Looks`.
     Looks(LookAsk),
-    /// The bound of a rule that counts no more but has runs that wait. Answered by `Bound`.
-    Bound { rule: String },
-    /// How many runs of the rule are held; counted no further than `count_max`. Answered by `Held`.
-    Held { rule: String, count_max: u32 },
+    /// The bounds of rules that count no more but have runs that wait; each rule once. Answered by `Bounds`.
+    Bounds { rules: Vec<String> },
+    /// How many runs of each rule are held; counted no further than the number beside it. Answered by `Held`.
+    Held { rules: Vec<(String, u32)> },
     /// Runs to be taken, each share independent of what comes of the others. Answered by `Served`.
     Take(Vec<Share>),
     /// Nothing more. Of a claim: where the next one goes on.
@@ -149,8 +149,10 @@ pub enum Answer {
     Expired(usize),
     Priorities(Vec<i32>),
     Looks(Looks),
-    Bound(Option<u32>),
-    Held(u64),
+    /// One for each rule, in order.
+    Bounds(Vec<Option<u32>>),
+    /// One for each rule, in order.
+    Held(Vec<u64>),
     /// One for each share, in order.
     Served(Vec<Served>),
 }
@@ -173,10 +175,10 @@ enum Stage {
     Expired,
     Priorities,
     Walk(Walk),
-    /// The walk came to a rule whose bound is not known; with what was found from there on.
-    Bound(Walk, String, Looks),
-    /// The walk came to a rule that may hold so many runs; with what was found from there on.
-    Held(Walk, String, u32, Looks),
+    /// The walk came to rules whose bounds are not known; with what was found from there on.
+    Bounds(Walk, Vec<String>, Looks),
+    /// The walk came to rules that may hold so many runs each; with what was found from there on.
+    Held(Walk, Vec<(String, u32)>, Looks),
     Take(Round, Vec<Share>),
     Done,
 }
@@ -223,8 +225,8 @@ impl Claim {
             Stage::Expired => Ask::Expired { count_max: EXPIRED_COUNT_MAX },
             Stage::Priorities => self.priorities.ask(),
             Stage::Walk(walk) => Ask::Looks(walk.ask(self.budget)),
-            Stage::Bound(_walk, rule, _rest) => Ask::Bound { rule: rule.clone() },
-            Stage::Held(_walk, rule, bound, _rest) => Ask::Held { rule: rule.clone(), count_max: *bound },
+            Stage::Bounds(_walk, rules, _rest) => Ask::Bounds { rules: rules.clone() },
+            Stage::Held(_walk, rules, _rest) => Ask::Held { rules: rules.clone() },
             Stage::Take(_round, shares) => Ask::Take(shares.clone()),
             Stage::Done => Ask::Done(self.turn.clone()),
         }
@@ -246,16 +248,16 @@ impl Claim {
                 false => Stage::Done,
             },
             (Stage::Walk(walk), Answer::Looks(looks)) => self.looked(walk, looks),
-            (Stage::Bound(walk, rule, rest), Answer::Bound(Some(bound))) => {
-                Stage::Held(walk, rule, bound, rest)
+            (Stage::Bounds(walk, rules, rest), Answer::Bounds(bounds)) => {
+                check_count(rules.len(), bounds.len())?;
+                self.bounded(walk, &rules.into_iter().zip(bounds).collect(), rest)
             }
-            (Stage::Bound(walk, rule, rest), Answer::Bound(None)) => {
-                self.free.0.insert(rule, None);
-                self.looked(walk, rest)
-            }
-            (Stage::Held(walk, rule, bound, rest), Answer::Held(held)) => {
-                let free = usize::try_from(u64::from(bound).saturating_sub(held)).unwrap_or(usize::MAX);
-                self.free.0.insert(rule, Some(free));
+            (Stage::Held(walk, rules, rest), Answer::Held(held)) => {
+                check_count(rules.len(), held.len())?;
+                for ((rule, bound), held) in rules.into_iter().zip(held) {
+                    let free = usize::try_from(u64::from(bound).saturating_sub(held)).unwrap_or(usize::MAX);
+                    self.free.0.insert(rule, Some(free));
+                }
                 self.looked(walk, rest)
             }
             (Stage::Take(round, shares), Answer::Served(served)) => self.served(round, &shares, &served)?,
@@ -292,14 +294,34 @@ impl Claim {
         }
     }
 
-    /// What must be known of the rule of the first of these.
-    fn asking(&self, walk: Walk, rest: Looks) -> Stage {
-        let Some(rule) = rest.lanes.first().map(|look| look.lane.rule.clone()) else {
-            return Stage::Walk(walk);
-        };
-        match self.bounds.get(&rule).copied().flatten() {
-            Some(bound) => Stage::Held(walk, rule, bound, rest),
-            None => Stage::Bound(walk, rule, rest),
+    /// What must be known of the rules of these: first the bounds that nobody said, then how much of each is held.
+    fn asking(&mut self, walk: Walk, rest: Looks) -> Stage {
+        let mut unsaid = self.unknown(&rest);
+        unsaid.retain(|rule| !self.bounds.contains_key(rule));
+        match unsaid.is_empty() {
+            true => self.bounded(walk, &BTreeMap::new(), rest),
+            false => Stage::Bounds(walk, unsaid.into_iter().collect(), rest),
+        }
+    }
+
+    /// Rules of these of which it is not known how many runs may be taken.
+    fn unknown(&self, looks: &Looks) -> BTreeSet<String> {
+        let rules = looks.lanes.iter().map(|look| &look.lane.rule);
+        rules.filter(|rule| self.free.of(rule, &self.bounds).is_none()).cloned().collect()
+    }
+
+    /// Every rule of these has a bound, or none: `said` has those that only a retired rule says.
+    fn bounded(&mut self, walk: Walk, said: &BTreeMap<String, Option<u32>>, rest: Looks) -> Stage {
+        let mut rules = Vec::new();
+        for rule in self.unknown(&rest) {
+            match self.bounds.get(&rule).or_else(|| said.get(&rule)).copied().flatten() {
+                Some(bound) => rules.push((rule, bound)),
+                None => drop(self.free.0.insert(rule, None)),
+            }
+        }
+        match rules.is_empty() {
+            true => self.looked(walk, rest),
+            false => Stage::Held(walk, rules, rest),
         }
     }
 
@@ -311,7 +333,7 @@ impl Claim {
     }
 
     fn served(&mut self, mut round: Round, shares: &[Share], served: &[Served]) -> Result<Stage> {
-        check_count(shares, served)?;
+        check_count(shares.len(), served.len())?;
         for (Share { priority, lane, .. }, came) in shares.iter().zip(served) {
             self.wanted = self.wanted.saturating_sub(came.leased);
             self.free.take(&lane.rule, came.leased);
@@ -356,11 +378,11 @@ impl Priorities {
 
 const ACTION: &str = "claim runs";
 
-fn check_count(shares: &[Share], served: &[Served]) -> Result<()> {
-    if shares.len() == served.len() {
+fn check_count(asked: usize, answered: usize) -> Result<()> {
+    if asked == answered {
         return Ok(());
     }
-    let reason = format!("{} shares were answered, not {}", served.len(), shares.len());
+    let reason = format!("there are {answered} answers to {asked} questions");
     Err(Error::new(ErrorKind::Internal, ACTION).because(reason))
 }
 

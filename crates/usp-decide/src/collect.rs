@@ -23,6 +23,12 @@ pub fn swept(chunk: &StoredChunk) -> (PackChange, TotalsChange) {
     (pack, totals)
 }
 
+/// Whether a row moves that is said to stand at `from`: only if it does. One that was swept, mended or moved meanwhile stays as
+/// it is. `standing`: its place now, `None` if it is gone.
+pub fn may_move(standing: Option<&FramePlace>, from: &FramePlace) -> bool {
+    standing.is_some_and(|place| (place.pack, place.offset) == (from.pack, from.offset))
+}
+
 /// What the packs lose and get when a row moves from one frame to another.
 pub fn moved(from: &FramePlace, to: &FramePlace) -> (PackChange, PackChange) {
     let left = PackChange { live_chunks: -1, live_bytes: -i64::from(from.stored_bytes), end: 0 };
@@ -60,6 +66,21 @@ mod tests {
         let (pack, totals) = swept(&chunk);
         assert_eq!(pack, PackChange { live_chunks: -1, live_bytes: -70, end: 0 });
         assert_eq!(totals, TotalsChange { chunks: -1, plain_bytes: -100, frame_bytes: -70 });
+    }
+
+    #[test]
+    fn a_row_moves_only_from_where_it_is_said_to_stand() {
+        let place = |pack, offset, stored_bytes| FramePlace { pack: PackId(pack), offset, stored_bytes };
+        let cases = [
+            (Some(place(1, 64, 70)), true),
+            (Some(place(1, 64, 71)), true),
+            (Some(place(1, 65, 70)), false),
+            (Some(place(2, 64, 70)), false),
+            (None, false),
+        ];
+        for (standing, expected) in cases {
+            assert_eq!(may_move(standing.as_ref(), &place(1, 64, 70)), expected, "{standing:?}");
+        }
     }
 
     #[test]

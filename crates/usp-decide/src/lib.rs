@@ -23,6 +23,8 @@
 //! | what may be collected | [`collect`] |
 //! | what may be done with a pack: seal, doom, erase | [`pack`] |
 //! | what an event says | [`event`] |
+//! | what a list shows | [`list`] |
+//! | what of the log a query asks for, and what is forgotten | [`log`] |
 //! | which version does a rule get, what is retired | [`rule`] |
 //! | what does a change of a user end, what is a refresh token good for | [`account`] |
 
@@ -35,6 +37,8 @@ pub mod commit;
 pub mod event;
 pub mod file;
 pub mod idempotency;
+pub mod list;
+pub mod log;
 pub mod manifest;
 pub mod pack;
 pub mod rollup;

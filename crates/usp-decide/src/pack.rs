@@ -3,7 +3,7 @@
 //! A doomed pack is one that no row names. Its file is erased two cycles later at the earliest, so that whoever still holds
 //! a place in it has long been answered (docs/adr/0010-collection.md).
 
-use usp_model::{Error, ErrorKind, PackId, PackRecord, PackState, Result, Timestamp};
+use usp_model::{ByteRange, Error, ErrorKind, PackDamage, PackId, PackRecord, PackState, Result, Timestamp};
 
 /// Epochs between the doom of a pack and the end of its file.
 pub const ERASE_CYCLE_COUNT: i64 = 2;
@@ -32,6 +32,14 @@ pub fn is_synced(state: PackState) -> bool {
     }
 }
 
+/// Whether frames that are kept to be written again have no place to go to: they are stored anew, elsewhere.
+pub fn strands_frames(state: PackState) -> bool {
+    match state {
+        PackState::SetAside => true,
+        PackState::Open | PackState::Sealed | PackState::Doomed => false,
+    }
+}
+
 /// Ends appending at `size_bytes`. Idempotent.
 ///
 /// Errors: `Conflict` when the pack has no row, was set aside, or holds more than that.
@@ -57,6 +65,21 @@ pub fn set_aside(state: PackState) -> PackState {
         PackState::Doomed => PackState::Doomed,
         PackState::Open | PackState::Sealed | PackState::SetAside => PackState::SetAside,
     }
+}
+
+/// What a scrub of a pack comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// The pack is set aside, as [`set_aside`] has it.
+    pub is_set_aside: bool,
+    /// Chunks whose frames begin in one of these are doubted.
+    pub doubted: Vec<ByteRange>,
+}
+
+/// What the damage that was found in a pack makes of it, and of its chunks. Without any, nothing changes.
+pub fn scrubbed(damage: &[PackDamage]) -> Scrubbed {
+    let doubted = damage.iter().map(|damage| ByteRange::at(damage.offset, damage.size_bytes)).collect();
+    Scrubbed { is_set_aside: !damage.is_empty(), doubted }
 }
 
 /// Whether a pack may be doomed: it is sealed, and no row names it.

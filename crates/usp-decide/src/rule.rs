@@ -31,6 +31,11 @@ fn has_same_meaning(old: &Rule, new: &Rule) -> bool {
     bare(old) == bare(new)
 }
 
+/// Whether a rule as it is kept matches files and is listed: the newest version of its name, unless the name is retired.
+pub fn is_in_force(is_newest: bool, is_retired: bool) -> bool {
+    is_newest && !is_retired
+}
+
 /// What deleting a written rule comes to. `newest` is the newest version of the name of `instead`.
 pub fn erase(is_written: bool, newest: Option<&Rule>, instead: Option<Rule>) -> Erase {
     match is_written {
@@ -108,6 +113,15 @@ mod tests {
         for (what, new, version) in cases {
             let kept = numbered(Some(&rule(4)), new.clone());
             assert_eq!(kept, Rule { version, ..new }, "{what} differs");
+        }
+    }
+
+    #[test]
+    fn the_newest_of_a_name_that_is_not_retired_is_in_force() {
+        for (is_newest, is_retired, expected) in
+            [(true, false, true), (true, true, false), (false, false, false), (false, true, false)]
+        {
+            assert_eq!(is_in_force(is_newest, is_retired), expected, "{is_newest} {is_retired}");
         }
     }
 

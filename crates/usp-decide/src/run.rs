@@ -106,8 +106,12 @@ pub enum Begun {
 }
 
 impl NewRun {
-    /// The run as it begins: queued, due at once. All its steps are new. A commit that makes it with its version gives
-    /// that version its state itself.
+    /// The run as it is made with its version, queued: the commit gives the version the state that it has with its runs.
+    pub fn queued_with_version(&self, file: &File, trace: Option<String>, at: Timestamp) -> ChangedRun {
+        ChangedRun { rolls_up: false, ..self.queued(file, trace, at) }
+    }
+
+    /// The run as it begins: queued, due at once. All its steps are new.
     pub fn queued(&self, file: &File, trace: Option<String>, at: Timestamp) -> ChangedRun {
         let step = |(name, uses): &(String, String)| Step {
             name: name.clone(),

@@ -16,9 +16,12 @@ use super::redo;
 use super::tx::Tx;
 
 pub(super) fn lookup(conn: &Connection, digests: &[Digest]) -> Outcome<Vec<Option<StoredChunk>>> {
-    let sql = "SELECT id, digest, pack, offset, stored_bytes, size_bytes FROM chunks
-         WHERE digest = ?1 AND NOT doubted";
-    digests.iter().map(|digest| conn.one(sql, [digest.as_bytes()], stored_chunk)).collect()
+    let sql = format!("{ROW} WHERE digest = ?1");
+    let offered = |digest: &Digest| {
+        let row = conn.one(&sql, [digest.as_bytes()], chunk_row)?;
+        Ok(row.filter(ChunkRow::is_offered).map(|row| row.chunk))
+    };
+    digests.iter().map(offered).collect()
 }
 
 pub(super) fn digests(conn: &Connection, after: ChunkId, count_max: u32) -> Outcome<Vec<(ChunkId, Digest)>> {
@@ -161,6 +164,13 @@ pub(super) fn doubt(tx: &Tx<'_>, pack: PackId, range: ByteRange) -> Outcome<()> 
     let sql = "UPDATE chunks SET doubted = 1 WHERE pack = ?1 AND offset >= ?2 AND offset < ?3";
     tx.run(sql, (pack.0, int(range.start()), int(range.end())))?;
     Ok(())
+}
+
+/// Where the frame of a chunk stands now.
+pub(super) fn place(conn: &Connection, id: ChunkId) -> Outcome<Option<FramePlace>> {
+    conn.one("SELECT pack, offset, stored_bytes FROM chunks WHERE id = ?1", [id.0], |row| {
+        Ok(FramePlace { pack: PackId(row.get(0)?), offset: row.count(1)?, stored_bytes: row.get(2)? })
+    })
 }
 
 pub(super) fn pack_state(conn: &Connection, pack: PackId) -> Outcome<Option<PackState>> {

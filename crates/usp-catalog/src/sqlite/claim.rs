@@ -31,8 +31,14 @@ pub(super) fn claim(tx: &Tx<'_>, asked: &ClaimRuns) -> Outcome<ClaimedRuns> {
             ClaimAsk::Looks(asked) => {
                 Answer::Looks(look(tx, &asked, tx.at(), |rule| claim.may_hold_more(rule))?)
             }
-            ClaimAsk::Bound { rule } => Answer::Bound(rules::bound_of_retired(tx, &rule)?),
-            ClaimAsk::Held { rule, count_max } => Answer::Held(held(tx, &rule, count_max)?),
+            ClaimAsk::Bounds { rules } => {
+                let bound = |rule: &String| rules::bound_of_retired(tx, rule);
+                Answer::Bounds(rules.iter().map(bound).collect::<Outcome<_>>()?)
+            }
+            ClaimAsk::Held { rules } => {
+                let held = |(rule, count_max): &(String, u32)| held(tx, rule, *count_max);
+                Answer::Held(rules.iter().map(held).collect::<Outcome<_>>()?)
+            }
             ClaimAsk::Take(shares) => {
                 Answer::Served(shares.iter().map(|share| taker.take(share)).collect::<Outcome<_>>()?)
             }
@@ -240,8 +246,8 @@ pub(super) fn due(conn: &Connection, until: Timestamp, limit: u32) -> Outcome<Ve
                 Answer::Served(served)
             }
             // A sweep is bounded by no rule.
-            ClaimAsk::Bound { .. } => Answer::Bound(None),
-            ClaimAsk::Held { .. } => Answer::Held(0),
+            ClaimAsk::Bounds { rules } => Answer::Bounds(vec![None; rules.len()]),
+            ClaimAsk::Held { rules } => Answer::Held(vec![0; rules.len()]),
             ClaimAsk::Done(_turn) => return Ok(found),
         };
         sweep.answer(answer)?;

@@ -113,17 +113,17 @@ pub(super) fn move_chunks(tx: &Tx<'_>, moves: &[ChunkMove]) -> Outcome<u64> {
     let mut moved_count = 0;
     for ChunkMove { chunk, from, to } in moves {
         decide::check_target(to.pack, chunks::pack_state(tx, to.pack)?)?;
-        let changed = tx.run(
-            "UPDATE chunks SET pack = ?2, offset = ?3, stored_bytes = ?4
-             WHERE id = ?1 AND pack = ?5 AND offset = ?6",
-            (chunk.0, to.pack.0, int(to.offset), to.stored_bytes, from.pack.0, int(from.offset)),
-        )?;
-        if changed == 1 {
-            moved_count += 1;
-            let (left, came) = decide::moved(from, to);
-            chunks::change_pack(tx, from.pack, left)?;
-            chunks::change_pack(tx, to.pack, came)?;
+        if !decide::may_move(chunks::place(tx, *chunk)?.as_ref(), from) {
+            continue;
         }
+        tx.run(
+            "UPDATE chunks SET pack = ?2, offset = ?3, stored_bytes = ?4 WHERE id = ?1",
+            (chunk.0, to.pack.0, int(to.offset), to.stored_bytes),
+        )?;
+        moved_count += 1;
+        let (left, came) = decide::moved(from, to);
+        chunks::change_pack(tx, from.pack, left)?;
+        chunks::change_pack(tx, to.pack, came)?;
     }
     Ok(moved_count)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
+use usp_decide::log;
 use usp_model::{
     BucketName, Error, Event, EventBody, EventQuery, EventSeq, FileId, FileKey, PageLimit, Timestamp,
 };
@@ -52,25 +53,12 @@ pub(super) fn emit(
 }
 
 pub(super) fn after(conn: &Connection, query: &EventQuery) -> Outcome<Vec<Event>> {
-    let Some(buckets) = asked_buckets(query) else { return Ok(Vec::new()) };
+    let Some(buckets) = log::asked_buckets(query) else { return Ok(Vec::new()) };
     let limit = PageLimit::bounded(query.limit).get();
     let (sql, values) = statement(conn, query, &buckets, limit)?;
     let rows = conn.all(&sql, params_from_iter(values), events_of_row)?;
-    let is_asked_for = |event: &Event| {
-        event.seq > query.after && (query.kinds.is_empty() || query.kinds.contains(&event.kind()))
-    };
+    let is_asked_for = |event: &Event| log::is_asked_for(query, event.seq, event.kind());
     Ok(rows.into_iter().flatten().filter(is_asked_for).take(limit as usize).collect())
-}
-
-/// The buckets to show: `Some(empty)` means all, `None` means that nothing can match.
-fn asked_buckets(query: &EventQuery) -> Option<BTreeSet<&BucketName>> {
-    let visible = query.buckets.as_ref().map(|buckets| buckets.iter().collect::<BTreeSet<_>>());
-    match (&query.bucket, visible) {
-        (None, None) => Some(BTreeSet::new()),
-        (Some(one), None) => Some(BTreeSet::from([one])),
-        (Some(one), Some(visible)) => visible.contains(one).then(|| BTreeSet::from([one])),
-        (None, Some(visible)) => (!visible.is_empty()).then_some(visible),
-    }
 }
 
 /// What `events_of_row` reads. The id of a file that is gone stands with its last event.
@@ -181,17 +169,21 @@ pub(super) fn last(conn: &Connection) -> Outcome<EventSeq> {
     Ok(last.flatten().unwrap_or(0))
 }
 
-/// Forgets from the oldest on, up to the first that is young enough, whatever those say that a clock which was ahead dated
-/// after `now`. Numbers are never given twice.
+/// Forgets the oldest as `usp_decide::log` has it, and the names of buckets that nothing speaks of any more. Numbers are
+/// never given twice.
 pub(super) fn prune(tx: &Tx<'_>, now: Timestamp, before: Timestamp, limit: u32) -> Outcome<u64> {
     let sql = "SELECT seq, at FROM events WHERE at <= ?1 ORDER BY seq LIMIT ?2";
     let oldest = tx.all(sql, (now.unix_ms(), limit), |row| Ok((row.get::<_, EventSeq>(0)?, row.time(1)?)))?;
-    let old = oldest.iter().take_while(|(_, at)| *at < before);
-    let Some((last, _)) = old.last() else { return Ok(0) };
+    let Some(last) = log::pruned_to(oldest, now, before) else { return Ok(0) };
     let first = tx.one("SELECT seq, kinds FROM events ORDER BY seq LIMIT 1", [], |row| {
         Ok(row.get::<_, EventSeq>(0)? - stored_event::count_of(row.get(1)?) + 1)
     })?;
     tx.run("DELETE FROM events WHERE seq <= ?1", [last])?;
+    tx.run(
+        "DELETE FROM event_buckets WHERE id NOT IN (SELECT id FROM buckets)
+             AND NOT EXISTS (SELECT 1 FROM events INDEXED BY events_by_bucket WHERE bucket = event_buckets.id)",
+        [],
+    )?;
     // Numbers have no gaps, so that they say how many events the rows held.
     Ok(first.and_then(|first| u64::try_from(last - first + 1).ok()).unwrap_or_default())
 }

@@ -9,13 +9,14 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
-use usp_model::{BucketName, Error, ErrorKind, File, FilePage, FileQuery, FileSort, PageLimit, Timestamp};
+use usp_decide::list::FileFilter;
+use usp_model::{BucketName, Error, File, FilePage, FileQuery, FileSort, PageLimit, Timestamp};
 
 use super::ask::Column;
 use super::buckets;
 use super::cursor::{self, Fingerprint};
 use super::fail::Outcome;
-use super::filter::Filter;
+use super::filter::Examined;
 use super::key_order::KeyWalk;
 use super::version_row::{self, version, version_row};
 
@@ -26,7 +27,7 @@ const TEXT_BYTES_MAX: usize = 4 << 20;
 
 pub(super) fn list(conn: &Connection, bucket: &BucketName, query: &FileQuery) -> Outcome<FilePage> {
     let bucket = buckets::row(conn, bucket)?;
-    let filter = Filter::new(query)?;
+    let filter = FileFilter::new(query)?;
     let name = Fingerprint::of(&fingerprint_text(bucket.id, query));
     let mut page = Page::new(query.limit);
     let next = match query.sort {
@@ -39,10 +40,6 @@ pub(super) fn list(conn: &Connection, bucket: &BucketName, query: &FileQuery) ->
             walk.run(conn, &filter, &mut page)?.map(String::into_bytes)
         }
         FileSort::CreatedAscending | FileSort::CreatedDescending => {
-            if query.delimiter.is_some() {
-                let reason = "a delimiter groups keys, so it needs the order by key";
-                return Err(Error::new(ErrorKind::InvalidInput, "list files").because(reason).into());
-            }
             let place =
                 query.cursor.as_ref().map(|cursor| read_place(&name.place_of(cursor)?)).transpose()?;
             walk_created(conn, bucket.id, query, place, &filter, &mut page)?.map(|place| place.to_vec())
@@ -117,7 +114,7 @@ fn walk_created(
     bucket_row: i64,
     query: &FileQuery,
     place: Option<(i64, i64)>,
-    filter: &Filter,
+    filter: &FileFilter,
     page: &mut Page,
 ) -> Outcome<Option<CreatedPlace>> {
     let is_ascending = query.sort == FileSort::CreatedAscending;
@@ -133,7 +130,7 @@ fn walk_created(
         if !page.may_examine() {
             return Ok(last);
         }
-        if filter.takes(row)? {
+        if filter.takes(&Examined(row))? {
             page.add(row)?;
         }
         let mut place = CreatedPlace::default();

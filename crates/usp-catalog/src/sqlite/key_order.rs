@@ -2,11 +2,12 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
+use usp_decide::list::{FileFilter, sha256};
 use usp_model::{FileQuery, FileSort, FileState};
 
 use super::fail::Outcome;
 use super::file_list::Page;
-use super::filter::{Filter, sha256};
+use super::filter::Examined;
 use super::tags::TagKind;
 use super::version_row::{FILE_COLUMNS, version};
 
@@ -69,7 +70,7 @@ impl KeyWalk {
     pub(super) fn run(
         mut self,
         conn: &Connection,
-        filter: &Filter,
+        filter: &FileFilter,
         page: &mut Page,
     ) -> Outcome<Option<String>> {
         let mut statement = conn.prepare_cached(&sql(&self.along, self.is_ascending))?;
@@ -101,8 +102,8 @@ impl KeyWalk {
         }
     }
 
-    fn visit(&self, row: &Row<'_>, key: &str, filter: &Filter, page: &mut Page) -> Outcome<Step> {
-        if !filter.takes(row)? {
+    fn visit(&self, row: &Row<'_>, key: &str, filter: &FileFilter, page: &mut Page) -> Outcome<Step> {
+        if !filter.takes(&Examined(row))? {
             return Ok(Step::Next);
         }
         if let Some(prefix) = self.common_prefix(key) {
@@ -176,7 +177,7 @@ impl KeyWalk {
 
 /// The index that leaves the fewest rows, judged by what sort of condition there is.
 fn along(query: &FileQuery) -> Along {
-    // `Filter::new` refused a malformed digest before.
+    // `FileFilter::new` refused a malformed digest before.
     if let Ok(Some(digest)) = sha256(query) {
         return Along::Sha256(digest.as_bytes().to_vec());
     }

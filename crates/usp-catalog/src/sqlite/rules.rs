@@ -79,10 +79,14 @@ pub(super) fn bound_of_retired(conn: &Connection, name: &str) -> Outcome<Option<
 }
 
 pub(super) fn list(conn: &Connection) -> Outcome<Vec<Rule>> {
-    let sql = "SELECT body FROM rules r WHERE NOT is_retired
-             AND version = (SELECT max(version) FROM rules WHERE name = r.name)
-         ORDER BY name";
-    conn.all(sql, [], |row| row.json(0))
+    // Of a version that is not in force the body need not be one that can be read.
+    let sql = "SELECT body, version = (SELECT max(version) FROM rules WHERE name = r.name), is_retired
+         FROM rules r ORDER BY name";
+    let in_force = conn.all(sql, [], |row| match rule::is_in_force(row.get(1)?, row.get(2)?) {
+        true => row.json(0).map(Some),
+        false => Ok(None),
+    })?;
+    Ok(in_force.into_iter().flatten().collect())
 }
 
 /// Retired rules keep their rows, because runs point at them; they are not listed and match no file.

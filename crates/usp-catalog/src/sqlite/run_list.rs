@@ -2,7 +2,8 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use usp_model::{PageLimit, Run, RunPage, RunQuery};
+use usp_decide::list::takes_run;
+use usp_model::{PageLimit, RunPage, RunQuery};
 
 use super::cursor::{self, Fingerprint};
 use super::fail::Outcome;
@@ -33,7 +34,7 @@ pub(super) fn list(conn: &Connection, query: &RunQuery) -> Outcome<RunPage> {
         examined_count += 1;
         let row = run_row(row)?;
         before = row.place.id;
-        if takes(query, &row.record.run) {
+        if takes_run(query, &row.record.run) {
             page.runs.push(row.with_steps(conn)?.record.run);
         }
     }
@@ -69,11 +70,4 @@ pub(super) fn sql(along: RunsAlong) -> String {
         .replace("FROM runs r JOIN", &format!("FROM runs r {index} CROSS JOIN"))
         .replace("JOIN buckets", "CROSS JOIN buckets");
     format!("{tables} WHERE r.id < ?1 {condition} ORDER BY r.id DESC")
-}
-
-fn takes(query: &RunQuery, run: &Run) -> bool {
-    query.state.is_none_or(|state| run.state == state)
-        && query.bucket.as_ref().is_none_or(|bucket| run.bucket == *bucket)
-        && query.rule.as_ref().is_none_or(|rule| run.rule == *rule)
-        && query.buckets.as_ref().is_none_or(|buckets| buckets.contains(&run.bucket))
 }

@@ -2,6 +2,7 @@
 //! its worker says is in `report`.
 
 use rusqlite::Connection;
+use usp_decide::run::ChangedRun;
 use usp_decide::run::clock::{PutOff, leases_before_start, put_off_by_clock};
 use usp_model::{File, FileId, Run, RunId, Timestamp};
 
@@ -17,9 +18,21 @@ use crate::records::NewRun;
 /// Runs that one file shows: far more than rules and retries make.
 const RUN_COUNT_MAX: u32 = 1_000;
 
-/// Queues a run of the file's version, with its event.
+/// Queues a run of a version that is made by the same commit.
 pub(super) fn insert(tx: &Tx<'_>, file_row: i64, file: &File, new: &NewRun, at: Timestamp) -> Outcome<Run> {
-    let queued = new.queued(file, tx.act().trace.clone(), at);
+    let queued = new.queued_with_version(file, tx.act().trace.clone(), at);
+    store_new(tx, file_row, file, new, queued)
+}
+
+/// Queues a run of the current version of a file.
+pub(super) fn create(tx: &Tx<'_>, file: &FileId, new: &NewRun, at: Timestamp) -> Outcome<Run> {
+    let row = files::by_id(tx, file)?;
+    let queued = new.queued(&row.file, tx.act().trace.clone(), at);
+    store_new(tx, row.file_row, &row.file, new, queued)
+}
+
+/// Writes a run that is new, with its steps and its event, and what follows for its version.
+fn store_new(tx: &Tx<'_>, file_row: i64, file: &File, new: &NewRun, queued: ChangedRun) -> Outcome<Run> {
     let (record, run) = (&queued.record, &queued.record.run);
     let sql = "INSERT INTO runs (run_id, file, version, rule, rule_version, state, attempts_max, priority, required,
              created_at, due_at, trace, bucket)
@@ -50,14 +63,10 @@ pub(super) fn insert(tx: &Tx<'_>, file_row: i64, file: &File, new: &NewRun, at: 
     if let Some(body) = &queued.event {
         events::emit(tx, bucket_row, Subject::File(file_row), &file.key, std::slice::from_ref(body))?;
     }
+    if queued.rolls_up {
+        roll_up(tx, file_row, queued.record.run.version, tx.at())?;
+    }
     Ok(queued.record.run)
-}
-
-pub(super) fn create(tx: &Tx<'_>, file: &FileId, new: &NewRun, at: Timestamp) -> Outcome<Run> {
-    let row = files::by_id(tx, file)?;
-    let run = insert(tx, row.file_row, &row.file, new, at)?;
-    roll_up(tx, row.file_row, row.file.version, at)?;
-    Ok(run)
 }
 
 pub(super) fn of_file(conn: &Connection, file: &FileId) -> Outcome<Vec<Run>> {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row};
-use usp_model::{ByteRange, ChunkId, ManifestId, PackDamage, PackId, Segment, Timestamp};
+use usp_decide::pack::{self, Scrubbed};
+use usp_model::{ChunkId, ManifestId, PackDamage, PackId, Segment, Timestamp};
 
 use super::ask::{Ask, Column, int, to_json};
 use super::chunks;
@@ -24,7 +25,7 @@ pub(super) fn begin(tx: &Tx<'_>, at: Timestamp) -> Outcome<ScrubState> {
     state(tx)
 }
 
-/// Writes what one pack holds. Damaged frames make their chunks doubted and their pack set aside.
+/// Writes what one pack holds, and what `usp_decide::pack` makes of its damage.
 pub(super) fn note(tx: &Tx<'_>, scrubbed: &ScrubbedPack) -> Outcome<()> {
     let pack = scrubbed.pack;
     tx.run(
@@ -37,9 +38,12 @@ pub(super) fn note(tx: &Tx<'_>, scrubbed: &ScrubbedPack) -> Outcome<()> {
             "INSERT OR REPLACE INTO scrub_damage (pack, offset, size_bytes, part) VALUES (?1, ?2, ?3, ?4)",
             (pack.0, int(damage.offset), int(damage.size_bytes), damage.part.as_str()),
         )?;
-        chunks::doubt(tx, pack, ByteRange::new(damage.offset, damage.end())?)?;
     }
-    if !scrubbed.damage.is_empty() {
+    let Scrubbed { is_set_aside, doubted } = pack::scrubbed(&scrubbed.damage);
+    for range in doubted {
+        chunks::doubt(tx, pack, range)?;
+    }
+    if is_set_aside {
         chunks::set_pack_aside(tx, pack)?;
     }
     Ok(())

@@ -87,7 +87,40 @@ fn a_file_that_is_ready_at_once_has_both_events_in_one_short_row() {
     ];
     let bytes = encode(&key(), &both).unwrap();
     assert_eq!(bytes.len(), 15 + key().as_str().len());
-    assert_eq!(decode(0, &bytes).unwrap().1, both);
+    let mask = mask_of(both.iter().map(EventBody::kind));
+    assert_eq!(decode(mask, &bytes).unwrap().1, both);
+}
+
+/// A query finds a row by the kinds that it says, and numbers follow from how many they are.
+#[test]
+fn a_row_whose_kinds_are_not_those_of_its_events_is_refused() {
+    let both = [
+        file(FileChange::Stored, FileState::Stored, "text/csv"),
+        file(FileChange::Ready, FileState::Ready, "text/csv"),
+    ];
+    let bytes = encode(&key(), &both).unwrap();
+    let mut twice = bytes.clone();
+    twice[5] = twice[3];
+    let mut none = bytes.clone();
+    none.drain(3..7);
+    none[2] = 0;
+    let (stored, ready) = (EventKind::FileStored, EventKind::FileReady);
+    let cases: [(&[u8], &[EventKind], bool); 9] = [
+        (&bytes, &[stored, ready], true),
+        (&bytes, &[stored], false),
+        (&bytes, &[ready], false),
+        (&bytes, &[], false),
+        (&bytes, &[stored, ready, EventKind::FileFailed], false),
+        (&bytes, &[stored, EventKind::FileFailed], false),
+        (&twice, &[stored], false),
+        (&none, &[], false),
+        (&none, &[stored], false),
+    ];
+    for (bytes, kinds, expected) in cases {
+        let decoded = decode(mask_of(kinds.iter().copied()), bytes);
+        assert_eq!(decoded.is_ok(), expected, "{kinds:?}");
+        assert!(decoded.err().is_none_or(|error| error.kind() == ErrorKind::Corrupt));
+    }
 }
 
 #[test]

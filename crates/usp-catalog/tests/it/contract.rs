@@ -110,6 +110,7 @@ macro_rules! catalog_contract {
                     events_say_what_they_are_about_in_full,
                     events_come_in_order_after_a_point_and_by_every_filter,
                     old_events_are_forgotten_and_their_numbers_never_come_again,
+                    buckets_that_are_gone_are_told_of_until_their_last_event_is_forgotten,
                     events_of_a_clock_that_was_ahead_go_with_those_behind_them,
                     a_change_without_events_wakes_nobody,
                 }

@@ -38,6 +38,13 @@ fn kind<T: std::fmt::Debug>(outcome: Result<T>) -> ErrorKind {
 }
 
 #[test]
+fn a_row_in_doubt_is_offered_to_nobody() {
+    for (is_doubted, expected) in [(false, true), (true, false)] {
+        assert_eq!(ChunkRow { is_doubted, ..row(1, 1, place(1, 64)) }.is_offered(), expected);
+    }
+}
+
+#[test]
 fn a_new_chunk_gets_a_row_once_and_is_counted_once() {
     let mut chunks = chunks();
     let refs = [new(1, place(1, 64)), new(1, place(1, 164)), new(2, place(1, 264))];

@@ -108,7 +108,7 @@ impl Sweep {
     }
 
     fn listed(&mut self, round: Round, shares: &[Share], served: &[Served]) -> Result<Stage> {
-        check_count(shares, served)?;
+        check_count(shares.len(), served.len())?;
         let due: usize = served.iter().map(|came| came.due).sum();
         self.left = self.left.saturating_sub(due);
         Ok(self.next_shares(round))

@@ -128,15 +128,68 @@ fn a_rule_holds_no_more_than_its_bound_and_lets_others_pass() {
             let (lanes, _) = claimed(&mut world, &asked);
             let count = |rule: &str| lanes.iter().filter(|lane| lane.starts_with(rule)).count();
             assert_eq!((count("a"), count("b")), (taken, 2), "{bound:?} {held} {is_retired}");
-            let about = |ask: &Ask| matches!(ask, Ask::Held { .. } | Ask::Bound { .. });
+            let about = |ask: &Ask| matches!(ask, Ask::Held { .. } | Ask::Bounds { .. });
             let asks: Vec<_> = world.asks.iter().filter(|ask| about(ask)).cloned().collect();
             let mut expected = Vec::new();
             if is_retired {
-                expected.push(Ask::Bound { rule: "a".to_owned() });
+                expected.push(Ask::Bounds { rules: vec!["a".to_owned()] });
             }
-            expected.extend(bound.map(|bound| Ask::Held { rule: "a".to_owned(), count_max: bound }));
+            expected.extend(bound.map(|bound| Ask::Held { rules: vec![("a".to_owned(), bound)] }));
             assert_eq!(asks, expected, "each is asked for once, and only if it matters");
         }
+    }
+}
+
+#[test]
+fn what_must_be_known_of_many_rules_is_asked_for_at_once_where_they_were_found_at_once() {
+    let names: Vec<_> = (0..200).map(|number| format!("r{number:03}")).collect();
+    let mut world = World::default();
+    let mut bounds = BTreeMap::new();
+    for (number, name) in names.iter().enumerate() {
+        world = world.due(0, name, 1, 2).due(0, name, 2, 2);
+        match number % 4 {
+            0 => drop(bounds.insert(name.clone(), Some(3))),
+            1 => drop(bounds.insert(name.clone(), None)),
+            2 => drop(world.retired.insert(name.clone(), 1)),
+            _ => {}
+        }
+    }
+    world.held.insert("r000".to_owned(), 2);
+    let asked = ClaimRuns { bounds: Arc::new(bounds), ..asked(1_000, Turn::default()) };
+    let (mut one, mut many) = (world.clone(), world);
+    let in_turn = one.go(Claim::new(&asked), Style::OneByOne);
+    assert_eq!(many.go(Claim::new(&asked), Style::InBatches), in_turn);
+    let of_retired = |ask: &Ask| match ask {
+        Ask::Bounds { rules } => Some(rules.len()),
+        _ => None,
+    };
+    let of_held = |ask: &Ask| match ask {
+        Ask::Held { rules } => Some(rules.len()),
+        _ => None,
+    };
+    let counts =
+        |world: &World, of: fn(&Ask) -> Option<usize>| world.asks.iter().filter_map(of).collect::<Vec<_>>();
+    // 128 rules are in the first batch of lanes, the others in the next.
+    assert_eq!((counts(&many, of_retired), counts(&many, of_held)), (vec![64, 36], vec![64, 36]));
+    assert_eq!((counts(&one, of_retired), counts(&one, of_held)), (vec![1; 100], vec![1; 100]));
+}
+
+#[test]
+fn every_question_about_a_rule_has_its_answer() {
+    let asked = bounded(&[("a", Some(1))], asked(1, Turn::default()));
+    let at_rules = |rule: &str| {
+        let mut claim = Claim::new(&asked);
+        claim.answer(Answer::Expired(0)).unwrap();
+        claim.answer(Answer::Priorities(vec![1])).unwrap();
+        let look = Look { lane: lane(rule, 1), is_due: Some(true) };
+        claim.answer(Answer::Looks(Looks { lanes: vec![look], is_end: true })).unwrap();
+        claim
+    };
+    for (held, may) in [(vec![], false), (vec![0], true), (vec![0, 0], false)] {
+        assert_eq!(at_rules("a").answer(Answer::Held(held)).is_ok(), may);
+    }
+    for (bounds, may) in [(vec![], false), (vec![None], true), (vec![None, None], false)] {
+        assert_eq!(at_rules("b").answer(Answer::Bounds(bounds)).is_ok(), may);
     }
 }
 
@@ -163,7 +216,7 @@ fn the_turn_goes_behind_a_lane_whose_runs_were_all_dead_on_arrival() {
 fn shares_that_depend_on_others_are_asked_for_after_them() {
     type Batches = &'static [&'static [(&'static str, i64, usize)]];
     // Runs of lanes a 1, a 2, b 1; bound of a; what is wanted; shares.
-    let cases: [([usize; 3], Option<u32>, u32, Batches); 8] = [
+    let cases: [([usize; 3], Option<u32>, u32, Batches); 9] = [
         ([9, 9, 9], None, 6, &[&[("a", 1, 2), ("a", 2, 2), ("b", 1, 2)]]),
         ([9, 9, 9], None, 7, &[&[("a", 1, 2), ("a", 2, 2), ("b", 1, 2)], &[("a", 1, 1)]]),
         ([9, 9, 9], None, 2, &[&[("a", 1, 1), ("a", 2, 1)]]),
@@ -174,6 +227,7 @@ fn shares_that_depend_on_others_are_asked_for_after_them() {
         ([1, 1, 9], None, 9, &[&[("a", 1, 3), ("a", 2, 3), ("b", 1, 3)], &[("b", 1, 4)]]),
         // The second lane of a rule with a bound depends on the first; nothing is left for it.
         ([9, 9, 9], Some(2), 6, &[&[("a", 1, 2)], &[("b", 1, 2)], &[("b", 1, 1)], &[("b", 1, 1)]]),
+        ([1, 9, 9], Some(3), 6, &[&[("a", 1, 2)], &[("a", 2, 2), ("b", 1, 2)], &[("b", 1, 1)]]),
         ([1, 9, 9], Some(3), 9, &[&[("a", 1, 3)], &[("a", 2, 2), ("b", 1, 3)], &[("b", 1, 3)]]),
     ];
     for ([a1, a2, b1], bound, wanted, expected) in cases {
@@ -341,6 +395,7 @@ fn looks_are_bounded_in_all_and_in_one_answer() {
         _ => None,
     });
     assert_eq!(largest.max(), Some((256, 512)));
+    assert_eq!(world.asks[1], Ask::Priorities { below: None, count_max: 16 });
 }
 
 #[test]
@@ -361,7 +416,7 @@ fn a_turn_remembers_the_64_highest_priorities() {
 #[test]
 fn an_answer_to_something_else_is_refused() {
     let mut claim = Claim::new(&asked(1, Turn::default()));
-    assert_eq!(claim.answer(Answer::Held(1)).unwrap_err().kind(), ErrorKind::Internal);
+    assert_eq!(claim.answer(Answer::Held(vec![1])).unwrap_err().kind(), ErrorKind::Internal);
     let mut sweep = Sweep::new(1);
     assert_eq!(sweep.answer(Answer::Priorities(vec![])).unwrap_err().kind(), ErrorKind::Internal);
     let mut claim = Claim::new(&asked(1, Turn::default()));
@@ -369,7 +424,7 @@ fn an_answer_to_something_else_is_refused() {
     claim.answer(Answer::Priorities(vec![1])).unwrap();
     let look = Look { lane: lane("a", 1), is_due: Some(true) };
     claim.answer(Answer::Looks(Looks { lanes: vec![look.clone()], is_end: false })).unwrap();
-    claim.answer(Answer::Bound(None)).unwrap();
+    claim.answer(Answer::Bounds(vec![None])).unwrap();
     claim.answer(Answer::Looks(Looks { lanes: vec![look], is_end: true })).unwrap();
     assert!(matches!(claim.ask(), Ask::Take(_)));
     assert_eq!(claim.answer(Answer::Served(vec![])).unwrap_err().kind(), ErrorKind::Internal);

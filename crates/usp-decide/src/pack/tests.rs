@@ -1,3 +1,5 @@
+use usp_model::PackPart;
+
 use super::*;
 
 const PACK: PackId = PackId(3);
@@ -8,18 +10,30 @@ fn at(ms: i64) -> Timestamp {
 
 #[test]
 fn what_each_state_allows() {
-    //            takes rows, sound, synced, set aside
+    //            takes rows, sound, synced, strands frames, set aside
     let table = [
-        (PackState::Open, true, true, false, PackState::SetAside),
-        (PackState::Sealed, true, true, true, PackState::SetAside),
-        (PackState::SetAside, true, false, false, PackState::SetAside),
-        (PackState::Doomed, false, false, true, PackState::Doomed),
+        (PackState::Open, true, true, false, false, PackState::SetAside),
+        (PackState::Sealed, true, true, true, false, PackState::SetAside),
+        (PackState::SetAside, true, false, false, true, PackState::SetAside),
+        (PackState::Doomed, false, false, true, false, PackState::Doomed),
     ];
     assert_eq!(table.len(), PackState::ALL.len());
-    for (state, takes, sound, synced, aside) in table {
+    for (state, takes, sound, synced, strands, aside) in table {
         assert_eq!((takes_rows(state), is_sound(state), is_synced(state)), (takes, sound, synced), "{state}");
+        assert_eq!(strands_frames(state), strands, "{state}");
         assert_eq!(set_aside(state), aside, "{state}");
     }
+}
+
+#[test]
+fn damage_sets_a_pack_aside_and_makes_what_begins_in_it_doubted() {
+    let damage = |offset, size_bytes| PackDamage { pack: PACK, offset, size_bytes, part: PackPart::Frame };
+    assert_eq!(scrubbed(&[]), Scrubbed::default());
+    assert!(!Scrubbed::default().is_set_aside);
+    let ranges = [(64, 100), (200, 200), (u64::MAX, u64::MAX)];
+    let doubted = ranges.map(|(start, end)| ByteRange::new(start, end).unwrap()).to_vec();
+    let found = scrubbed(&[damage(64, 36), damage(200, 0), damage(u64::MAX, 2)]);
+    assert_eq!(found, Scrubbed { is_set_aside: true, doubted });
 }
 
 #[test]

@@ -103,6 +103,8 @@ fn a_new_run_waits_due_at_once_with_steps_that_have_not_begun() {
     assert!(run.steps.iter().all(|step| step.attempt == 0 && step.percent == 0 && step.uses == "sniff"));
     assert_eq!((queued.steps.as_slice(), queued.rolls_up), ([0, 1, 2].as_slice(), true));
     assert_eq!(said(&queued), Some(RunChange::Queued));
+    let with_version = new_run().queued_with_version(&file(), Some("trace".to_owned()), at(NOW));
+    assert_eq!(with_version, ChangedRun { rolls_up: false, ..queued });
 }
 
 #[test]

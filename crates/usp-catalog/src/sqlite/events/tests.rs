@@ -45,7 +45,7 @@ fn the_log_is_searched_from_a_point_on_and_never_scanned() {
     let dir = TempDir::new().unwrap();
     let conn = open(&dir);
     for query in queries() {
-        let buckets = asked_buckets(&query).unwrap();
+        let buckets = log::asked_buckets(&query).unwrap();
         let (sql, values) = statement(&conn, &query, &buckets, 100).unwrap();
         let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let rows = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3)).unwrap();
@@ -100,6 +100,27 @@ fn a_page_costs_the_same_however_many_events_there_are() {
     let many = queries.map(|query| cost(&mut conn, &query));
     for (few, many) in few.into_iter().zip(many) {
         assert!(many <= few + 5, "{few} hundred instructions for 100 events, {many} for 20,100");
+    }
+}
+
+#[test]
+fn the_name_of_a_bucket_goes_once_neither_it_nor_an_event_is_left() {
+    let dir = TempDir::new().unwrap();
+    let conn = open(&dir);
+    let act = Act::duty("test", Timestamp::from_unix_ms(9_000));
+    let tx = Tx::new(&conn, &act);
+    let key = FileKey::parse("a").unwrap();
+    let id = FileId::from_bytes([1; 32]);
+    // Of the `twice` that is gone, of the one that stands, and of the first again.
+    for bucket_row in [2, 3, 2] {
+        emit(&tx, bucket_row, Subject::Upload(&id), &key, &[created()]).unwrap();
+    }
+    let rows =
+        || conn.all("SELECT id FROM event_buckets ORDER BY id", [], |row| Ok(row.get::<_, i64>(0)?)).unwrap();
+    let prune =
+        |limit| prune(&tx, Timestamp::from_unix_ms(10_000), Timestamp::from_unix_ms(9_500), limit).unwrap();
+    for (count, expected) in [(2, vec![1, 2, 3]), (1, vec![1, 3]), (0, vec![1, 3])] {
+        assert_eq!((prune(2), rows()), (count, expected));
     }
 }
 

@@ -336,6 +336,37 @@ pub(crate) async fn old_events_are_forgotten_and_their_numbers_never_come_again(
     assert_eq!(*world.catalog.event_signal().borrow(), 8);
 }
 
+/// Their names go with the last event of each; nobody else is touched by that.
+pub(crate) async fn buckets_that_are_gone_are_told_of_until_their_last_event_is_forgotten(world: World) {
+    let gone = EventQuery { bucket: Some(bucket("gone")), ..EventQuery::default() };
+    let past = eventful(&world).await;
+    let of_gone = found(&world, gone.clone()).await;
+    assert_eq!(seqs(&of_gone).len(), 3);
+    let prune = async |before| world.catalog.prune_events(act(9_000), at(before), 100).await.unwrap();
+    prune(10).await;
+    assert_eq!(found(&world, gone.clone()).await, of_gone, "none of its own was forgotten");
+    prune(11).await;
+    assert_eq!(found(&world, gone.clone()).await, of_gone[2..], "its end is left");
+    world.put("left", 7).await;
+    world.catalog.commit_version(act(8_000), world.new_version("young", 8)).await.unwrap();
+    prune(8_000).await;
+    assert!(found(&world, gone.clone()).await.is_empty());
+    let all = found(&world, EventQuery::default()).await;
+    let last = past.all.last().unwrap().seq;
+    assert_eq!(seqs(&all), [last + 3, last + 4]);
+    let of_bucket = EventQuery { bucket: Some(bucket("default")), ..EventQuery::default() };
+    assert_eq!(found(&world, of_bucket).await, all, "a bucket that stands keeps its name");
+
+    world.catalog.create_bucket(act(8_001), bucket("gone"), BucketPolicy::default()).await.unwrap();
+    prune(8_001).await;
+    let domain = world.domain_of("gone").await;
+    let new = NewVersion { bucket: bucket("gone"), domain, ..world.new_version("anew", 9) };
+    world.catalog.commit_version(act(8_002), new).await.unwrap();
+    let all = found(&world, EventQuery::default()).await;
+    assert_eq!(seqs(&all), [last + 5, last + 6]);
+    assert_eq!(found(&world, gone).await, all, "its successor had no event and kept its name");
+}
+
 /// A clock that was a year ahead for a moment must not keep the log for a year.
 pub(crate) async fn events_of_a_clock_that_was_ahead_go_with_those_behind_them(world: World) {
     const YEAR_MS: i64 = 365 * 86_400_000;

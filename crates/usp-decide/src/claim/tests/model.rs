@@ -88,13 +88,15 @@ impl World {
             self.asks.push(ask.clone());
             let answer = match ask {
                 Ask::Done(turn) => return (leased, turn),
-                Ask::Bound { rule } => {
-                    assert!(!claim.may_hold_more(&rule));
-                    Answer::Bound(self.retired.get(&rule).copied())
+                Ask::Bounds { rules } => {
+                    assert!(!rules.iter().any(|rule| claim.may_hold_more(rule)));
+                    Answer::Bounds(rules.iter().map(|rule| self.retired.get(rule).copied()).collect())
                 }
-                Ask::Held { rule, count_max } => {
-                    let held = self.held.get(&rule).copied().unwrap_or(0);
-                    Answer::Held(held.min(u64::from(count_max)))
+                Ask::Held { rules } => {
+                    let held = |(rule, count_max): &(String, u32)| {
+                        self.held.get(rule).copied().unwrap_or(0).min(u64::from(*count_max))
+                    };
+                    Answer::Held(rules.iter().map(held).collect())
                 }
                 Ask::Take(shares) => {
                     let take = |share: &Share| self.take(share, &mut leased);
