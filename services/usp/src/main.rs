@@ -13,6 +13,7 @@ mod disk;
 mod exit;
 mod logging;
 mod output;
+mod pack_store;
 mod paths;
 mod place;
 mod prompt;

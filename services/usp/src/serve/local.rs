@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use tokio::signal::unix::Signal;
 use usp_auth::{SigningKeys, TokenConfig, TokenService};
 use usp_catalog::{CatalogMetrics, SqliteCatalog, SqliteConfig};
-use usp_content::{ContentConfig, ContentStore, LocalPacks, PackStore, RecoveryReport};
+use usp_content::{ContentConfig, ContentStore, RecoveryReport};
 use usp_model::{Error, ErrorKind};
 use usp_queue::{EmbeddedQueue, NatsConfig, NatsQueue, Queue};
 use usp_rt::{ByteBudget, Pool, Shutdown, SystemClock};
@@ -21,6 +21,7 @@ use usp_storage::{CatalogIndex, Disk, Storage, StorageConfig, StorageParts};
 use crate::catalog_fault;
 use crate::dir_lock::DirLock;
 use crate::disk::DirDisk;
+use crate::pack_store;
 use crate::paths;
 use crate::serve::rules;
 
@@ -76,7 +77,7 @@ impl Local {
             metrics: catalog_metrics.clone(),
             ..SqliteConfig::new(paths::catalog(dir))
         })?;
-        let packs = PackStore::in_one_place(Arc::new(LocalPacks::open(dir, Pool::disk())?));
+        let packs = pack_store::open(dir)?;
         let index = Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(SystemClock)));
         let budget = ByteBudget::new(config.memory_budget_bytes);
         let opened = ContentStore::open(config.content, packs, index, Pool::cpu(), budget).await;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use usp_catalog::{SqliteCatalog, SqliteConfig, UpkeepFacts};
 use usp_client::types::{CheckReport, Finding};
-use usp_content::{LocalPacks, PackInspector, PackStore};
+use usp_content::PackInspector;
 use usp_model::{Act, Error, ErrorKind, Timestamp};
 use usp_rt::{Clock, Pool, SystemClock};
 use usp_storage::Checker;
@@ -15,6 +15,7 @@ use usp_storage::Checker;
 use crate::dir_lock::DirLock;
 use crate::exit::{Ending, Exit};
 use crate::output::Output;
+use crate::pack_store;
 use crate::paths;
 use crate::render::table;
 use crate::session::Session;
@@ -75,7 +76,7 @@ pub(super) fn open_catalog(dir: &Path) -> Result<Arc<SqliteCatalog>> {
 
 /// Checks the store of a directory whose lock the caller holds.
 pub(super) async fn check(catalog: Arc<SqliteCatalog>, dir: &Path, is_deep: bool) -> Result<CheckReport> {
-    let packs = PackInspector::new(PackStore::in_one_place(Arc::new(LocalPacks::open(dir, Pool::disk())?)));
+    let packs = PackInspector::new(pack_store::open(dir)?);
     let report = Checker { facts: catalog.clone(), store: catalog, packs, is_deep }.check().await?;
     let finding =
         |finding: usp_model::Finding| Finding { kind: finding.kind.as_str().to_owned(), text: finding.text };

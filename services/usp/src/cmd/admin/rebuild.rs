@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use usp_catalog::{FoundFrame, IndexRebuild, RebuildReport};
 use usp_content::pack::{FrameEntry, PACK_HEADER_BYTES};
-use usp_content::{LocalPacks, PackInspector, PackStore, Survey, write_kept};
+use usp_content::{PackInspector, Survey, write_kept};
 use usp_model::{DomainKey, PackId, PackRecord, PackState};
 use usp_rt::Pool;
 
@@ -17,6 +17,7 @@ use super::fsck;
 use crate::catalog_fault;
 use crate::dir_lock::DirLock;
 use crate::exit::{Ending, Exit};
+use crate::pack_store;
 use crate::paths;
 use crate::render::table;
 use crate::session::Session;
@@ -48,8 +49,8 @@ pub(super) async fn run(args: RebuildArgs, session: &Session) -> Result<()> {
     let _lock = DirLock::take(dir)?;
     let rebuilt = catalog_fault::rebuilding(dir)?;
     let mut rebuild = begin(dir, &rebuilt).await?;
-    let pack_store = PackStore::in_one_place(Arc::new(LocalPacks::open(dir, Pool::disk())?));
-    let packs = PackInspector::new(pack_store.clone());
+    let store = pack_store::open(dir)?;
+    let packs = PackInspector::new(store.clone());
     let keys = rebuild.domain_keys()?;
     for pack in packs.list().await? {
         let known = rebuild.known(pack);
@@ -57,7 +58,7 @@ pub(super) async fn run(args: RebuildArgs, session: &Session) -> Result<()> {
             // Nothing in it is needed; without a row the next start sets it aside.
             continue;
         }
-        let kept = write_kept(&pack_store, pack, rebuild.kept(pack)?).await?;
+        let kept = write_kept(&store, pack, rebuild.kept(pack)?).await?;
         let survey = packs.survey(pack, !args.fast).await?;
         let mut frames = Vec::with_capacity(survey.frames.len());
         // What fills a hole is no chunk.
