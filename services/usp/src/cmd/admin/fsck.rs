@@ -9,7 +9,7 @@ use usp_catalog::{SqliteCatalog, SqliteConfig, UpkeepFacts};
 use usp_client::types::{CheckReport, Finding};
 use usp_content::PackInspector;
 use usp_model::{Act, Error, ErrorKind, Timestamp};
-use usp_rt::{Clock, Pool, SystemClock};
+use usp_rt::{Clock, SystemClock};
 use usp_storage::Checker;
 
 use crate::dir_lock::DirLock;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -11,7 +10,6 @@ use usp_catalog::{FoundFrame, IndexRebuild, RebuildReport};
 use usp_content::pack::{FrameEntry, PACK_HEADER_BYTES};
 use usp_content::{PackInspector, Survey, write_kept};
 use usp_model::{DomainKey, PackId, PackRecord, PackState};
-use usp_rt::Pool;
 
 use super::fsck;
 use crate::catalog_fault;
