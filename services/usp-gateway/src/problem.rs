@@ -18,7 +18,7 @@ use tracing::{debug, error, warn};
 use usp_model::{Error, ErrorKind, Violation};
 use utoipa::ToSchema;
 
-use crate::refusal::{self, OnLock};
+use crate::refusal::{self, OnLock, Severity};
 use crate::request;
 
 /// What a handler answers when it cannot do what was asked.
@@ -192,26 +192,14 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 fn log(error: &Error, status: StatusCode, request_id: &str) {
     let (chain, status) = (error.chain(), status.as_u16());
-    match error.kind() {
-        ErrorKind::Internal | ErrorKind::Corrupt => {
+    match refusal::severity(error.kind()) {
+        Severity::Broken => {
             error!(request_id, status, error = %chain.escape_debug(), "request failed inside");
         }
-        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::StorageFull => {
+        Severity::NotServed => {
             warn!(request_id, status, error = %chain.escape_debug(), "request could not be served");
         }
-        ErrorKind::InvalidInput
-        | ErrorKind::Unauthenticated
-        | ErrorKind::Denied
-        | ErrorKind::NotFound
-        | ErrorKind::Conflict
-        | ErrorKind::Gone
-        | ErrorKind::PreconditionFailed
-        | ErrorKind::TooLarge
-        | ErrorKind::UnsupportedMedia
-        | ErrorKind::OutOfRange
-        | ErrorKind::DigestMismatch
-        | ErrorKind::Locked
-        | ErrorKind::RateLimited => {
+        Severity::Refused => {
             debug!(request_id, status, error = %chain.escape_debug(), "request refused");
         }
     }

@@ -16,6 +16,37 @@ pub(crate) fn detail(error: &Error, request_id: &str) -> String {
     }
 }
 
+/// How loudly the log tells of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// Something is broken inside: an error.
+    Broken,
+    /// A good request could not be served: a warning.
+    NotServed,
+    /// The answer was no: of interest to whoever looks for it.
+    Refused,
+}
+
+pub(crate) fn severity(kind: ErrorKind) -> Severity {
+    match kind {
+        ErrorKind::Internal | ErrorKind::Corrupt => Severity::Broken,
+        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::StorageFull => Severity::NotServed,
+        ErrorKind::InvalidInput
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Denied
+        | ErrorKind::NotFound
+        | ErrorKind::Conflict
+        | ErrorKind::Gone
+        | ErrorKind::PreconditionFailed
+        | ErrorKind::TooLarge
+        | ErrorKind::UnsupportedMedia
+        | ErrorKind::OutOfRange
+        | ErrorKind::DigestMismatch
+        | ErrorKind::Locked
+        | ErrorKind::RateLimited => Severity::Refused,
+    }
+}
+
 /// What a dialect says of a lock when storage does not know how long it is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnLock {

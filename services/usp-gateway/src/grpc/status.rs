@@ -7,7 +7,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use tracing::{debug, error, warn};
 use usp_model::{Error, ErrorKind};
 
-use crate::refusal::{self, OnLock};
+use crate::refusal::{self, OnLock, Severity};
 
 const DOMAIN: &str = "usp";
 
@@ -59,27 +59,15 @@ fn field_of(pointer: &str) -> String {
 
 fn log(error: &Error, request_id: &str) {
     let chain = error.chain();
-    match error.kind() {
-        ErrorKind::Internal | ErrorKind::Corrupt => {
+    match refusal::severity(error.kind()) {
+        Severity::Broken => {
             error!(request_id, error = %chain.escape_debug(), "call failed inside");
         }
-        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown | ErrorKind::StorageFull => {
+        Severity::NotServed => {
             warn!(request_id, error = %chain.escape_debug(), "call could not be served");
         }
-        kind @ (ErrorKind::InvalidInput
-        | ErrorKind::Unauthenticated
-        | ErrorKind::Denied
-        | ErrorKind::NotFound
-        | ErrorKind::Conflict
-        | ErrorKind::Gone
-        | ErrorKind::PreconditionFailed
-        | ErrorKind::TooLarge
-        | ErrorKind::UnsupportedMedia
-        | ErrorKind::OutOfRange
-        | ErrorKind::DigestMismatch
-        | ErrorKind::Locked
-        | ErrorKind::RateLimited) => {
-            debug!(request_id, code = kind.code(), error = %chain.escape_debug(), "call refused");
+        Severity::Refused => {
+            debug!(request_id, code = error.kind().code(), error = %chain.escape_debug(), "call refused");
         }
     }
 }
