@@ -22,6 +22,8 @@ mod collect;
 mod expiry;
 mod rescue;
 mod scrub;
+#[cfg(test)]
+mod test_store;
 
 pub use check::Checker;
 use collect::{Collector, PackBytes};

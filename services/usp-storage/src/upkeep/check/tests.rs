@@ -7,7 +7,8 @@ use usp_api::{CheckReport, StorageCalls};
 use usp_model::FindingKind;
 use usp_testkit::generate;
 
-use crate::upkeep::scrub::tests::{World, admin};
+use crate::upkeep::scrub::tests::World;
+use crate::upkeep::test_store::admin;
 
 async fn filled() -> World {
     let world = World::open().await;

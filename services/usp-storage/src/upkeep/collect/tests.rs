@@ -9,20 +9,15 @@ use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt, TryStreamExt, stream};
 use proptest::prelude::*;
 use tempfile::TempDir;
-use usp_api::{AppendUpload, Caller, CollectReport, NewFile, ReadFile, StorageApi, StorageCalls};
-use usp_auth::{SigningKeys, TokenConfig, TokenService};
-use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
-use usp_content::{ChunkBounds, ContentConfig, ContentStore, MemoryPacks, PackStore};
-use usp_model::{
-    BucketName, ByteRange, ErrorKind, FileKey, FileRef, Grant, PackState, Principal, PrincipalKind, Result,
-    Role, UserName,
-};
-use usp_queue::EmbeddedQueue;
-use usp_rt::{ByteBudget, ManualClock, Pool};
+use usp_api::{AppendUpload, CollectReport, NewFile, ReadFile, StorageApi, StorageCalls};
+use usp_catalog::Catalog;
+use usp_content::MemoryPacks;
+use usp_model::{ByteRange, ErrorKind, FileRef, Grant, PackState, Result, Role};
 use usp_testkit::generate;
 
 use super::{Cycle, Pace, PackBytes};
-use crate::{CatalogIndex, RuleSources, Storage, StorageConfig, StorageParts};
+use crate::upkeep::test_store::{self, admin, bucket, key};
+use crate::{Storage, StorageConfig};
 
 mod crashes;
 mod model;
@@ -120,53 +115,13 @@ impl World {
 }
 
 async fn open_storage(dir: &TempDir, packs: &Arc<MemoryPacks>) -> (Storage, Arc<dyn Catalog>) {
-    const BUDGET_BYTES: u64 = 32 << 20;
-    const PACK_BYTES: u64 = 48 << 10;
-    let catalog: Arc<dyn Catalog> =
-        SqliteCatalog::open(SqliteConfig::new(dir.path().join("catalog.db"))).unwrap();
-    let content = ContentConfig {
-        chunk: ChunkBounds::around(1_024).unwrap(),
-        pack_size_bytes_max: PACK_BYTES,
-        slab_size_bytes: 16 << 10,
-        ..ContentConfig::default()
-    };
-    let index =
-        Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(ManualClock::at_unix_ms(1_795_000_000_000))));
-    let budget = ByteBudget::new(BUDGET_BYTES);
-    let opened =
-        ContentStore::open(content, PackStore::in_one_place(packs.clone()), index, Pool::cpu(), budget).await;
     let config = StorageConfig {
         checkpoint_bytes: 24 << 10,
         collect_grace: Duration::ZERO,
         collect_interval: Duration::ZERO,
         ..StorageConfig::default()
     };
-    let parts = StorageParts {
-        catalog: catalog.clone(),
-        content: opened.unwrap().0,
-        queue: Arc::new(EmbeddedQueue::new(config.lease_time)),
-        tokens: TokenService::new(&SigningKeys::generate().unwrap(), TokenConfig::default()).unwrap(),
-        clock: Arc::new(ManualClock::at_unix_ms(1_795_000_000_000)),
-        disk: None,
-        was_unclean: false,
-        config,
-    };
-    (Storage::start(parts, RuleSources::of_files(Vec::new())).await.unwrap(), catalog)
-}
-
-fn admin() -> Caller {
-    let grants = vec![Grant { bucket: None, role: Role::Admin }];
-    let name = UserName::parse("root").unwrap();
-    let principal = Principal { kind: PrincipalKind::User, name, api_key: None, grants };
-    Caller { principal, request_id: "test".to_owned() }
-}
-
-fn bucket() -> BucketName {
-    BucketName::parse("default").unwrap()
-}
-
-fn key(text: &str) -> FileKey {
-    FileKey::parse(text).unwrap()
+    test_store::open(dir.path(), packs.clone(), config).await
 }
 
 /// A content of blocks; equal numbers are equal bytes.

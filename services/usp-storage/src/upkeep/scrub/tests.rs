@@ -8,19 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use tempfile::TempDir;
-use usp_api::{Caller, DamageReport, NewFile, ReadFile, ScrubOptions, ScrubStatus, StorageApi, StorageCalls};
-use usp_auth::{SigningKeys, TokenConfig, TokenService};
-use usp_catalog::{Catalog, SqliteCatalog, SqliteConfig};
-use usp_content::{ChunkBounds, ContentConfig, ContentStore, LocalPacks, PackStore};
-use usp_model::{
-    BucketName, ErrorKind, FileKey, FileRef, Grant, PackState, Principal, PrincipalKind, Result, Role,
-    StoredChunk, UserName,
-};
-use usp_queue::EmbeddedQueue;
-use usp_rt::{ByteBudget, ManualClock, Pool, Shutdown};
+use usp_api::{DamageReport, NewFile, ReadFile, ScrubOptions, ScrubStatus, StorageApi, StorageCalls};
+use usp_catalog::Catalog;
+use usp_content::LocalPacks;
+use usp_model::{ErrorKind, FileRef, PackState, Result, StoredChunk};
+use usp_rt::{Pool, Shutdown};
 use usp_testkit::generate;
 
-use crate::{CatalogIndex, RuleSources, Storage, StorageConfig, StorageParts};
+use crate::upkeep::test_store::{self, admin, bucket, key};
+use crate::{Storage, StorageConfig};
 
 /// A storage over packs on disk that can be closed and opened again.
 pub(in crate::upkeep) struct World {
@@ -91,45 +87,9 @@ impl World {
 }
 
 async fn open_storage(dir: &TempDir) -> (Storage, Arc<dyn Catalog>) {
-    let catalog: Arc<dyn Catalog> =
-        SqliteCatalog::open(SqliteConfig::new(dir.path().join("catalog.db"))).unwrap();
-    let content = ContentConfig {
-        chunk: ChunkBounds::around(1_024).unwrap(),
-        pack_size_bytes_max: 48 << 10,
-        slab_size_bytes: 16 << 10,
-        ..ContentConfig::default()
-    };
-    let packs = PackStore::in_one_place(Arc::new(LocalPacks::open(dir.path(), Pool::disk()).unwrap()));
-    let index =
-        Arc::new(CatalogIndex::new(catalog.clone(), Arc::new(ManualClock::at_unix_ms(1_795_000_000_000))));
-    let opened = ContentStore::open(content, packs, index, Pool::cpu(), ByteBudget::new(32 << 20)).await;
+    let packs = Arc::new(LocalPacks::open(dir.path(), Pool::disk()).unwrap());
     let config = StorageConfig { checkpoint_bytes: 24 << 10, ..StorageConfig::default() };
-    let parts = StorageParts {
-        catalog: catalog.clone(),
-        content: opened.unwrap().0,
-        queue: Arc::new(EmbeddedQueue::new(config.lease_time)),
-        tokens: TokenService::new(&SigningKeys::generate().unwrap(), TokenConfig::default()).unwrap(),
-        clock: Arc::new(ManualClock::at_unix_ms(1_795_000_000_000)),
-        disk: None,
-        was_unclean: false,
-        config,
-    };
-    (Storage::start(parts, RuleSources::of_files(Vec::new())).await.unwrap(), catalog)
-}
-
-pub(in crate::upkeep) fn admin() -> Caller {
-    let grants = vec![Grant { bucket: None, role: Role::Admin }];
-    let name = UserName::parse("root").unwrap();
-    let principal = Principal { kind: PrincipalKind::User, name, api_key: None, grants };
-    Caller { principal, request_id: "test".to_owned() }
-}
-
-fn bucket() -> BucketName {
-    BucketName::parse("default").unwrap()
-}
-
-fn key(text: &str) -> FileKey {
-    FileKey::parse(text).unwrap()
+    test_store::open(dir.path(), packs, config).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
